@@ -1,0 +1,7 @@
+//! What the benchmarks share: seeded inputs and the rooflines that results are held against.
+
+pub mod batches;
+pub mod gemm;
+pub mod interleaved;
+pub mod memory;
+pub mod tables;

@@ -1,0 +1,111 @@
+//! Where the bottom output and the embedding rows meet, forward and backward, on the samples of one slice.
+
+use crate::dot::{DotScratch, DotShape, dot_backward, dot_forward};
+use crate::{DlrmConfig, Interaction};
+
+/// The interaction layer of one model.
+#[derive(Debug, Clone)]
+pub(crate) struct InteractionLayer {
+    kind: Interaction,
+    tables: usize,
+    dim: usize,
+    pub(crate) width: usize,
+    /// Values from one sample to the next in the layer's output: the width, rounded up to whole vectors.
+    pub(crate) stride: usize,
+}
+
+/// Room that the dot kernels use, reused from sample to sample.
+pub(crate) type InteractionScratch = DotScratch;
+
+/// Values behind the last sample that a buffer of outputs needs: kernels store whole vectors.
+pub(crate) const SLACK: usize = 8;
+
+impl InteractionLayer {
+    pub(crate) fn new(config: &DlrmConfig) -> Self {
+        let width = config.interaction_width();
+        Self {
+            kind: config.interaction,
+            tables: config.tables,
+            dim: config.dim,
+            width,
+            stride: width.next_multiple_of(8),
+        }
+    }
+
+    fn dot(&self, with_self: bool) -> DotShape {
+        DotShape {
+            features: self.tables + 1,
+            dim: self.dim,
+            with_self,
+            stride: self.stride,
+        }
+    }
+
+    /// From `bottom [n, dim]` and `rows [n, tables, dim]` to `output`, `width` values every `stride`.
+    pub(crate) fn forward(
+        &self,
+        n: usize,
+        bottom: &[f32],
+        rows: &[f32],
+        scratch: &mut InteractionScratch,
+        output: &mut [f32],
+    ) {
+        let (dim, sample_rows) = (self.dim, self.tables * self.dim);
+        let (bottom, rows) = (&bottom[..n * dim], &rows[..n * sample_rows]);
+        match self.kind {
+            Interaction::Dot { with_self } => {
+                let output = &mut output[..n * self.stride + SLACK];
+                dot_forward(self.dot(with_self), bottom, rows, scratch, output);
+            }
+            Interaction::Cat => {
+                let samples = bottom.chunks_exact(dim).zip(rows.chunks_exact(sample_rows));
+                for (output, (bottom, rows)) in output.chunks_mut(self.stride).zip(samples) {
+                    output[..dim].copy_from_slice(bottom);
+                    output[dim..self.width].copy_from_slice(rows);
+                }
+            }
+        }
+    }
+
+    /// From `output_grad` (strided as the output) the gradients of `bottom` and `rows`, which are overwritten.
+    pub(crate) fn backward(
+        &self,
+        n: usize,
+        bottom: &[f32],
+        rows: &[f32],
+        output_grad: &[f32],
+        scratch: &mut InteractionScratch,
+        bottom_grad: &mut [f32],
+        rows_grad: &mut [f32],
+    ) {
+        let (dim, sample_rows) = (self.dim, self.tables * self.dim);
+        let (bottom, rows) = (&bottom[..n * dim], &rows[..n * sample_rows]);
+        let (bottom_grad, rows_grad) = (
+            &mut bottom_grad[..n * dim],
+            &mut rows_grad[..n * sample_rows],
+        );
+        match self.kind {
+            Interaction::Dot { with_self } => {
+                dot_backward(
+                    self.dot(with_self),
+                    bottom,
+                    rows,
+                    output_grad,
+                    scratch,
+                    bottom_grad,
+                    rows_grad,
+                );
+            }
+            Interaction::Cat => {
+                let samples = bottom_grad
+                    .chunks_exact_mut(dim)
+                    .zip(rows_grad.chunks_exact_mut(sample_rows));
+                for (grad, (bottom_grad, rows_grad)) in output_grad.chunks(self.stride).zip(samples)
+                {
+                    bottom_grad.copy_from_slice(&grad[..dim]);
+                    rows_grad.copy_from_slice(&grad[dim..self.width]);
+                }
+            }
+        }
+    }
+}

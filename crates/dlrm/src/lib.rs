@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod config;
+mod dot;
+mod error;
+mod gemm;
+mod graph;
+mod init;
+mod interaction;
+mod layout;
+mod mlp;
+mod model;
+mod network;
+mod operator;
+mod pass;
+mod simd;
+mod transpose;
+
+pub use config::{DlrmConfig, Interaction, Output, SliceSize};
+pub use error::{Error, Result};
+pub use layout::ParameterSpec;
+pub use model::Dlrm;
+pub use network::Network;
+pub use pass::Pass;

@@ -1,0 +1,32 @@
+//! Runtime choice between the same code compiled for AVX2 with FMA and for the build's own target.
+
+/// Defines `$name(arguments)`, which calls `$body::<true>` compiled for AVX2 and FMA where the processor has both, and
+/// `$body::<false>` elsewhere. The body must be `#[inline(always)]`, so that it is compiled in its caller's target.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* fn $name:ident => $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
+        $(#[$doc])*
+        pub(crate) fn $name($($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn wide($($argument: $type),*) {
+                    $body::<true>($($argument),*);
+                }
+                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                    // SAFETY: both target features were detected on this processor.
+                    unsafe { wide($($argument),*) };
+                    return;
+                }
+            }
+            $body::<false>($($argument),*);
+        }
+    };
+}
+pub(crate) use dispatch;
+
+/// `a * b + c`, as one instruction in bodies compiled for FMA. Without the instruction `f32::mul_add` would be a call
+/// into the C library, hence the two roundings there.
+#[inline(always)]
+pub(crate) fn multiply_add<const WIDE: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if WIDE { a.mul_add(b, c) } else { a * b + c }
+}

@@ -1,0 +1,215 @@
+//! The errors of this crate.
+
+use candle_core::DType;
+
+/// Result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong with tables, ids and tensors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A store without tables.
+    #[error("a store needs at least one table, none were given")]
+    NoTables,
+    /// Rows of width 0.
+    #[error("the embedding dimension is 0; choose 1 or more")]
+    ZeroDim,
+    /// A table that cannot be made as described.
+    #[error("table {table} of {rows} rows: {problem}")]
+    InvalidTable {
+        /// Table number.
+        table: usize,
+        /// Its rows.
+        rows: u64,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// An optimizer with a setting that is negative or not a number.
+    #[error("optimizer setting {name} is {value}; it must be finite and at least 0")]
+    InvalidOptimizer {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// The operating system has no memory for a part.
+    #[error(
+        "cannot allocate {bytes} bytes for {name}; use fewer rows, a smaller dimension or a quotient-remainder table"
+    )]
+    Allocation {
+        /// The part, for example `emb_l.3.weight`.
+        name: String,
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// More bytes than the address space has.
+    #[error("{name} of {rows} rows of {dim} floats does not fit the address space")]
+    SizeOverflow {
+        /// The part, for example `emb_l.3.weight`.
+        name: String,
+        /// Its rows.
+        rows: u64,
+        /// Floats a row.
+        dim: usize,
+    },
+    /// An id beyond its table.
+    #[error(
+        "sample {sample}, table {table}: id {id} is not below the table's {rows} rows; was the data set made for other tables?"
+    )]
+    IdOutOfRange {
+        /// Sample number in the batch.
+        sample: usize,
+        /// Table number.
+        table: usize,
+        /// The id.
+        id: u32,
+        /// Rows of the table.
+        rows: u64,
+    },
+    /// Single-hot ids of another number than samples times tables.
+    #[error(
+        "{ids} ids for {batch} samples of {tables} tables; single-hot data has one id per sample and table, multi-hot data needs offsets"
+    )]
+    IdCount {
+        /// Ids given.
+        ids: usize,
+        /// Samples.
+        batch: usize,
+        /// Tables.
+        tables: usize,
+    },
+    /// Offsets of another number than bags plus one.
+    #[error(
+        "{offsets} offsets for {batch} samples of {tables} tables; samples times tables plus one are needed"
+    )]
+    OffsetCount {
+        /// Offsets given.
+        offsets: usize,
+        /// Samples.
+        batch: usize,
+        /// Tables.
+        tables: usize,
+    },
+    /// Offsets that do not cover the ids from first to last in ascending order.
+    #[error(
+        "sample {sample}, table {table}: its bag runs from offset {start} to {end} of {ids} ids; offsets start at 0, never fall and end at the number of ids"
+    )]
+    InvalidOffsets {
+        /// Sample number in the batch.
+        sample: usize,
+        /// Table number.
+        table: usize,
+        /// Where the bag starts.
+        start: u32,
+        /// Where it ends.
+        end: u32,
+        /// Ids given.
+        ids: usize,
+    },
+    /// A batch whose ids or bags cannot be numbered with 32 bits.
+    #[error(
+        "a batch of {count} {what} is too large, at most 4294967295 are possible; use smaller batches"
+    )]
+    BatchTooLarge {
+        /// What was counted: ids or bags.
+        what: &'static str,
+        /// How many there are.
+        count: u128,
+    },
+    /// A plan that no planner has filled.
+    #[error("the plan is empty; fill it with Planner::plan first")]
+    EmptyPlan,
+    /// A plan made for other tables.
+    #[error("the plan was made for other tables; fill it with the planner of this store")]
+    ForeignPlan,
+    /// A slice of the wrong length.
+    #[error(
+        "{what} has {got} floats, [batch {batch}, tables {tables}, dim {dim}] needs {expected}"
+    )]
+    SliceLength {
+        /// Which slice.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length needed.
+        expected: usize,
+        /// Samples.
+        batch: usize,
+        /// Tables.
+        tables: usize,
+        /// Floats a row.
+        dim: usize,
+    },
+    /// A tensor of the wrong shape.
+    #[error("{what} has shape {got:?}, {expected:?} ([batch, tables, dim]) is needed")]
+    Shape {
+        /// Which tensor.
+        what: &'static str,
+        /// Its shape.
+        got: Vec<usize>,
+        /// The shape needed.
+        expected: [usize; 3],
+    },
+    /// A learning rate that is infinite or not a number.
+    #[error("the learning rate is {value}; it must be a finite number")]
+    LearningRate {
+        /// The value.
+        value: f64,
+    },
+    /// A part number that the store does not have.
+    #[error("part {part} asked for, the store has {parts}")]
+    PartOutOfRange {
+        /// The number asked for.
+        part: usize,
+        /// Parts of the store.
+        parts: usize,
+    },
+    /// Rows beyond a part.
+    #[error("rows {start}..{end} of {name} asked for, which has {rows}")]
+    RowsOutOfRange {
+        /// The part.
+        name: String,
+        /// First row.
+        start: u64,
+        /// One past the last row.
+        end: u64,
+        /// Rows of the part.
+        rows: u64,
+    },
+    /// Rows to import whose width or state does not fit the part.
+    #[error("rows for {name}: {what} is {got}, {expected} expected")]
+    RowsMismatch {
+        /// The part.
+        name: String,
+        /// What does not fit.
+        what: &'static str,
+        /// What was given.
+        got: u64,
+        /// What fits.
+        expected: u64,
+    },
+    /// A tensor that is not in host memory.
+    #[error(
+        "the tensor is on {device}, host memory is needed; copy it with to_device(&Device::Cpu)"
+    )]
+    NotOnCpu {
+        /// Where it is.
+        device: String,
+    },
+    /// A tensor of another element type.
+    #[error("the tensor holds {dtype:?}, F32 is needed; convert it with to_dtype(DType::F32)")]
+    WrongDType {
+        /// Its element type.
+        dtype: DType,
+    },
+    /// A tensor whose elements do not lie in row-major order.
+    #[error("the tensor of shape {shape:?} is not contiguous; call contiguous() first")]
+    NotContiguous {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

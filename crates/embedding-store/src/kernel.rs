@@ -1,0 +1,266 @@
+//! The inner loops, compiled twice: for AVX2 and for whatever the target has anyway.
+//!
+//! No product is fused with a sum, and every sum has one order, so both compilations give the same bits.
+
+use crate::layout::RowOf;
+
+/// The instruction set that the inner loops run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+/// A loop to be compiled for every [`Level`]; `run` and all that it calls is `#[inline(always)]`.
+pub(crate) trait Kernel {
+    fn run(self);
+}
+
+impl Level {
+    /// The best that this processor has.
+    pub(crate) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            return Self::Avx2;
+        }
+        Self::Portable
+    }
+
+    #[inline(always)]
+    pub(crate) fn run(self, kernel: impl Kernel) {
+        match self {
+            Self::Portable => kernel.run(),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `detect` makes this level only where the processor has AVX2.
+            Self::Avx2 => unsafe { run_avx2(kernel) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn run_avx2(kernel: impl Kernel) {
+    kernel.run();
+}
+
+/// Asks for the cache lines of a row, two at most: the hardware fetches what follows.
+#[inline(always)]
+pub(crate) fn prefetch(row: *const f32, width: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching reads nothing and never faults, whatever the address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(row.cast());
+            if width > 16 {
+                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(16).cast());
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, width);
+}
+
+/// Some columns of a matrix of rows `stride` floats apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) base: *const f32,
+    pub(crate) stride: usize,
+}
+
+impl Columns {
+    /// The same rows, from a later column on.
+    #[inline(always)]
+    pub(crate) fn from(self, column: usize) -> Self {
+        Self {
+            base: self.base.wrapping_add(column),
+            ..self
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn row(self, row: u32) -> *const f32 {
+        self.base.wrapping_add(row as usize * self.stride)
+    }
+
+    /// `into = sum of the rows that the ids mean`, added in the order of the ids; zeros without ids.
+    ///
+    /// # Safety
+    /// For every id, the `into.len()` floats from its row's start may be read.
+    #[inline(always)]
+    pub(crate) unsafe fn sum(self, row_of: RowOf, ids: &[u32], into: &mut [f32]) {
+        let width = into.len();
+        let mut column = 0;
+        // SAFETY: the caller's promise, for some of the columns at a time.
+        unsafe {
+            while width - column >= 16 {
+                self.from(column)
+                    .sum_block::<16>(row_of, ids, &mut into[column..column + 16]);
+                column += 16;
+            }
+            if width - column >= 8 {
+                self.from(column)
+                    .sum_block::<8>(row_of, ids, &mut into[column..column + 8]);
+                column += 8;
+            }
+            if width - column >= 4 {
+                self.from(column)
+                    .sum_block::<4>(row_of, ids, &mut into[column..column + 4]);
+                column += 4;
+            }
+            while width > column {
+                self.from(column)
+                    .sum_block::<1>(row_of, ids, &mut into[column..=column]);
+                column += 1;
+            }
+        }
+    }
+
+    /// `N` columns, whose sums stay in registers.
+    #[inline(always)]
+    unsafe fn sum_block<const N: usize>(self, row_of: RowOf, ids: &[u32], into: &mut [f32]) {
+        let Some((&first, rest)) = ids.split_first() else {
+            into.fill(0.0);
+            return;
+        };
+        // SAFETY: the caller's promise; floats of a row are aligned as floats.
+        let mut sum = unsafe { self.row(row_of.row(first)).cast::<[f32; N]>().read() };
+        for &id in rest {
+            // SAFETY: as above.
+            let row = unsafe { &*self.row(row_of.row(id)).cast::<[f32; N]>() };
+            for (sum, x) in sum.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+        into.copy_from_slice(&sum);
+    }
+}
+
+/// Independent partial sums of a reduction; fixed, so that every level adds in one order.
+pub(crate) const LANES: usize = 8;
+
+/// Adds the partial sums pairwise.
+#[inline(always)]
+pub(crate) fn reduce(lanes: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// `lanes[i % 8] += x[i] · y[i]`.
+#[inline(always)]
+pub(crate) fn accumulate_products(x: &[f32], y: &[f32], lanes: &mut [f32; LANES]) {
+    let (x, x_tail) = x.as_chunks::<LANES>();
+    let (y, y_tail) = y.as_chunks::<LANES>();
+    for (x, y) in x.iter().zip(y) {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    for ((x, y), lane) in x_tail.iter().zip(y_tail).zip(lanes) {
+        *lane += x * y;
+    }
+}
+
+/// `x · y`.
+#[inline(always)]
+pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    accumulate_products(x, y, &mut lanes);
+    reduce(lanes)
+}
+
+/// `into += factor · x`.
+#[inline(always)]
+pub(crate) fn add_scaled(factor: f32, x: &[f32], into: &mut [f32]) {
+    for (into, x) in into.iter_mut().zip(x) {
+        *into += factor * x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Combine, CpuStore, EmbeddingStore, Encoding, Ids, Optimizer, Plan, Rows, StoreOptions,
+        TableSpec,
+    };
+
+    /// Rows before and after two updates, and all parts.
+    fn train(level: Level, dim: usize, optimizer: Optimizer) -> (Vec<f32>, Vec<Rows>) {
+        let spec = |encoding| TableSpec { rows: 40, encoding };
+        let combine = Combine::Multiply;
+        let tables = vec![
+            TableSpec::full(40),
+            spec(Encoding::QuotientRemainder {
+                collisions: 6,
+                combine,
+            }),
+            spec(Encoding::MixedDimension {
+                dim: dim.div_ceil(3),
+            }),
+        ];
+        let mut store = CpuStore::new(
+            tables,
+            StoreOptions {
+                dim,
+                optimizer,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        store.level = level;
+        let batch = 50;
+        let ids: Vec<u32> = (0..batch * 9)
+            .map(|index| (index * index * 31 % 41 % 40) as u32)
+            .collect();
+        let offsets: Vec<u32> = (0..=batch * 3).map(|bag| bag as u32 * 3).collect();
+        let mut plan = Plan::default();
+        store
+            .planner()
+            .plan(
+                Ids {
+                    batch,
+                    ids: &ids,
+                    offsets: &offsets,
+                },
+                &mut plan,
+            )
+            .unwrap();
+        let mut rows = vec![0.0; batch * 3 * dim];
+        for _ in 0..2 {
+            store.lookup_slice(&plan, &mut rows).unwrap();
+            let grad: Vec<f32> = rows
+                .iter()
+                .enumerate()
+                .map(|(i, x)| x * 0.3 + (i % 11) as f32 * 0.07)
+                .collect();
+            store.update_slice(&plan, &grad, 0.1).unwrap();
+        }
+        let parts = store.parts.iter().enumerate();
+        (
+            rows,
+            parts
+                .map(|(index, part)| store.export(index, 0..part.rows).unwrap())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn every_level_gives_the_same_bits() {
+        for dim in [1, 3, 8, 16, 27, 64, 70] {
+            for optimizer in [
+                Optimizer::Sgd,
+                Optimizer::adagrad(),
+                Optimizer::rowwise_adagrad(),
+            ] {
+                let best = train(Level::detect(), dim, optimizer);
+                assert_eq!(
+                    train(Level::Portable, dim, optimizer),
+                    best,
+                    "{dim} {optimizer:?}"
+                );
+            }
+        }
+    }
+}

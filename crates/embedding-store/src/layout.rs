@@ -1,0 +1,248 @@
+//! From tables to the parts that hold their rows.
+
+use crate::{Combine, Encoding, Error, Optimizer, Result, TableSpec};
+
+/// A matrix that the store keeps, under the name that the reference's checkpoints use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Part {
+    /// `emb_l.3.weight`, `emb_l.3.weight_q`, `emb_l.3.weight_r`, `emb_l.3.embs.weight` or `emb_l.3.proj.weight`.
+    pub name: String,
+    /// The table it belongs to.
+    pub table: usize,
+    /// Rows.
+    pub rows: u64,
+    /// Floats a row.
+    pub dim: usize,
+    /// Floats of optimizer state a row.
+    pub state_width: usize,
+}
+
+/// Which row of a part an id means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowOf {
+    Id,
+    Quotient(u32),
+    Remainder(u32),
+}
+
+impl RowOf {
+    #[inline(always)]
+    pub(crate) fn row(self, id: u32) -> u32 {
+        match self {
+            Self::Id => id,
+            Self::Quotient(collisions) => id / collisions,
+            Self::Remainder(collisions) => id % collisions,
+        }
+    }
+}
+
+/// What a part is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PartKind {
+    /// Rows that lookups read.
+    Rows(RowOf),
+    /// The dense projection of a mixed-dimension table. It is stored transposed, `[dim_i, dim]`.
+    Projection,
+}
+
+/// Where the gradient of a part's rows is found, per sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GradientOf {
+    /// In the gradient of the looked-up rows, from this column of the sample's `[tables, dim]`.
+    Rows(usize),
+    /// In the store's workspace, from this column of the sample's `[workspace_width]`.
+    Workspace(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartLayout {
+    pub(crate) table: usize,
+    pub(crate) kind: PartKind,
+    pub(crate) gradient: GradientOf,
+}
+
+/// How a table's parts become a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Composition {
+    /// The part's row itself.
+    Plain,
+    /// Part `first` and part `first + 1`, combined.
+    QuotientRemainder(Combine),
+    /// Part `first`, projected by part `first + 1`. The workspace holds the pooled narrow row from this column.
+    Projected { pooled: usize },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TableLayout {
+    pub(crate) first: usize,
+    pub(crate) composition: Composition,
+}
+
+/// Tables, their parts, and where intermediate gradients lie. Shared by the store and its planners.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) specs: Vec<TableSpec>,
+    pub(crate) tables: Vec<TableLayout>,
+    pub(crate) parts: Vec<PartLayout>,
+    /// Floats of workspace a sample needs in an update.
+    pub(crate) workspace_width: usize,
+}
+
+impl Layout {
+    /// Checks the tables and lays them out.
+    pub(crate) fn new(
+        specs: Vec<TableSpec>,
+        dim: usize,
+        optimizer: Optimizer,
+    ) -> Result<(Self, Vec<Part>)> {
+        if specs.is_empty() {
+            return Err(Error::NoTables);
+        }
+        if dim == 0 {
+            return Err(Error::ZeroDim);
+        }
+        optimizer.validate()?;
+        let mut layout = Self {
+            specs: Vec::new(),
+            tables: Vec::new(),
+            parts: Vec::new(),
+            workspace_width: 0,
+        };
+        let mut parts = Vec::new();
+        for (table, spec) in specs.iter().enumerate() {
+            check(table, spec, dim)?;
+            layout.add(table, spec, dim, &mut |suffix, rows, width, dense| {
+                let state_width = match optimizer {
+                    Optimizer::Sgd => 0,
+                    Optimizer::RowwiseAdagrad { .. } if !dense => 1,
+                    _ => width,
+                };
+                parts.push(Part {
+                    name: format!("emb_l.{table}.{suffix}"),
+                    table,
+                    rows,
+                    dim: width,
+                    state_width,
+                });
+            });
+        }
+        layout.specs = specs;
+        Ok((layout, parts))
+    }
+
+    fn add(
+        &mut self,
+        table: usize,
+        spec: &TableSpec,
+        dim: usize,
+        part: &mut dyn FnMut(&'static str, u64, usize, bool),
+    ) {
+        let first = self.parts.len();
+        let column = table * dim;
+        let rows_part = |row_of, gradient| PartLayout {
+            table,
+            kind: PartKind::Rows(row_of),
+            gradient,
+        };
+        let composition = match spec.encoding {
+            Encoding::Full => {
+                part("weight", spec.rows, dim, false);
+                self.parts
+                    .push(rows_part(RowOf::Id, GradientOf::Rows(column)));
+                Composition::Plain
+            }
+            Encoding::MixedDimension { dim: width } if width == dim => {
+                part("embs.weight", spec.rows, dim, false);
+                self.parts
+                    .push(rows_part(RowOf::Id, GradientOf::Rows(column)));
+                Composition::Plain
+            }
+            Encoding::MixedDimension { dim: width } => {
+                part("embs.weight", spec.rows, width, false);
+                part("proj.weight", dim as u64, width, true);
+                let pooled = self.workspace_width;
+                self.workspace_width += 2 * width;
+                self.parts
+                    .push(rows_part(RowOf::Id, GradientOf::Workspace(pooled + width)));
+                self.parts.push(PartLayout {
+                    table,
+                    kind: PartKind::Projection,
+                    gradient: GradientOf::Rows(column),
+                });
+                Composition::Projected { pooled }
+            }
+            Encoding::QuotientRemainder {
+                collisions,
+                combine,
+            } => {
+                let width = if combine == Combine::Concatenate {
+                    dim / 2
+                } else {
+                    dim
+                };
+                part("weight_q", spec.rows.div_ceil(collisions), width, false);
+                part("weight_r", collisions, width, false);
+                let (quotient, remainder) = match combine {
+                    Combine::Multiply => {
+                        let at = self.workspace_width;
+                        self.workspace_width += 2 * dim;
+                        (GradientOf::Workspace(at), GradientOf::Workspace(at + dim))
+                    }
+                    Combine::Add => (GradientOf::Rows(column), GradientOf::Rows(column)),
+                    Combine::Concatenate => {
+                        (GradientOf::Rows(column), GradientOf::Rows(column + width))
+                    }
+                };
+                // `check` has made sure that this fits.
+                let collisions = collisions as u32;
+                self.parts
+                    .push(rows_part(RowOf::Quotient(collisions), quotient));
+                self.parts
+                    .push(rows_part(RowOf::Remainder(collisions), remainder));
+                Composition::QuotientRemainder(combine)
+            }
+        };
+        self.tables.push(TableLayout { first, composition });
+    }
+}
+
+fn check(table: usize, spec: &TableSpec, dim: usize) -> Result<()> {
+    let invalid = |problem: String| {
+        Err(Error::InvalidTable {
+            table,
+            rows: spec.rows,
+            problem,
+        })
+    };
+    if spec.rows == 0 {
+        return invalid("a table needs at least one row".into());
+    }
+    if spec.rows > u64::from(u32::MAX) {
+        return invalid(format!(
+            "ids are 32 bits wide, so a table has at most {} rows",
+            u32::MAX
+        ));
+    }
+    match spec.encoding {
+        Encoding::Full => Ok(()),
+        Encoding::QuotientRemainder { collisions, .. }
+            if collisions == 0 || collisions > u64::from(u32::MAX) =>
+        {
+            invalid(format!(
+                "{collisions} collisions are impossible; choose 1 or more, far fewer than rows"
+            ))
+        }
+        Encoding::QuotientRemainder {
+            combine: Combine::Concatenate,
+            ..
+        } if dim % 2 == 1 => invalid(format!(
+            "dimension {dim} is odd, so it cannot be the two halves of a concatenation"
+        )),
+        Encoding::QuotientRemainder { .. } => Ok(()),
+        Encoding::MixedDimension { dim: width } if width == 0 || width > dim => invalid(format!(
+            "rows of mixed dimension {width} do not fit the store's dimension {dim}; choose 1 to {dim}"
+        )),
+        Encoding::MixedDimension { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! What a batch's ids mean for the tables.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::layout::Layout;
+use crate::{Error, Result};
+
+/// A batch's ids, checked and grouped by row: made by [`Planner::plan`](crate::Planner::plan) ahead of time, followed by
+/// lookup and update. Its buffers are reused when it is filled again.
+///
+/// For every part of the store it holds the distinct rows in ascending order and, for each, the samples that look it up,
+/// in ascending order too (a sample as often as its bag names the row). Sums over samples in this order are the same on
+/// any number of threads.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub(crate) layout: Option<Arc<Layout>>,
+    pub(crate) batch: usize,
+    /// As given: `[batch, tables]`, or bag by bag.
+    pub(crate) ids: Vec<u32>,
+    /// As given; empty for single-hot ids.
+    pub(crate) offsets: Vec<u32>,
+    /// One entry per part.
+    pub(crate) parts: Vec<PartPlan>,
+    /// Distinct rows of all parts, part by part.
+    pub(crate) rows: Vec<u32>,
+    /// Where the samples of each row end in `samples`, counted from the part's first.
+    pub(crate) ends: Vec<u32>,
+    /// Samples that look a row up, row by row.
+    pub(crate) samples: Vec<u32>,
+    /// Pieces of about equal work, each of one part.
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) sort: crate::planner::SortBuffers,
+}
+
+/// Where a part's rows and samples are in the plan's lists.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PartPlan {
+    pub(crate) rows: Range<usize>,
+    pub(crate) first_sample: usize,
+}
+
+/// Some rows of one part, updated by one task.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    pub(crate) part: usize,
+    /// In `Plan::rows`.
+    pub(crate) rows: Range<usize>,
+}
+
+impl Plan {
+    /// Samples in the batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Ids in the batch.
+    pub fn lookups(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Different rows that the batch touches, over all parts.
+    pub fn distinct_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The different rows of one part, in ascending order; none where the store has no such part.
+    pub fn rows_of(&self, part: usize) -> &[u32] {
+        self.parts
+            .get(part)
+            .map_or(&[], |part| &self.rows[part.rows.clone()])
+    }
+
+    /// The ids of one bag.
+    #[inline(always)]
+    pub(crate) fn bag(&self, bag: usize) -> &[u32] {
+        if self.offsets.is_empty() {
+            std::slice::from_ref(&self.ids[bag])
+        } else {
+            &self.ids[self.offsets[bag] as usize..self.offsets[bag + 1] as usize]
+        }
+    }
+
+    /// The samples of one row, given as an index into `rows`.
+    #[inline(always)]
+    pub(crate) fn samples_of(&self, part: &PartPlan, row: usize) -> &[u32] {
+        let start = if row == part.rows.start {
+            0
+        } else {
+            self.ends[row - 1] as usize
+        };
+        &self.samples[part.first_sample + start..part.first_sample + self.ends[row] as usize]
+    }
+
+    /// Forgets the batch and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.layout = None;
+        self.batch = 0;
+        self.ids.clear();
+        self.offsets.clear();
+        self.parts.clear();
+        self.rows.clear();
+        self.ends.clear();
+        self.samples.clear();
+        self.chunks.clear();
+    }
+
+    /// That the plan's ids were checked against these tables: what the unchecked reads of lookup and update rest on.
+    pub(crate) fn check(&self, layout: &Arc<Layout>) -> Result<()> {
+        match &self.layout {
+            None => Err(Error::EmptyPlan),
+            Some(own) if Arc::ptr_eq(own, layout) || own == layout => Ok(()),
+            Some(_) => Err(Error::ForeignPlan),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Grouping a batch's ids by row.
+
+use std::sync::Arc;
+
+use crate::layout::{Layout, PartKind, RowOf};
+use crate::plan::{Chunk, PartPlan};
+use crate::{Error, Plan, Result};
+
+/// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20 tables make many.
+const CHUNK_WORK: usize = 1024;
+
+/// The ids of a batch, as [`Batch`](https://docs.rs/recsys-data) holds them.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids<'a> {
+    /// Number of samples.
+    pub batch: usize,
+    /// Ids, bag by bag; bag `sample * tables + table`. Single-hot: `[batch, tables]`.
+    pub ids: &'a [u32],
+    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly one id.
+    pub offsets: &'a [u32],
+}
+
+/// Makes plans for a store's tables; clones are cheap and work on any thread, while the store is being used.
+#[derive(Debug, Clone)]
+pub struct Planner {
+    layout: Arc<Layout>,
+}
+
+/// Memory of the sort, kept with the plan.
+#[derive(Debug, Default)]
+pub(crate) struct SortBuffers {
+    /// `row << 32 | sample`.
+    keys: Vec<u64>,
+    other: Vec<u64>,
+    counts: Vec<u32>,
+}
+
+impl Planner {
+    pub(crate) fn new(layout: Arc<Layout>) -> Self {
+        Self { layout }
+    }
+
+    /// Checks ids and offsets, and groups them by row, in time proportional to the number of ids.
+    ///
+    /// # Errors
+    /// An id that is not below its table's rows, single-hot ids of another number than samples times tables, or offsets
+    /// that do not start at 0, fall, or do not end at the number of ids. The plan is empty then.
+    pub fn plan(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
+        into.clear();
+        let filled = self.fill(ids, into);
+        match filled {
+            Ok(()) => into.layout = Some(Arc::clone(&self.layout)),
+            Err(_) => into.clear(),
+        }
+        filled
+    }
+
+    fn fill(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
+        self.check_shape(ids)?;
+        into.batch = ids.batch;
+        into.ids.extend_from_slice(ids.ids);
+        into.offsets.extend_from_slice(ids.offsets);
+        for (table, spec) in self.layout.specs.iter().enumerate() {
+            self.check_ids(table, spec.rows, ids)?;
+        }
+        for (index, part) in self.layout.parts.iter().enumerate() {
+            let rows = into.rows.len()..into.rows.len();
+            into.parts.push(PartPlan {
+                rows,
+                first_sample: into.samples.len(),
+            });
+            if let PartKind::Rows(row_of) = part.kind {
+                let largest = self.collect(part.table, row_of, ids, &mut into.sort);
+                sort(&mut into.sort, largest);
+                group(into, index);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_shape(
+        &self,
+        Ids {
+            batch,
+            ids,
+            offsets,
+        }: Ids<'_>,
+    ) -> Result<()> {
+        let tables = self.layout.specs.len();
+        let bags = batch as u128 * tables as u128;
+        for (what, count) in [("bags", bags), ("ids", ids.len() as u128)] {
+            if count > u128::from(u32::MAX) {
+                return Err(Error::BatchTooLarge { what, count });
+            }
+        }
+        let bags = bags as usize;
+        if offsets.is_empty() {
+            if ids.len() != bags {
+                return Err(Error::IdCount {
+                    ids: ids.len(),
+                    batch,
+                    tables,
+                });
+            }
+            return Ok(());
+        }
+        if offsets.len() != bags + 1 {
+            return Err(Error::OffsetCount {
+                offsets: offsets.len(),
+                batch,
+                tables,
+            });
+        }
+        let invalid = |bag: usize| Error::InvalidOffsets {
+            sample: bag / tables,
+            table: bag % tables,
+            start: offsets[bag],
+            end: offsets[(bag + 1).min(bags)],
+            ids: ids.len(),
+        };
+        if offsets[0] != 0 {
+            return Err(invalid(0));
+        }
+        for (bag, pair) in offsets.windows(2).enumerate() {
+            if pair[0] > pair[1] || pair[1] as usize > ids.len() {
+                return Err(invalid(bag));
+            }
+        }
+        if offsets[bags] as usize != ids.len() {
+            return Err(invalid(bags.saturating_sub(1)));
+        }
+        Ok(())
+    }
+
+    fn check_ids(&self, table: usize, rows: u64, ids: Ids<'_>) -> Result<()> {
+        for sample in 0..ids.batch {
+            for &id in self.bag(ids, sample, table) {
+                if u64::from(id) >= rows {
+                    return Err(Error::IdOutOfRange {
+                        sample,
+                        table,
+                        id,
+                        rows,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn bag<'a>(&self, ids: Ids<'a>, sample: usize, table: usize) -> &'a [u32] {
+        let bag = sample * self.layout.specs.len() + table;
+        if ids.offsets.is_empty() {
+            &ids.ids[bag..=bag]
+        } else {
+            &ids.ids[ids.offsets[bag] as usize..ids.offsets[bag + 1] as usize]
+        }
+    }
+
+    /// Writes the keys of a part, sample by sample, and returns the largest row.
+    fn collect(&self, table: usize, row_of: RowOf, ids: Ids<'_>, sort: &mut SortBuffers) -> u32 {
+        sort.keys.clear();
+        let mut largest = 0;
+        for sample in 0..ids.batch {
+            for &id in self.bag(ids, sample, table) {
+                let row = row_of.row(id);
+                largest = largest.max(row);
+                sort.keys.push(u64::from(row) << 32 | sample as u64);
+            }
+        }
+        largest
+    }
+}
+
+/// Sorts the keys by row; keys of one row stay in their order, which is that of the samples. A radix sort from the least
+/// significant digit, with digits about as wide as the number of keys makes worth while.
+fn sort(buffers: &mut SortBuffers, largest: u32) {
+    let SortBuffers {
+        keys,
+        other,
+        counts,
+    } = buffers;
+    if keys.len() < 2 {
+        return;
+    }
+    let bits = u32::BITS - largest.leading_zeros();
+    let widest = (keys.len().ilog2()).clamp(4, 12);
+    let passes = bits.div_ceil(widest);
+    if passes == 0 {
+        return;
+    }
+    let width = bits.div_ceil(passes);
+    let mask = (1u64 << width) - 1;
+    other.clear();
+    other.resize(keys.len(), 0);
+    for pass in 0..passes {
+        let shift = 32 + pass * width;
+        counts.clear();
+        counts.resize(1 << width, 0);
+        for &key in keys.iter() {
+            counts[(key >> shift & mask) as usize] += 1;
+        }
+        let mut start = 0;
+        for count in counts.iter_mut() {
+            start += std::mem::replace(count, start);
+        }
+        for &key in keys.iter() {
+            let slot = &mut counts[(key >> shift & mask) as usize];
+            other[*slot as usize] = key;
+            *slot += 1;
+        }
+        std::mem::swap(keys, other);
+    }
+}
+
+/// Turns the sorted keys of a part into rows, ends and samples, and cuts them into chunks.
+fn group(plan: &mut Plan, part: usize) {
+    let first_row = plan.rows.len();
+    let first_sample = plan.samples.len();
+    plan.samples
+        .extend(plan.sort.keys.iter().map(|&key| key as u32));
+    let mut previous = None;
+    for (position, &key) in plan.sort.keys.iter().enumerate() {
+        let row = (key >> 32) as u32;
+        if previous == Some(row) {
+            continue;
+        }
+        if previous.is_some() {
+            plan.ends.push(position as u32);
+        }
+        plan.rows.push(row);
+        previous = Some(row);
+    }
+    if previous.is_some() {
+        plan.ends.push(plan.sort.keys.len() as u32);
+    }
+    plan.parts[part] = PartPlan {
+        rows: first_row..plan.rows.len(),
+        first_sample,
+    };
+    let (mut start, mut work, mut position) = (first_row, 0, 0);
+    for row in first_row..plan.rows.len() {
+        let end = plan.ends[row] as usize;
+        work += 1 + end - position;
+        position = end;
+        if work >= CHUNK_WORK || row + 1 == plan.rows.len() {
+            plan.chunks.push(Chunk {
+                part,
+                rows: start..row + 1,
+            });
+            (start, work) = (row + 1, 0);
+        }
+    }
+}

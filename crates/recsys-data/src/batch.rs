@@ -1,0 +1,67 @@
+//! A mini-batch in host memory: plain vectors, reused from one batch to the next.
+
+/// The categorical ids of a batch, single-hot or multi-hot.
+///
+/// Every sample has one *bag* of ids per table. Bags are numbered sample by sample: bag `sample * tables + table`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SparseIds {
+    /// Ids, bag by bag. Single-hot: `[batch, tables]`, row-major.
+    pub ids: Vec<u32>,
+    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly one id.
+    pub offsets: Vec<u32>,
+}
+
+impl SparseIds {
+    /// Whether every bag holds exactly one id, so that `offsets` is not needed.
+    pub fn is_single_hot(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Forgets the contents and keeps the memory.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.offsets.clear();
+    }
+
+    /// The ids of one bag.
+    ///
+    /// # Panics
+    /// Panics if the batch has no such bag.
+    pub fn bag(&self, bag: usize) -> &[u32] {
+        if self.offsets.is_empty() {
+            std::slice::from_ref(&self.ids[bag])
+        } else {
+            &self.ids[self.offsets[bag] as usize..self.offsets[bag + 1] as usize]
+        }
+    }
+}
+
+/// A mini-batch: labels, dense features and categorical ids of some samples.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    /// Click or no click, `[batch]`, 0 or 1.
+    pub label: Vec<f32>,
+    /// Dense features after preprocessing, `[batch, dense features]`, row-major.
+    pub dense: Vec<f32>,
+    /// Categorical ids, one bag per sample and table.
+    pub sparse: SparseIds,
+}
+
+impl Batch {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.label.len()
+    }
+
+    /// Whether the batch holds no sample.
+    pub fn is_empty(&self) -> bool {
+        self.label.is_empty()
+    }
+
+    /// Forgets the samples and keeps the memory.
+    pub fn clear(&mut self) {
+        self.label.clear();
+        self.dense.clear();
+        self.sparse.clear();
+    }
+}

@@ -1,0 +1,272 @@
+//! What can be wrong with a raw row.
+
+use super::{FIELDS, MAX_LINE, field_name};
+
+/// Why a line is no Criteo row. `field` counts from 0 (0 is the label), messages count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowDefect {
+    /// Nothing between two line ends.
+    #[error("the line is empty")]
+    Empty,
+    /// Longer than any row can be; the rest of the line was not looked at.
+    #[error("the line is longer than {MAX_LINE} bytes, so it is no Criteo row")]
+    LineTooLong,
+    /// Too few or too many fields.
+    #[error(
+        "{found} fields separated by TAB instead of {FIELDS} (label, 13 integers, 26 categories)"
+    )]
+    FieldCount {
+        /// Number of fields.
+        found: usize,
+    },
+    /// A NUL byte.
+    #[error("a NUL byte at byte {byte} of the line: the file is damaged or no text")]
+    Nul {
+        /// Its place in the line, counted from 1.
+        byte: usize,
+    },
+    /// Bytes that are no UTF-8 text.
+    #[error("byte {byte} of the line is no UTF-8 text: the file is damaged or of another kind")]
+    NotUtf8 {
+        /// The first such byte, counted from 1.
+        byte: usize,
+    },
+    /// A carriage return that is no part of a line end.
+    #[error("a carriage return at byte {byte} of the line, which does not end the line there")]
+    CarriageReturn {
+        /// Its place in the line, counted from 1.
+        byte: usize,
+    },
+    /// A label other than 0 and 1.
+    #[error("label (field 1) is \"{text}\" instead of 0 or 1")]
+    Label {
+        /// The field, escaped and shortened.
+        text: String,
+    },
+    /// A dense value that is no decimal integer.
+    #[error("{name} (field {number}) is \"{text}\", which is no decimal integer", name = field_name(*field), number = field + 1)]
+    Dense {
+        /// The field's number.
+        field: usize,
+        /// The field, escaped and shortened.
+        text: String,
+    },
+    /// A dense value that does not fit 32 bits.
+    #[error("{name} (field {number}) is \"{text}\", which does not fit a signed 32-bit integer", name = field_name(*field), number = field + 1)]
+    DenseOverflow {
+        /// The field's number.
+        field: usize,
+        /// The field, escaped and shortened.
+        text: String,
+    },
+    /// A category that is not hexadecimal.
+    #[error("{name} (field {number}) is \"{text}\", which is not hexadecimal", name = field_name(*field), number = field + 1)]
+    Category {
+        /// The field's number.
+        field: usize,
+        /// The field, escaped and shortened.
+        text: String,
+    },
+    /// A category of more than 8 hexadecimal digits.
+    #[error("{name} (field {number}) is \"{text}\", which has more than 8 hexadecimal digits", name = field_name(*field), number = field + 1)]
+    CategoryTooLong {
+        /// The field's number.
+        field: usize,
+        /// The field, escaped and shortened.
+        text: String,
+    },
+}
+
+impl RowDefect {
+    /// A short name for the kind of defect, under which skipped rows are counted.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty line",
+            Self::LineTooLong => "line too long",
+            Self::FieldCount { .. } => "wrong number of fields",
+            Self::Nul { .. } => "NUL byte",
+            Self::NotUtf8 { .. } => "not UTF-8",
+            Self::CarriageReturn { .. } => "stray carriage return",
+            Self::Label { .. } => "label not 0 or 1",
+            Self::Dense { .. } => "dense value no integer",
+            Self::DenseOverflow { .. } => "dense value beyond 32 bits",
+            Self::Category { .. } => "category not hexadecimal",
+            Self::CategoryTooLong { .. } => "category beyond 8 digits",
+        }
+    }
+
+    /// Says what is wrong with a line (without its line end) that [`super::parse_row`] refuses.
+    ///
+    /// `None` means that nothing is: the line is a row.
+    pub(crate) fn of(line: &[u8]) -> Option<Self> {
+        if line.len() > MAX_LINE {
+            return Some(Self::LineTooLong);
+        }
+        if line.is_empty() {
+            return Some(Self::Empty);
+        }
+        if let Some(at) = memchr::memchr(0, line) {
+            return Some(Self::Nul { byte: at + 1 });
+        }
+        if let Err(error) = std::str::from_utf8(line) {
+            let byte = error.valid_up_to() + 1;
+            return Some(Self::NotUtf8 { byte });
+        }
+        if let Some(at) = memchr::memchr(b'\r', line) {
+            return Some(Self::CarriageReturn { byte: at + 1 });
+        }
+        let found = memchr::memchr_iter(b'\t', line).count() + 1;
+        if found != FIELDS {
+            return Some(Self::FieldCount { found });
+        }
+        line.split(|&byte| byte == b'\t')
+            .enumerate()
+            .find_map(|(field, text)| Self::of_field(field, text))
+    }
+
+    fn of_field(field: usize, text: &[u8]) -> Option<Self> {
+        let shown = || shorten(text);
+        if field == 0 {
+            return (text != b"0" && text != b"1").then(|| Self::Label { text: shown() });
+        }
+        if text.is_empty() {
+            return None;
+        }
+        if field > super::CRITEO_DENSE {
+            if !text.iter().all(u8::is_ascii_hexdigit) {
+                return Some(Self::Category {
+                    field,
+                    text: shown(),
+                });
+            }
+            return (text.len() > 8).then(|| Self::CategoryTooLong {
+                field,
+                text: shown(),
+            });
+        }
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return Some(Self::Dense {
+                field,
+                text: shown(),
+            });
+        }
+        let fits = std::str::from_utf8(text).is_ok_and(|text| text.parse::<i32>().is_ok());
+        (!fits).then(|| Self::DenseOverflow {
+            field,
+            text: shown(),
+        })
+    }
+}
+
+/// The text of a field for a message: control characters escaped, at most 40 characters.
+fn shorten(text: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    let text = String::from_utf8_lossy(text);
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .collect::<String>()
+        .escape_debug()
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(change: impl Fn(&mut Vec<String>)) -> Vec<u8> {
+        let mut fields = vec!["1".to_owned()];
+        fields.extend((0..13).map(|value| value.to_string()));
+        fields.extend((0..26).map(|value| format!("{value:08x}")));
+        change(&mut fields);
+        fields.join("\t").into_bytes()
+    }
+
+    #[test]
+    fn a_good_row_has_no_defect() {
+        assert_eq!(RowDefect::of(&row(|_| ())), None);
+        assert_eq!(RowDefect::of(&row(|fields| fields[1].clear())), None);
+        assert_eq!(
+            RowDefect::of(&row(|fields| fields[2] = "-2147483648".into())),
+            None
+        );
+    }
+
+    #[test]
+    fn messages_name_the_column_and_the_text() {
+        let cases: [(usize, &str, &str); 7] = [
+            (0, "2", "label (field 1) is \"2\" instead of 0 or 1"),
+            (0, "", "label (field 1) is \"\" instead of 0 or 1"),
+            (
+                1,
+                "1.0",
+                "I1 (field 2) is \"1.0\", which is no decimal integer",
+            ),
+            (
+                13,
+                "-",
+                "I13 (field 14) is \"-\", which is no decimal integer",
+            ),
+            (
+                2,
+                "2147483648",
+                "I2 (field 3) is \"2147483648\", which does not fit a signed 32-bit integer",
+            ),
+            (
+                16,
+                "68fd1eXY",
+                "C3 (field 17) is \"68fd1eXY\", which is not hexadecimal",
+            ),
+            (
+                39,
+                "168fd1e64",
+                "C26 (field 40) is \"168fd1e64\", which has more than 8 hexadecimal digits",
+            ),
+        ];
+        for (field, text, message) in cases {
+            let line = row(|fields| fields[field] = text.into());
+            assert_eq!(
+                RowDefect::of(&line)
+                    .map(|defect| defect.to_string())
+                    .as_deref(),
+                Some(message)
+            );
+        }
+    }
+
+    #[test]
+    fn long_texts_are_shortened_and_escaped() {
+        let defect = RowDefect::of(&row(|fields| {
+            fields[20] = format!("\u{7}{}", "z".repeat(100))
+        }));
+        let message = defect.map(|defect| defect.to_string()).unwrap_or_default();
+        assert!(
+            message.contains("\\u{7}zzz") && message.contains('…') && message.len() < 120,
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_by_place() {
+        assert_eq!(RowDefect::of(b"0\t\0"), Some(RowDefect::Nul { byte: 3 }));
+        assert_eq!(
+            RowDefect::of(b"0\t\xff"),
+            Some(RowDefect::NotUtf8 { byte: 3 })
+        );
+        assert_eq!(
+            RowDefect::of(b"0\r\t"),
+            Some(RowDefect::CarriageReturn { byte: 2 })
+        );
+        assert_eq!(RowDefect::of(b""), Some(RowDefect::Empty));
+        assert_eq!(
+            RowDefect::of(b"0\t1"),
+            Some(RowDefect::FieldCount { found: 2 })
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! Raw files, opened for reading from the front: plain, gzip or Zstandard.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::{Error, Result, SourceFile};
+
+/// How a raw file is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    Plain,
+    Gzip,
+    Zstandard,
+}
+
+impl Compression {
+    fn of_name(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some(extension) if extension.eq_ignore_ascii_case("gz") => Self::Gzip,
+            Some(extension) if extension.eq_ignore_ascii_case("zst") => Self::Zstandard,
+            _ => Self::Plain,
+        }
+    }
+
+    /// By the magic number: RFC 1952 section 2.3.1, RFC 8878 section 3.1.1.
+    fn of_content(first: &[u8]) -> Self {
+        match first {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstandard,
+            _ => Self::Plain,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Zstandard => "Zstandard",
+        }
+    }
+}
+
+/// A raw file that is being read.
+pub(super) struct Source {
+    path: PathBuf,
+    compression: Compression,
+    text: Box<dyn Read + Send>,
+    stored: Arc<Stored>,
+}
+
+/// What has been read of a file as it is stored.
+#[derive(Default)]
+struct Stored {
+    bytes: AtomicU64,
+    hash: Mutex<Xxh3Default>,
+}
+
+/// The file below the decoder: counts and hashes what passes.
+struct Metered {
+    file: File,
+    stored: Arc<Stored>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.stored.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        self.stored
+            .hash
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .update(&into[..count]);
+        Ok(count)
+    }
+}
+
+/// An operating system call on `path` failed.
+pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        action,
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// Size of a raw file as it is stored.
+///
+/// # Errors
+/// The file is missing, empty or no file.
+pub(super) fn stored_bytes(path: &Path) -> Result<u64> {
+    let metadata = path
+        .metadata()
+        .map_err(|source| io_error("cannot open", path, source))?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() {
+            "a folder"
+        } else {
+            "a pipe or device, which cannot be read twice"
+        };
+        return Err(Error::NotAFile {
+            path: path.to_path_buf(),
+            found,
+        });
+    }
+    if metadata.len() == 0 {
+        return Err(Error::EmptyFile {
+            path: path.to_path_buf(),
+        });
+    }
+    Ok(metadata.len())
+}
+
+impl Source {
+    /// Opens a file and compares its name with its content.
+    ///
+    /// # Errors
+    /// As [`stored_bytes`], and where name and content say different things about the compression.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        const READ: usize = 1 << 18;
+        stored_bytes(path)?;
+        let io = |source| io_error("cannot read", path, source);
+        let mut file = File::open(path).map_err(|source| io_error("cannot open", path, source))?;
+        let mut first = Vec::with_capacity(4);
+        file.by_ref().take(4).read_to_end(&mut first).map_err(io)?;
+        file.rewind().map_err(io)?;
+        let (expected, compression) = (Compression::of_name(path), Compression::of_content(&first));
+        if expected != compression {
+            return Err(Error::WrongCompression {
+                path: path.to_path_buf(),
+                expected: expected.name(),
+                found: compression.name(),
+            });
+        }
+        let stored = Arc::<Stored>::default();
+        let metered = Metered {
+            file,
+            stored: Arc::clone(&stored),
+        };
+        let text: Box<dyn Read + Send> = match compression {
+            Compression::Plain => Box::new(metered),
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(
+                BufReader::with_capacity(READ, metered),
+            )),
+            Compression::Zstandard => {
+                let reader = BufReader::with_capacity(READ, metered);
+                Box::new(zstd::stream::read::Decoder::with_buffer(reader).map_err(io)?)
+            }
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            compression,
+            text,
+            stored,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads text into `into` until it is full or the text ends; returns how much. `lines` lines came before (for messages).
+    ///
+    /// # Errors
+    /// The operating system refuses, or the compressed stream is damaged or cut off.
+    pub(super) fn fill(&mut self, into: &mut [u8], lines: u64) -> Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.text.read(&mut into[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failure(lines, source)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn failure(&self, lines: u64, source: io::Error) -> Error {
+        let path = self.path.clone();
+        if self.compression == Compression::Plain || source.raw_os_error().is_some() {
+            return io_error("cannot read", &path, source);
+        }
+        let cut_off = source.kind() == io::ErrorKind::UnexpectedEof;
+        let problem = if cut_off { "is cut off" } else { "is damaged" };
+        Error::DamagedStream {
+            path,
+            format: self.compression.name(),
+            problem,
+            line: lines + 1,
+            source,
+        }
+    }
+
+    /// Bytes read so far of the file as it is stored.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.stored.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Name, size and hash of what was read.
+    pub(super) fn identity(&self) -> SourceFile {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
+        let hash = self
+            .stored
+            .hash
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .digest();
+        SourceFile {
+            name: name.to_string_lossy().into_owned(),
+            bytes: self.bytes_read(),
+            xxh3: format!("{hash:016x}"),
+        }
+    }
+}

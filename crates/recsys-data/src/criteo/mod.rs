@@ -1,0 +1,46 @@
+//! The raw text of the Criteo click logs, and its way to a packed data set.
+//!
+//! A row is a line of 40 fields with one TAB between neighbours: the label (0 or 1), 13 integers, 26 categories in
+//! hexadecimal. There is no header; an empty field is a missing value.
+
+mod chunk;
+mod count;
+mod count_pass;
+mod defect;
+mod encode;
+mod input;
+mod number;
+mod options;
+mod parse;
+mod permutation;
+mod pipeline;
+mod prepare;
+mod progress;
+mod report;
+mod split;
+mod write_pass;
+
+pub use defect::RowDefect;
+pub use options::{BadRows, Numbering, PrepareOptions, Randomize, SplitRule};
+pub use parse::{RawRow, parse_row, parse_rows};
+pub use prepare::PrepareCriteo;
+pub use progress::{Progress, Stage};
+pub use report::{PassReport, PrepareReport, SkippedRows, SplitReport};
+
+/// Dense features of a Criteo row, I1 to I13.
+pub const CRITEO_DENSE: usize = 13;
+/// Categorical features of a Criteo row, C1 to C26.
+pub const CRITEO_TABLES: usize = 26;
+/// Fields of a Criteo row.
+pub(crate) const FIELDS: usize = 1 + CRITEO_DENSE + CRITEO_TABLES;
+/// A longer line is no row: it is refused, or skipped, without being held in memory.
+pub(crate) const MAX_LINE: usize = 1 << 20;
+
+/// "label", "I1" to "I13", "C1" to "C26": the name of a field, counted from 0.
+pub(crate) fn field_name(field: usize) -> String {
+    match field {
+        0 => "label".to_owned(),
+        1..=CRITEO_DENSE => format!("I{field}"),
+        _ => format!("C{}", field - CRITEO_DENSE),
+    }
+}

@@ -1,0 +1,193 @@
+//! The preprocessing experiment: raw text to a packed data set, in two passes.
+
+use std::path::Path;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::count_pass::{Counted, count};
+use super::encode::{Categories, Encoder, number};
+use super::input::{io_error, stored_bytes};
+use super::report::{PassReport, PrepareReport, SkippedRows, SplitReport};
+use super::split::Division;
+use super::write_pass::WritePass;
+use super::{CRITEO_DENSE, CRITEO_TABLES, PrepareOptions, Progress, Stage, field_name};
+use crate::{
+    Error, PackedWriter, Provenance, Result, Schema, SourceFile, TableSchema, Vocabulary,
+    WriterOptions,
+};
+
+/// Prepares Criteo rows: pass one counts categories, pass two writes ids.
+///
+/// Both passes stream the raw files through the threads of the current rayon pool. Memory is that of a few megabytes of text for each
+/// thread, and of one dictionary: 20 to 35 bytes for each distinct category. The output has the same bytes on any number of
+/// threads. It appears under its name when it is complete; an error leaves nothing behind.
+#[derive(Debug, Clone)]
+pub struct PrepareCriteo {
+    options: PrepareOptions,
+}
+
+impl PrepareCriteo {
+    /// A preparation that has not begun.
+    pub fn new(options: PrepareOptions) -> Self {
+        Self { options }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// An option without meaning; a raw file that is missing, empty, damaged or changes meanwhile; a bad row, unless those are
+    /// skipped; an output folder that holds something, unless it may be replaced; a full disk.
+    pub fn run(&self, progress: &dyn Progress) -> Result<PrepareReport> {
+        let start = Instant::now();
+        let options = &self.options;
+        options.validate()?;
+        let sizes: Result<Vec<u64>> = options.raw.iter().map(|path| stored_bytes(path)).collect();
+        let bytes = sizes?.iter().sum();
+        self.check_output()?;
+
+        let categories = Categories::new(options.max_ind_range, options.ids);
+        let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
+            count(options, categories, progress)
+        })?;
+        let Counted {
+            rows,
+            mut tables,
+            skipped,
+            sources,
+        } = counted;
+        let skipped = skipped.into_report(&options.raw);
+        let division = Division::new(options.split, rows)?;
+        let vocabularies: Vec<Vocabulary> = tables
+            .par_iter_mut()
+            .map(|table| number(table, options.ids, options.min_count))
+            .collect();
+        let schema = schema(&vocabularies);
+        let table_rows = schema.table_rows();
+
+        let writer_options = WriterOptions {
+            force: options.force,
+            shard_rows: options.shard_rows,
+        };
+        let mut writer =
+            PackedWriter::create(&options.out, schema, division.rows(), writer_options)?;
+        for (table, vocabulary) in vocabularies.into_iter().enumerate() {
+            writer.write_vocabulary(table, &vocabulary)?;
+        }
+
+        let encoder = Encoder::new(categories, tables);
+        let pass = WritePass {
+            options,
+            encoder: &encoder,
+            division: &division,
+            rows,
+            sources: &sources,
+        };
+        let (splits, write_seconds) = staged(progress, Stage::Write, bytes, || {
+            pass.run(&mut writer, progress)
+        })?;
+        writer.finish(self.provenance(&sources, &skipped, rows, &splits))?;
+
+        let pass = |stage, seconds| PassReport {
+            stage,
+            seconds,
+            rows_per_second: rows as f64 / seconds,
+        };
+        Ok(PrepareReport {
+            rows,
+            clicks: splits.iter().map(|split| split.clicks).sum(),
+            categories: table_rows,
+            splits,
+            skipped,
+            sources,
+            passes: vec![
+                pass(Stage::Count, count_seconds),
+                pass(Stage::Write, write_seconds),
+            ],
+            seconds: start.elapsed().as_secs_f64(),
+            packed_bytes: folder_bytes(&options.out)?,
+        })
+    }
+
+    /// Refuses early what the writer would refuse after pass one, and an output that would take the raw files with it.
+    fn check_output(&self) -> Result<()> {
+        let out = &self.options.out;
+        let Ok(folder) = out.canonicalize() else {
+            return Ok(());
+        };
+        let filled = folder
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some());
+        if filled && !self.options.force {
+            return Err(Error::OutputExists { path: out.clone() });
+        }
+        for raw in &self.options.raw {
+            let inside = raw.canonicalize().is_ok_and(|raw| raw.starts_with(&folder));
+            if inside {
+                return Err(Error::OutputHoldsSource {
+                    out: out.clone(),
+                    path: raw.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn provenance(
+        &self,
+        sources: &[SourceFile],
+        skipped: &[SkippedRows],
+        rows: u64,
+        splits: &[SplitReport],
+    ) -> Provenance {
+        Provenance {
+            dataset: "criteo-kaggle".to_owned(),
+            sources: sources.to_vec(),
+            options: self.options.to_json(),
+            report: serde_json::json!({ "rows": rows, "splits": splits, "skipped": skipped }),
+        }
+    }
+}
+
+/// Runs a stage between its announcements and measures it, in seconds.
+fn staged<T>(
+    progress: &dyn Progress,
+    stage: Stage,
+    bytes: u64,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, f64)> {
+    let start = Instant::now();
+    progress.begin(stage, bytes);
+    let result = work();
+    progress.end();
+    Ok((result?, start.elapsed().as_secs_f64()))
+}
+
+fn schema(vocabularies: &[Vocabulary]) -> Schema {
+    let table = |(table, vocabulary): (usize, &Vocabulary)| TableSchema {
+        name: field_name(1 + CRITEO_DENSE + table),
+        rows: vocabulary.categories.len() as u64,
+    };
+    debug_assert_eq!(vocabularies.len(), CRITEO_TABLES);
+    Schema {
+        dense: (1..=CRITEO_DENSE).map(field_name).collect(),
+        tables: vocabularies.iter().enumerate().map(table).collect(),
+        multi_hot: false,
+    }
+}
+
+/// Size of all files below a folder.
+fn folder_bytes(folder: &Path) -> Result<u64> {
+    let io = |source| io_error("cannot read", folder, source);
+    let mut bytes = 0;
+    for entry in folder.read_dir().map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let metadata = entry.metadata().map_err(io)?;
+        bytes += if metadata.is_dir() {
+            folder_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
+}

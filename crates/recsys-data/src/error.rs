@@ -1,0 +1,392 @@
+//! The errors of this crate.
+
+use std::path::{Path, PathBuf};
+
+use crate::Split;
+
+/// Result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong while data are read, prepared or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operating system call on a file failed.
+    #[error("{action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done: "cannot read", "cannot create" …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A sample was asked for that the data set does not have.
+    #[error("sample {sample} asked for, but the data set has {len} samples")]
+    SampleOutOfRange {
+        /// The number asked for.
+        sample: u64,
+        /// Number of samples.
+        len: u64,
+    },
+    /// An option has a value that makes no sense.
+    #[error("{option} is {value}; allowed: {allowed}")]
+    InvalidOption {
+        /// Name of the option.
+        option: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be set to.
+        allowed: &'static str,
+    },
+    /// A data set card has a key or a value that does not exist.
+    #[error("{origin}, line {line} (`{text}`): {message}")]
+    Card {
+        /// File or name of the card.
+        origin: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+        /// What is wrong, and what is allowed.
+        message: String,
+    },
+    /// No data set card has this name.
+    #[error("no data set card is called `{name}`; there are: {known}")]
+    UnknownCard {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// An AUC was asked for over samples that are all clicks or all not.
+    #[error(
+        "AUC is undefined over samples {first}..{end}: they have one class only; take more samples"
+    )]
+    UndefinedAuc {
+        /// First sample.
+        first: u64,
+        /// End of the samples.
+        end: u64,
+    },
+    /// A folder holds no packed data set.
+    #[error("{path} is not a packed data set: {reason}; make one with `prepare`, or give the folder of one", path = path.display())]
+    NotPacked {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A manifest cannot be read or written as JSON.
+    #[error("{path} is damaged ({source}): restore the file or prepare the data again", path = path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A file was written in another version of the packed format.
+    #[error(
+        "{path} has format version {found}, and this release reads version {supported}: use the release that wrote it, or \
+         prepare the data again", path = path.display()
+    )]
+    FormatVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version that it names.
+        found: String,
+        /// The version that can be read.
+        supported: u64,
+    },
+    /// A file is shorter or longer than its manifest says.
+    #[error(
+        "{path} has {found} bytes and should have {expected}: it was truncated or replaced; restore the file or prepare the \
+         data again", path = path.display()
+    )]
+    FileSize {
+        /// The file.
+        path: PathBuf,
+        /// Size in the manifest.
+        expected: u64,
+        /// Size on disk.
+        found: u64,
+    },
+    /// A file holds another shard than its name says.
+    #[error("{path} should be {expected} and is {found}: files were swapped; give them their names back", path = path.display())]
+    WrongShard {
+        /// The file.
+        path: PathBuf,
+        /// The shard that the manifest names.
+        expected: String,
+        /// The shard that the file says it is.
+        found: String,
+    },
+    /// Part of a file does not have the checksum that is recorded for it.
+    #[error(
+        "{part} of {path} does not match its checksum: the file was altered or belongs to another data set; restore it or \
+         prepare the data again", path = path.display()
+    )]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// Which part of it.
+        part: &'static str,
+    },
+    /// A block of samples does not have the checksum that is recorded for it.
+    #[error(
+        "{path}: checksum mismatch of `{tensor}` in the block of {split} samples {first} to {last}: restore the file or \
+         prepare the data again", path = path.display()
+    )]
+    DamagedBlock {
+        /// The shard.
+        path: PathBuf,
+        /// The damaged tensor.
+        tensor: &'static str,
+        /// The split that the samples belong to.
+        split: Split,
+        /// First sample of the block.
+        first: u64,
+        /// Last sample of the block.
+        last: u64,
+    },
+    /// A value is out of its range.
+    #[error(
+        "{path}: {split} sample {sample}, column {column}: {value} is not allowed ({allowed}); restore the file or prepare \
+         the data again", path = path.display()
+    )]
+    BadValue {
+        /// The shard.
+        path: PathBuf,
+        /// The split that the sample belongs to.
+        split: Split,
+        /// Number of the sample in its split.
+        sample: u64,
+        /// The column: "label", a dense feature or a table; "offsets" where bags of ids overlap.
+        column: String,
+        /// The value found.
+        value: String,
+        /// What would be allowed.
+        allowed: String,
+    },
+    /// More ids were asked for than a batch can hold.
+    #[error(
+        "{samples} samples have more ids than a batch can hold (2^32): read fewer samples at a time"
+    )]
+    TooManyIds {
+        /// Samples of the read that went too far.
+        samples: u64,
+    },
+    /// The output folder holds files.
+    #[error("{path} exists and is not empty: choose another folder, or replace the packed data set in it with --force", path = path.display())]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The output folder holds files that are not a packed data set's, so that it is not replaced.
+    #[error(
+        "{path} is not replaced, because {}: move them away or choose another folder",
+        entry.as_ref().map_or("its files are not those of a packed data set".into(),
+            |entry| format!("it holds files that no packed data set has, such as {entry:?}")), path = path.display()
+    )]
+    NotReplaceable {
+        /// The folder.
+        path: PathBuf,
+        /// A file that no packed data set has; none where there is no manifest.
+        entry: Option<String>,
+    },
+    /// The disk has too little space for the output.
+    #[error(
+        "cannot reserve disk space for {path}: {needed} bytes are needed and {} are free ({source}); free some space or \
+         choose another disk",
+        available.map_or("an unknown number".into(), |bytes| bytes.to_string()), path = path.display()
+    )]
+    NoSpace {
+        /// What could not be reserved.
+        path: PathBuf,
+        /// Bytes that the whole output takes.
+        needed: u64,
+        /// Bytes that are free on that disk, where the system can tell.
+        available: Option<u64>,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A column name is not usable.
+    #[error("column name {name:?} {problem}")]
+    ColumnName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A batch does not have the shape that the schema asks for.
+    #[error("the batch has {found} {what}, and the schema asks for {expected}")]
+    BatchShape {
+        /// What does not fit.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// More samples came than were announced.
+    #[error(
+        "{written} samples came for {split}, and {announced} were announced: the input grew, or was counted wrong"
+    )]
+    TooManyRows {
+        /// The split.
+        split: Split,
+        /// Number announced when the writer was made.
+        announced: u64,
+        /// Number that would have been written.
+        written: u64,
+    },
+    /// Fewer samples came than were announced.
+    #[error(
+        "{written} samples came for {split}, and {announced} were announced: the input shrank, or was counted wrong"
+    )]
+    RowsMissing {
+        /// The split.
+        split: Split,
+        /// Number announced when the writer was made.
+        announced: u64,
+        /// Number written.
+        written: u64,
+    },
+    /// A row was written a second time.
+    #[error("row {row} of {split} was written twice: positions must be a permutation")]
+    RowWrittenTwice {
+        /// The split.
+        split: Split,
+        /// The row.
+        row: u64,
+    },
+    /// Samples of one split were appended and scattered.
+    #[error("samples of {split} were both appended and scattered: write each split in one way")]
+    MixedWriting {
+        /// The split.
+        split: Split,
+    },
+    /// Multi-hot samples cannot be scattered, because their sizes differ.
+    #[error("multi-hot samples cannot be written in any order: append them in their final order")]
+    ScatterMultiHot,
+    /// A writer was used after an error.
+    #[error("nothing more can be written to {path} after an error: make a new writer", path = path.display())]
+    WriterFailed {
+        /// The output folder.
+        path: PathBuf,
+    },
+    /// A vocabulary does not fit its table.
+    #[error("the vocabulary of table {table} has {found} {what}, and {expected} are needed")]
+    VocabularyShape {
+        /// The table.
+        table: String,
+        /// What does not fit.
+        what: &'static str,
+        /// How many there are.
+        found: u64,
+        /// How many there should be.
+        expected: u64,
+    },
+    /// A raw file is something else than a file.
+    #[error("{path} is {found}, and a file is needed: name the files themselves", path = path.display())]
+    NotAFile {
+        /// The path given.
+        path: PathBuf,
+        /// What lies there.
+        found: &'static str,
+    },
+    /// A raw file has no content.
+    #[error("{path} is empty: there is nothing to prepare; check that it was downloaded or decompressed completely", path = path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The name of a raw file says another compression than its content.
+    #[error(
+        "{path} is {found} by its content and {expected} by its name: give it the ending that fits (.gz for gzip, .zst for \
+         Zstandard, another one for plain text)", path = path.display()
+    )]
+    WrongCompression {
+        /// The file.
+        path: PathBuf,
+        /// What the name says.
+        expected: &'static str,
+        /// What the content says.
+        found: &'static str,
+    },
+    /// A compressed stream cannot be decoded to its end.
+    #[error(
+        "{path}: the {format} stream {problem} at line {line} of its text ({source}): restore the file, or decompress what is \
+         left of it and prepare that", path = path.display()
+    )]
+    DamagedStream {
+        /// The file.
+        path: PathBuf,
+        /// "gzip" or "Zstandard".
+        format: &'static str,
+        /// "is cut off" or "is damaged".
+        problem: &'static str,
+        /// The first line that could not be read whole, counted from 1.
+        line: u64,
+        /// The decoder's answer.
+        source: std::io::Error,
+    },
+    /// A line of a raw file is no row.
+    #[error("{path}, line {line}: {defect}; mend the file, or leave such lines out with --bad-rows skip", path = path.display())]
+    BadRow {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        defect: crate::RowDefect,
+    },
+    /// The raw files hold no row.
+    #[error(
+        "no row is left: all {skipped} lines were skipped as bad rows; check that the files are Criteo text"
+    )]
+    NoRows {
+        /// Lines left out.
+        skipped: u64,
+    },
+    /// A raw file is not what it was in the first pass.
+    #[error("{path} changed between the two passes over it: prepare it again when nothing writes to it any more", path = path.display())]
+    SourceChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The output folder holds a raw file.
+    #[error("{out} holds the raw file {path} and is not replaced: choose another output folder", out = out.display(), path = path.display())]
+    OutputHoldsSource {
+        /// The output folder.
+        out: PathBuf,
+        /// The raw file.
+        path: PathBuf,
+    },
+    /// A table has more categories than ids have numbers.
+    #[error("table {table} has more than 4,026,531,839 categories: bound it with --max-ind-range")]
+    TooManyCategories {
+        /// The table.
+        table: String,
+    },
+    /// The work that a loader does on a batch ahead of its use failed.
+    #[error("batch {batch}: {source}")]
+    Prepare {
+        /// Number of the batch in its epoch, counted from 0.
+        batch: u64,
+        /// What the work answered.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an operating system call on `path` failed.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

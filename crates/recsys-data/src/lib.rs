@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod batch;
+mod card;
+mod criteo;
+mod dataset;
+mod error;
+mod generate;
+mod loader;
+mod packed;
+mod schema;
+mod vocabulary;
+
+pub use batch::{Batch, SparseIds};
+pub use card::{
+    Card, CardColumns, CardDataset, CardFile, CardModel, CardPrepare, CardSequence, CardTraining,
+};
+pub use criteo::{
+    BadRows, CRITEO_DENSE, CRITEO_TABLES, Numbering, PassReport, PrepareCriteo, PrepareOptions,
+    PrepareReport, Progress, Randomize, RawRow, RowDefect, SkippedRows, SplitReport, SplitRule,
+    Stage, parse_row, parse_rows,
+};
+pub use dataset::Dataset;
+pub use error::{Error, Result};
+pub use generate::{Planted, PlantedOptions, PlantedTable, RandomData, RandomDataOptions};
+pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
+pub use packed::{
+    Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,
+    SplitFiles, SplitRows, Splits, VocabularyFile, WriterOptions,
+};
+pub use schema::{Schema, TableSchema};
+pub use vocabulary::Vocabulary;

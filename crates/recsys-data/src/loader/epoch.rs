@@ -1,0 +1,171 @@
+//! One pass over a data set.
+
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+
+use super::permutation::Permutation;
+use super::queue::Queue;
+use super::{Buffers, Order, Source};
+use crate::{Batch, Error, Result};
+
+/// The batches of an epoch, in order: an iterator made by [`Loader::epoch`](crate::Loader::epoch).
+pub struct Epoch<E: Default + Send + 'static> {
+    source: Arc<Source<E>>,
+    queue: Arc<Queue<Result<Buffers<E>>>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// A batch, and what was prepared for it. Dropping it gives its memory back to the loader.
+pub struct Loaded<E: Default + Send + 'static = ()> {
+    /// The samples.
+    pub batch: Batch,
+    /// What the loader's `prepare` made of them.
+    pub extra: E,
+    samples: Vec<u64>,
+    source: Arc<Source<E>>,
+}
+
+impl<E: Default + Send + 'static> Loaded<E> {
+    /// Numbers of the samples in their data set, in the order of the batch.
+    pub fn samples(&self) -> &[u64] {
+        &self.samples
+    }
+}
+
+impl<E: Default + Send + 'static> Drop for Loaded<E> {
+    fn drop(&mut self) {
+        let buffers = Buffers {
+            samples: std::mem::take(&mut self.samples),
+            batch: std::mem::take(&mut self.batch),
+            extra: std::mem::take(&mut self.extra),
+        };
+        self.source.give_back(buffers);
+    }
+}
+
+impl<E: Default + Send> Source<E> {
+    fn give_back(&self, buffers: Buffers<E>) {
+        self.spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(buffers);
+    }
+
+    fn buffers(&self) -> Buffers<E> {
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        spare.unwrap_or_default()
+    }
+
+    /// Reads batch number `batch` of an epoch and prepares it.
+    fn load(&self, order: Option<Permutation>, batch: u64) -> Result<Buffers<E>> {
+        let mut buffers = self.buffers();
+        let size = self.options.batch_size as u64;
+        let places = batch * size..((batch + 1) * size).min(self.dataset.len());
+        buffers.samples.clear();
+        match order {
+            None => buffers.samples.extend(places),
+            Some(permutation) => buffers
+                .samples
+                .extend(places.map(|place| permutation.at(place))),
+        }
+        self.dataset.read(&buffers.samples, &mut buffers.batch)?;
+        match (self.prepare)(&buffers.batch, &mut buffers.extra) {
+            Ok(()) => Ok(buffers),
+            Err(source) => Err(Error::Prepare { batch, source }),
+        }
+    }
+}
+
+/// Tells the reader that a worker is gone for good.
+struct PanicGuard<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for PanicGuard<'_, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail();
+        }
+    }
+}
+
+impl<E: Default + Send + 'static> Epoch<E> {
+    pub(super) fn start(source: Arc<Source<E>>, epoch: u64, first_batch: u64) -> Self {
+        let options = source.options;
+        let batches = source.batches();
+        let queue = Arc::new(Queue::new(
+            first_batch.min(batches),
+            batches,
+            options.prefetch,
+        ));
+        let order = (options.order == Order::Shuffled)
+            .then(|| Permutation::new(source.dataset.len(), options.seed, epoch));
+        let workers = (0..options.threads)
+            .map(|_| {
+                let (source, queue) = (Arc::clone(&source), Arc::clone(&queue));
+                std::thread::spawn(move || {
+                    let guard = PanicGuard(&*queue);
+                    while let Some(batch) = guard.0.claim() {
+                        queue.put(batch, source.load(order, batch));
+                    }
+                })
+            })
+            .collect();
+        Self {
+            source,
+            queue,
+            workers,
+        }
+    }
+
+    /// Ends the threads; a panic on one of them goes on here.
+    fn stop(&mut self) {
+        self.queue.close();
+        for worker in self.workers.drain(..) {
+            if let Err(panic) = worker.join()
+                && !std::thread::panicking()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl<E: Default + Send + 'static> Iterator for Epoch<E> {
+    type Item = Result<Loaded<E>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.workers.is_empty() {
+            return None;
+        }
+        match self.queue.take() {
+            Some(Ok(buffers)) => Some(Ok(Loaded {
+                batch: buffers.batch,
+                extra: buffers.extra,
+                samples: buffers.samples,
+                source: Arc::clone(&self.source),
+            })),
+            Some(Err(error)) => {
+                self.stop();
+                Some(Err(error))
+            }
+            None => {
+                self.stop();
+                None
+            }
+        }
+    }
+}
+
+impl<E: Default + Send + 'static> Drop for Epoch<E> {
+    fn drop(&mut self) {
+        self.stop();
+        while let Some(made) = self.queue.take_made() {
+            if let Ok(buffers) = made {
+                self.source.give_back(buffers);
+            }
+        }
+    }
+}

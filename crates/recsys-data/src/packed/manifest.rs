@@ -1,0 +1,229 @@
+//! `dataset.json`: what is in a packed data set and where it came from.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, Split, xxh3_hex};
+use crate::{Error, Result, Schema};
+
+/// A raw file that a data set was made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// File name, without folders.
+    pub name: String,
+    /// Size as it lay on disk.
+    pub bytes: u64,
+    /// xxh3 (64 bits) of those bytes, 16 hexadecimal digits.
+    pub xxh3: String,
+}
+
+/// Where a data set came from. Holds no time and no path, so that the same input gives the same bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Name of the data set, for instance "criteo-kaggle".
+    pub dataset: String,
+    /// The raw files, in the order in which they were read.
+    pub sources: Vec<SourceFile>,
+    /// The options that the samples depend on.
+    pub options: Value,
+    /// What the preparation counted: categories, skipped rows and the like.
+    pub report: Value,
+}
+
+/// A shard in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardFile {
+    /// File name in the data set's folder.
+    pub file: String,
+    /// Number of samples.
+    pub rows: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// xxh3 of the header, its length field included.
+    pub header_xxh3: String,
+    /// xxh3 of the tensor `checksums`, which in turn covers every other tensor.
+    pub checksums_xxh3: String,
+}
+
+/// The shards of one split, in sample order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitFiles {
+    /// Number of samples.
+    pub rows: u64,
+    /// The shards; none where the split is empty.
+    pub shards: Vec<ShardFile>,
+}
+
+/// The shards of every split.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splits {
+    /// [`Split::Train`].
+    pub train: SplitFiles,
+    /// [`Split::Validation`].
+    pub validation: SplitFiles,
+    /// [`Split::Test`].
+    pub test: SplitFiles,
+}
+
+impl Splits {
+    /// The shards of one split.
+    pub fn of(&self, split: Split) -> &SplitFiles {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+
+    pub(super) fn of_mut(&mut self, split: Split) -> &mut SplitFiles {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
+}
+
+/// A vocabulary in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VocabularyFile {
+    /// Name of the table's column.
+    pub table: String,
+    /// File name, relative to the data set's folder.
+    pub file: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// xxh3 of the whole file.
+    pub xxh3: String,
+}
+
+/// The contents of `dataset.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always "recsys-packed".
+    pub format: String,
+    /// Version of the format; this release reads and writes version 1.
+    pub format_version: u64,
+    /// Version of the release that wrote the data set.
+    pub tool_version: String,
+    /// The columns.
+    pub schema: Schema,
+    /// Samples and shards of every split.
+    pub splits: Splits,
+    /// Vocabularies, in table order; tables without one are left out.
+    pub vocabulary: Vec<VocabularyFile>,
+    /// Where the samples came from.
+    pub provenance: Provenance,
+}
+
+/// What comes after the checksum, the last value of the file.
+const END: &str = "\"\n}\n";
+/// What comes before it.
+const CHECKSUM_KEY: &str = ",\n  \"xxh3\": \"";
+
+impl Manifest {
+    pub(super) fn new(
+        schema: Schema,
+        splits: Splits,
+        vocabulary: Vec<VocabularyFile>,
+        provenance: Provenance,
+    ) -> Self {
+        Self {
+            format: FORMAT.into(),
+            format_version: FORMAT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").into(),
+            schema,
+            splits,
+            vocabulary,
+            provenance,
+        }
+    }
+
+    /// The text of `dataset.json`. Its last field is the xxh3 of all bytes before that field's value.
+    pub(super) fn to_text(&self) -> std::result::Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.truncate(text.trim_end_matches('}').trim_end().len());
+        text.push_str(CHECKSUM_KEY);
+        text.push_str(&xxh3_hex(text.as_bytes()));
+        text.push_str(END);
+        Ok(text)
+    }
+
+    /// Reads `dataset.json` of a folder.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST_FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                let exists = folder.is_dir();
+                return Err(Error::NotPacked {
+                    path: folder.into(),
+                    reason: if exists {
+                        "it holds no dataset.json"
+                    } else {
+                        "there is no such folder"
+                    },
+                });
+            }
+            Err(source) => {
+                return Err(Error::Io {
+                    action: "cannot read",
+                    path,
+                    source,
+                });
+            }
+        };
+        let value: Value = serde_json::from_slice(&bytes).map_err(|source| Error::Manifest {
+            path: path.clone(),
+            source,
+        })?;
+        if value["format"] != FORMAT {
+            return Err(Error::NotPacked {
+                path: folder.into(),
+                reason: "its dataset.json is of another format",
+            });
+        }
+        let found = &value["format_version"];
+        if found != FORMAT_VERSION {
+            return Err(Error::FormatVersion {
+                path,
+                found: found.to_string(),
+                supported: FORMAT_VERSION,
+            });
+        }
+        let checked = bytes
+            .strip_suffix(END.as_bytes())
+            .and_then(|text| text.split_last_chunk::<16>());
+        if checked.is_none_or(|(text, found)| xxh3_hex(text).as_bytes() != found) {
+            return Err(Error::Altered {
+                path,
+                part: "the file",
+            });
+        }
+        let manifest: Self = serde_json::from_value(value).map_err(|source| Error::Manifest {
+            path: path.clone(),
+            source,
+        })?;
+        for split in Split::ALL {
+            let files = manifest.splits.of(split);
+            let sum = files
+                .shards
+                .iter()
+                .try_fold(0u64, |sum, shard| sum.checked_add(shard.rows));
+            if sum != Some(files.rows) {
+                return Err(Error::Altered {
+                    path,
+                    part: "the number of rows",
+                });
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Number of samples of a split.
+    pub fn rows(&self, split: Split) -> u64 {
+        self.splits.of(split).rows
+    }
+}

@@ -1,0 +1,40 @@
+//! The packed format: a folder with `dataset.json`, memory-mapped shards and vocabularies (docs/data-format.md).
+
+mod block;
+mod disk_space;
+mod header;
+mod layout;
+mod manifest;
+mod output_folder;
+mod reader;
+mod shard;
+mod shard_files;
+mod split;
+mod split_writer;
+mod writer;
+
+pub use manifest::{
+    Manifest, Provenance, ShardFile, SourceFile, SplitFiles, Splits, VocabularyFile,
+};
+pub use reader::{PackedDataset, PackedSplit};
+pub use split::{Split, SplitRows};
+pub use writer::{PackedWriter, WriterOptions};
+
+pub(crate) use header::{TensorEntry, encode_header};
+
+/// Name of the format, in the manifest and in every shard's header.
+pub(crate) const FORMAT: &str = "recsys-packed";
+/// The version that this release reads and writes.
+pub(crate) const FORMAT_VERSION: u64 = 1;
+/// Samples per checksum: a block of the Criteo shape is 80 KiB, which hashes in microseconds when a shuffled epoch first
+/// touches it, and checksums are 0.03% of the file.
+pub(crate) const BLOCK_SAMPLES: u64 = 512;
+/// Name of the manifest in its folder.
+pub(crate) const MANIFEST_FILE: &str = "dataset.json";
+/// Name of the folder of vocabularies.
+pub(crate) const VOCABULARY_FOLDER: &str = "vocabulary";
+
+/// xxh3 (64 bits) in the form that the manifest holds: 16 hexadecimal digits.
+pub(crate) fn xxh3_hex(bytes: &[u8]) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes))
+}

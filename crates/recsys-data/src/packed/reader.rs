@@ -1,0 +1,213 @@
+//! Reading a packed data set.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::layout::ShardLayout;
+use super::manifest::Manifest;
+use super::shard::Shard;
+use super::{Split, xxh3_hex};
+use crate::{Batch, Dataset, Error, Result, Schema, Vocabulary};
+
+/// A packed data set on disk, memory-mapped. Cheap to clone.
+///
+/// Opening reads the manifest, the headers and the checksums (0.03% of the data) and compares them with the manifest. Each
+/// block of 512 samples is checked once, by whoever reads it first: its checksums, the range of its ids, and that labels and
+/// dense values are numbers.
+///
+/// The files must not be changed while they are open; the system may end a process that reads a mapped file which was
+/// truncated. Writing a new data set over an open one with [`PackedWriter`](crate::PackedWriter) is safe, because it
+/// replaces the folder and never the contents of a file.
+#[derive(Debug, Clone)]
+pub struct PackedDataset {
+    contents: Arc<Contents>,
+}
+
+#[derive(Debug)]
+struct Contents {
+    folder: PathBuf,
+    manifest: Manifest,
+    shards: [Vec<Shard>; 3],
+}
+
+impl PackedDataset {
+    /// Opens the data set in a folder.
+    ///
+    /// # Errors
+    /// A folder that is missing or holds no packed data set of this version, and files that are missing, truncated, swapped
+    /// or altered.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_path_buf();
+        let manifest = Manifest::read(&folder)?;
+        let open = |split: Split| -> Result<Vec<Shard>> {
+            let mut first_sample = 0;
+            let mut shards = Vec::new();
+            for (number, entry) in manifest.splits.of(split).shards.iter().enumerate() {
+                let layout = ShardLayout::new(&manifest.schema, split, number as u64, entry.rows);
+                shards.push(Shard::open(&folder, entry, layout, first_sample)?);
+                first_sample += entry.rows;
+            }
+            Ok(shards)
+        };
+        let shards = [
+            open(Split::Train)?,
+            open(Split::Validation)?,
+            open(Split::Test)?,
+        ];
+        Ok(Self {
+            contents: Arc::new(Contents {
+                folder,
+                manifest,
+                shards,
+            }),
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.contents.folder
+    }
+
+    /// What is in the data set and where it came from.
+    pub fn manifest(&self) -> &Manifest {
+        &self.contents.manifest
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &Schema {
+        &self.contents.manifest.schema
+    }
+
+    /// The samples of a split.
+    pub fn split(&self, split: Split) -> PackedSplit {
+        PackedSplit {
+            contents: self.contents.clone(),
+            split,
+        }
+    }
+
+    /// Checks every block of every shard and every vocabulary, in parallel, and reports the first error in file order.
+    ///
+    /// # Errors
+    /// The first damaged block, value out of range or altered vocabulary.
+    pub fn verify(&self) -> Result<()> {
+        let schema = self.schema();
+        for shard in self.contents.shards.iter().flatten() {
+            let failed = (0..shard.blocks())
+                .into_par_iter()
+                .find_map_first(|block| shard.verify(block, schema).err());
+            failed.map_or(Ok(()), Err)?;
+        }
+        (0..schema.tables.len()).try_for_each(|table| self.vocabulary(table).map(drop))
+    }
+
+    /// The vocabulary of a table, by its place in the schema; `None` where the data set was written without one.
+    ///
+    /// # Errors
+    /// A vocabulary file that is missing or altered.
+    pub fn vocabulary(&self, table: usize) -> Result<Option<Vocabulary>> {
+        let Some(column) = self.schema().tables.get(table) else {
+            return Ok(None);
+        };
+        let Some(entry) = self
+            .manifest()
+            .vocabulary
+            .iter()
+            .find(|entry| entry.table == column.name)
+        else {
+            return Ok(None);
+        };
+        let path = self.contents.folder.join(&entry.file);
+        let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+        let found = bytes.len() as u64;
+        if found != entry.bytes {
+            return Err(Error::FileSize {
+                path,
+                expected: entry.bytes,
+                found,
+            });
+        }
+        if xxh3_hex(&bytes) != entry.xxh3 {
+            return Err(Error::Altered {
+                path,
+                part: "the file",
+            });
+        }
+        let Some(vocabulary) = Vocabulary::from_bytes(&bytes) else {
+            return Err(Error::Altered {
+                path,
+                part: "a tensor's shape",
+            });
+        };
+        vocabulary.check(column)?;
+        Ok(Some(vocabulary))
+    }
+}
+
+/// One split of a [`PackedDataset`]. Cheap to clone; reading copies samples out of the memory map and allocates nothing
+/// once the batch has its size.
+#[derive(Debug, Clone)]
+pub struct PackedSplit {
+    contents: Arc<Contents>,
+    split: Split,
+}
+
+impl PackedSplit {
+    /// Which split this is.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// The shard that holds a sample of this split.
+    fn shard_of(&self, sample: u64) -> Result<&Shard> {
+        let shards = &self.contents.shards[self.split as usize];
+        let after = shards.partition_point(|shard| shard.first_sample() <= sample);
+        let shard = after.checked_sub(1).map(|at| &shards[at]);
+        let shard = shard.filter(|shard| sample - shard.first_sample() < shard.rows());
+        shard.ok_or(Error::SampleOutOfRange {
+            sample,
+            len: self.len(),
+        })
+    }
+}
+
+/// The longest run of consecutive samples at the start of a list.
+fn leading_run(samples: &[u64]) -> Option<Range<u64>> {
+    let first = *samples.first()?;
+    let length = samples
+        .iter()
+        .zip(first..)
+        .take_while(|(sample, expected)| *sample == expected)
+        .count();
+    Some(first..first.saturating_add(length as u64))
+}
+
+impl Dataset for PackedSplit {
+    fn schema(&self) -> &Schema {
+        &self.contents.manifest.schema
+    }
+
+    fn len(&self) -> u64 {
+        self.contents.manifest.rows(self.split)
+    }
+
+    fn read(&self, samples: &[u64], into: &mut Batch) -> Result<()> {
+        let schema = self.schema();
+        into.clear();
+        if schema.multi_hot {
+            into.sparse.offsets.push(0);
+        }
+        let mut rest = samples;
+        while let Some(run) = leading_run(rest) {
+            let shard = self.shard_of(run.start)?;
+            let first = shard.first_sample();
+            let rows = run.start - first..(run.end - first).min(shard.rows());
+            rest = &rest[(rows.end - rows.start) as usize..];
+            shard.read(rows, schema, into)?;
+        }
+        Ok(())
+    }
+}

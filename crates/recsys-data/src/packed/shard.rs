@@ -1,0 +1,306 @@
+//! A memory-mapped shard.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+
+use super::block::{BlockBytes, floats, ids, longs};
+use super::header::parse_header;
+use super::layout::ShardLayout;
+use super::manifest::ShardFile;
+use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION, xxh3_hex};
+use crate::{Batch, Error, Result, Schema};
+
+/// A shard whose header and checksums are those of the manifest. Blocks are checked when they are first touched.
+#[derive(Debug)]
+pub(super) struct Shard {
+    path: PathBuf,
+    layout: ShardLayout,
+    /// Number of the first sample in the split.
+    first_sample: u64,
+    map: Mmap,
+    checksums: Range<usize>,
+    label: Range<usize>,
+    dense: Range<usize>,
+    ids: Range<usize>,
+    offsets: Range<usize>,
+    /// One bit a block.
+    verified: Vec<AtomicU64>,
+}
+
+impl Shard {
+    /// Maps a shard and compares its header and checksums with the manifest.
+    pub(super) fn open(
+        folder: &Path,
+        entry: &ShardFile,
+        layout: ShardLayout,
+        first_sample: u64,
+    ) -> Result<Self> {
+        let path = folder.join(&entry.file);
+        let file = File::open(&path).map_err(Error::io("cannot open", &path))?;
+        // SAFETY: the map is read-only and lives as long as `Self`. That nobody changes the file meanwhile is asked for in the
+        // documentation of `PackedDataset`; this crate replaces data sets by renaming and never writes to a finished file.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("cannot map", &path))?;
+        check_identity(&path, &map, &layout, entry)?;
+        let altered = |part| Error::Altered {
+            path: path.clone(),
+            part,
+        };
+        let found = map.len() as u64;
+        if found != entry.bytes {
+            return Err(Error::FileSize {
+                path,
+                expected: entry.bytes,
+                found,
+            });
+        }
+        let Some((header, _)) = parse_header(&map) else {
+            return Err(altered("the header"));
+        };
+        if xxh3_hex(header) != entry.header_xxh3 {
+            return Err(altered("the header"));
+        }
+        let (length, metadata) =
+            SafeTensors::read_metadata(&map).map_err(|_| altered("the header"))?;
+        let data = length + 8;
+        let ids = metadata
+            .info("ids")
+            .map_or(0, |info| info.shape.iter().product::<usize>() as u64);
+        let range = |name: &str| {
+            if name == "offsets" && !layout.multi_hot {
+                return Ok(0..0);
+            }
+            let expected = layout
+                .tensors(ids)
+                .into_iter()
+                .find(|tensor| tensor.name == name);
+            let info = metadata
+                .info(name)
+                .zip(expected)
+                .filter(|(info, expected)| {
+                    let dtype = matches!(
+                        (info.dtype, expected.dtype),
+                        (Dtype::U64, "U64") | (Dtype::F32, "F32") | (Dtype::U32, "U32")
+                    );
+                    dtype
+                        && info
+                            .shape
+                            .iter()
+                            .map(|&extent| extent as u64)
+                            .eq(expected.shape.iter().copied())
+                });
+            let Some((info, _)) = info else {
+                return Err(altered("a tensor's shape"));
+            };
+            Ok(data + info.data_offsets.0..data + info.data_offsets.1)
+        };
+        let (checksums, offsets) = (range("checksums")?, range("offsets")?);
+        let (label, dense, ids) = (range("label")?, range("dense")?, range("ids")?);
+        if xxh3_hex(&map[checksums.clone()]) != entry.checksums_xxh3 {
+            return Err(altered("the tensor of checksums"));
+        }
+        let verified = (0..layout.blocks().div_ceil(64))
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        Ok(Self {
+            path,
+            layout,
+            first_sample,
+            map,
+            checksums,
+            label,
+            dense,
+            ids,
+            offsets,
+            verified,
+        })
+    }
+
+    /// Number of samples.
+    pub(super) fn rows(&self) -> u64 {
+        self.layout.rows
+    }
+
+    /// Number of the first sample in the split.
+    pub(super) fn first_sample(&self) -> u64 {
+        self.first_sample
+    }
+
+    /// Number of blocks.
+    pub(super) fn blocks(&self) -> u64 {
+        self.layout.blocks()
+    }
+
+    /// Part of a tensor whose rows have `width` bytes.
+    fn part(&self, tensor: &Range<usize>, width: u64, rows: &Range<u64>) -> &[u8] {
+        &self.map[tensor.clone()][(rows.start * width) as usize..(rows.end * width) as usize]
+    }
+
+    /// Offsets of samples `rows`, with the end of the last bag.
+    fn offsets(&self, rows: &Range<u64>) -> &[u8] {
+        let bags = rows.start * self.layout.tables..rows.end * self.layout.tables + 1;
+        self.part(&self.offsets, 8, &bags)
+    }
+
+    /// The bytes of samples `rows`; `None` where offsets point outside the ids.
+    fn bytes(&self, rows: &Range<u64>) -> Option<BlockBytes<'_>> {
+        let label = self.part(&self.label, 4, rows);
+        let dense = self.part(&self.dense, 4 * self.layout.dense, rows);
+        if !self.layout.multi_hot {
+            let ids = self.part(&self.ids, 4 * self.layout.tables, rows);
+            return Some(BlockBytes {
+                label,
+                dense,
+                ids,
+                offsets: &[],
+            });
+        }
+        let offsets = self.offsets(rows);
+        let (first, last) = (longs(offsets).next()?, longs(offsets).next_back()?);
+        let (start, end) = (usize::try_from(first).ok()?, usize::try_from(last).ok()?);
+        let ids = self.map[self.ids.clone()].get(start.checked_mul(4)?..end.checked_mul(4)?)?;
+        Some(BlockBytes {
+            label,
+            dense,
+            ids,
+            offsets,
+        })
+    }
+
+    /// Checks values and checksums of a block.
+    pub(super) fn verify(&self, block: u64, schema: &Schema) -> Result<()> {
+        let rows = block * BLOCK_SAMPLES..self.layout.rows.min((block + 1) * BLOCK_SAMPLES);
+        let damaged = |tensor| Error::DamagedBlock {
+            path: self.path.clone(),
+            tensor,
+            split: self.layout.split,
+            first: self.first_sample + rows.start,
+            last: self.first_sample + rows.end - 1,
+        };
+        let tensors = self.layout.checked_tensors();
+        let width = 8 * tensors.len() as u64;
+        let expected = self.part(&self.checksums, width, &(block..block + 1));
+        if self.layout.multi_hot {
+            // Ids are found through offsets, so these come first.
+            let found = xxhash_rust::xxh3::xxh3_64(self.offsets(&rows));
+            if longs(expected).nth(3) != Some(found) {
+                return Err(damaged("offsets"));
+            }
+        }
+        let Some(bytes) = self.bytes(&rows) else {
+            return Err(damaged("offsets"));
+        };
+        // A value out of range says more than a checksum does.
+        if let Some(bad) = bytes.bad_value(schema) {
+            let number = |sample| self.first_sample + rows.start + sample as u64;
+            return Err(bad.into_error(&self.path, self.layout.split, number));
+        }
+        let found = bytes.checksums(self.layout.multi_hot);
+        match longs(expected)
+            .zip(found)
+            .zip(tensors)
+            .find(|((expected, found), _)| expected != found)
+        {
+            Some((_, tensor)) => Err(damaged(tensor)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the blocks of samples `rows` that nobody checked before. Two threads may check the same block; the result is
+    /// the same.
+    fn verify_touched(&self, rows: &Range<u64>, schema: &Schema) -> Result<()> {
+        for block in rows.start / BLOCK_SAMPLES..rows.end.div_ceil(BLOCK_SAMPLES) {
+            let (word, bit) = (&self.verified[(block / 64) as usize], 1 << (block % 64));
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                self.verify(block, schema)?;
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds samples `rows` of this shard to a batch.
+    pub(super) fn read(&self, rows: Range<u64>, schema: &Schema, into: &mut Batch) -> Result<()> {
+        self.verify_touched(&rows, schema)?;
+        let too_many = || Error::TooManyIds {
+            samples: rows.end - rows.start,
+        };
+        let Some(bytes) = self.bytes(&rows) else {
+            return Err(too_many());
+        };
+        into.label.extend(floats(bytes.label));
+        into.dense.extend(floats(bytes.dense));
+        let sparse = &mut into.sparse;
+        if self.layout.multi_hot {
+            let base = sparse.ids.len() as u64;
+            if u32::try_from(base + bytes.ids.len() as u64 / 4).is_err() {
+                return Err(too_many());
+            }
+            let first = longs(bytes.offsets).next().unwrap_or(0);
+            // The check above keeps every one of them within u32.
+            sparse.offsets.extend(
+                longs(bytes.offsets)
+                    .skip(1)
+                    .map(|offset| (base + offset - first) as u32),
+            );
+        }
+        sparse.ids.extend(ids(bytes.ids));
+        Ok(())
+    }
+}
+
+/// Compares what a file says about itself with what the manifest expects under its name, so that a file of another version
+/// or a swapped one is called just that.
+fn check_identity(path: &Path, file: &[u8], layout: &ShardLayout, entry: &ShardFile) -> Result<()> {
+    let size = || Error::FileSize {
+        path: path.into(),
+        expected: entry.bytes,
+        found: file.len() as u64,
+    };
+    let Some((header, json)) = parse_header(file) else {
+        let short = (file.len() as u64) < entry.bytes;
+        return Err(if short {
+            size()
+        } else {
+            Error::Altered {
+                path: path.into(),
+                part: "the header",
+            }
+        });
+    };
+    if xxh3_hex(header) == entry.header_xxh3 {
+        return Ok(());
+    }
+    let field = |name: &str| {
+        json.get("__metadata__")
+            .and_then(|metadata| metadata.get(name)?.as_str())
+            .unwrap_or("")
+    };
+    if field("format") != FORMAT {
+        return Err(Error::Altered {
+            path: path.into(),
+            part: "the header (it is not that of a packed shard)",
+        });
+    }
+    if field("version") != FORMAT_VERSION.to_string() {
+        let found = field("version").to_owned();
+        return Err(Error::FormatVersion {
+            path: path.into(),
+            found,
+            supported: FORMAT_VERSION,
+        });
+    }
+    let (split, shard) = (field("split"), field("shard"));
+    if split != layout.split.name() || shard != layout.shard.to_string() {
+        return Err(Error::WrongShard {
+            path: path.into(),
+            expected: format!("shard {} of {}", layout.shard, layout.split),
+            found: format!("shard {shard} of {split}"),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The errors of this crate.
+
+use std::path::PathBuf;
+
+/// Result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong while a model is trained or evaluated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data set could not be read.
+    #[error(transparent)]
+    Data(#[from] recsys_data::Error),
+    /// The embedding store refused an operation.
+    #[error(transparent)]
+    Store(#[from] embedding_store::Error),
+    /// The model refused its configuration or input.
+    #[error(transparent)]
+    Dlrm(#[from] dlrm::Error),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// An option has a value that makes no sense.
+    #[error("{option} is {value}; {remedy}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be accepted.
+        remedy: &'static str,
+    },
+    /// Model and data set do not fit together.
+    #[error("{what}: the model has {model}, the data set has {data}; {remedy}")]
+    Mismatch {
+        /// Which quantity.
+        what: String,
+        /// The model's value.
+        model: u64,
+        /// The data set's value.
+        data: u64,
+        /// What to change.
+        remedy: &'static str,
+    },
+    /// The training set is empty.
+    #[error("the training set holds no sample; prepare a data set with training rows")]
+    NoTrainingData,
+    /// The loss is no longer a finite number.
+    #[error(
+        "the loss became {loss} at step {step} (learning rate {learning_rate}); \
+         lower the learning rate, add warm-up steps, or clamp predictions with a loss threshold"
+    )]
+    Diverged {
+        /// Step at which it happened, counted from 1.
+        step: u64,
+        /// The value.
+        loss: f64,
+        /// The learning rate of that step.
+        learning_rate: f64,
+    },
+    /// A file could not be read or written.
+    #[error("{action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done: "cannot read", "cannot create" …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A weights file is not a readable safetensors file.
+    #[error("{path} is not a weights file: {source}", path = path.display())]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        source: safetensors::SafeTensorError,
+    },
+    /// A weight has another shape or type than the model's.
+    #[error(
+        "{path}: weight `{name}` is {found}, the model needs {expected}; \
+         it was saved from a model of another configuration",
+        path = path.display()
+    )]
+    WeightShape {
+        /// The file.
+        path: PathBuf,
+        /// Name of the weight.
+        name: String,
+        /// Type and shape in the file.
+        found: String,
+        /// Type and shape in the model.
+        expected: String,
+    },
+    /// A weight that the model needs is not in the file.
+    #[error("{path}: weight `{name}` is missing", path = path.display())]
+    WeightMissing {
+        /// The file.
+        path: PathBuf,
+        /// Name of the weight.
+        name: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}

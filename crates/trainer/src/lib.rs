@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod error;
+mod fused_dlrm;
+mod learning_rate;
+mod loss;
+mod metrics;
+mod model;
+mod observer;
+mod optimizer;
+mod options;
+mod run;
+mod step;
+mod weights;
+
+pub use error::{Error, Result};
+pub use fused_dlrm::FusedDlrm;
+pub use learning_rate::LearningRatePolicy;
+pub use loss::{Loss, LossKind};
+pub use metrics::{Evaluation, Scores};
+pub use model::{ApplyGradient, Gradient, LossGradient, Model};
+pub use observer::{Console, Event, JsonLines, Observer, Observers};
+pub use optimizer::DenseOptimizer;
+pub use options::{StopAt, TrainOptions};
+pub use run::{Best, EpochReport, Evaluations, RunReport, ThroughputReport, fit};
+pub use step::Trainer;
+pub use weights::{load_weights, save_weights};

@@ -1,0 +1,184 @@
+//! Exact quality metrics over a whole data set.
+
+use rayon::slice::ParallelSliceMut;
+use serde::Serialize;
+
+use crate::loss::{cross_entropy, sigmoid};
+
+/// Logits and labels of samples, gathered batch by batch.
+#[derive(Debug, Clone, Default)]
+pub struct Scores {
+    logits: Vec<f32>,
+    labels: Vec<f32>,
+}
+
+/// How good the predictions on a data set are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Number of samples.
+    pub samples: u64,
+    /// Area under the ROC curve, ties counted half; `None` where all labels are the same, because then it is undefined.
+    pub auc: Option<f64>,
+    /// Mean cross-entropy in nats.
+    pub log_loss: f64,
+    /// Share of samples whose rounded prediction equals the label (a prediction of exactly one half counts as no click).
+    pub accuracy: f64,
+    /// Log loss over the entropy of the click rate of these samples: 1 is as good as always predicting the click rate.
+    /// `None` where all labels are the same.
+    pub normalized_entropy: Option<f64>,
+    /// Mean prediction over click rate: above 1 the model promises too many clicks. `None` without a click.
+    pub calibration: Option<f64>,
+    /// Share of samples with label 1.
+    pub click_rate: f64,
+}
+
+impl Scores {
+    /// Adds a batch.
+    ///
+    /// # Shapes
+    /// `logits`, `labels`: `[batch]`.
+    pub fn extend(&mut self, logits: &[f32], labels: &[f32]) {
+        self.logits.extend_from_slice(logits);
+        self.labels.extend_from_slice(labels);
+    }
+
+    /// Adds the samples of another collection after these.
+    pub fn append(&mut self, other: &Self) {
+        self.extend(&other.logits, &other.labels);
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.logits.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.logits.is_empty()
+    }
+
+    /// Logits in the order in which they were added.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// The metrics; `None` without a sample.
+    pub fn evaluate(&self) -> Option<Evaluation> {
+        if self.is_empty() {
+            return None;
+        }
+        let samples = self.len() as f64;
+        let (mut entropy, mut correct, mut clicks, mut predicted) = (0.0, 0u64, 0.0, 0.0);
+        for (&logit, &label) in self.logits.iter().zip(&self.labels) {
+            let (z, y) = (f64::from(logit), f64::from(label));
+            entropy += cross_entropy(z, y);
+            correct += u64::from((z > 0.0) == (y > 0.5));
+            clicks += y;
+            predicted += sigmoid(z);
+        }
+        let (log_loss, click_rate) = (entropy / samples, clicks / samples);
+        let both_classes = click_rate > 0.0 && click_rate < 1.0;
+        let base = -(click_rate * click_rate.ln() + (1.0 - click_rate) * (-click_rate).ln_1p());
+        Some(Evaluation {
+            samples: self.len() as u64,
+            auc: self.auc(),
+            log_loss,
+            accuracy: correct as f64 / samples,
+            normalized_entropy: both_classes.then(|| log_loss / base),
+            calibration: (clicks > 0.0).then(|| predicted / clicks),
+            click_rate,
+        })
+    }
+
+    /// Area under the ROC curve: the share of (click, no click) pairs in which the click has the higher logit, a tie
+    /// counting half. Exact: by sorting, in integers. `None` where one class is missing.
+    pub fn auc(&self) -> Option<f64> {
+        let mut keys: Vec<u64> = self
+            .logits
+            .iter()
+            .zip(&self.labels)
+            .map(|(&logit, &label)| {
+                u64::from(order_preserving_bits(logit)) << 1 | u64::from(label > 0.5)
+            })
+            .collect();
+        keys.par_sort_unstable();
+        // Twice the number of pairs won, so that a tie is one.
+        let (mut won, mut negatives, mut positives) = (0u128, 0u64, 0u64);
+        for group in keys.chunk_by(|a, b| a >> 1 == b >> 1) {
+            let clicks = group.iter().filter(|&&key| key & 1 == 1).count() as u64;
+            let others = group.len() as u64 - clicks;
+            won += u128::from(clicks) * u128::from(2 * negatives + others);
+            positives += clicks;
+            negatives += others;
+        }
+        let pairs = u128::from(positives) * u128::from(negatives);
+        (pairs > 0).then(|| won as f64 / (2 * pairs) as f64)
+    }
+}
+
+/// Bits that sort like the number; -0 and 0 are the same.
+fn order_preserving_bits(value: f32) -> u32 {
+    let bits = (value + 0.0).to_bits();
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scores(pairs: &[(f32, u8)]) -> Scores {
+        let mut scores = Scores::default();
+        for &(logit, label) in pairs {
+            scores.extend(&[logit], &[f32::from(label)]);
+        }
+        scores
+    }
+
+    #[test]
+    fn one_class_has_no_auc() {
+        let evaluation = scores(&[(0.1, 1), (0.2, 1)]).evaluate().unwrap();
+        assert_eq!(
+            (evaluation.auc, evaluation.normalized_entropy),
+            (None, None)
+        );
+        assert!(Scores::default().evaluate().is_none());
+    }
+
+    #[test]
+    fn a_prediction_of_one_half_counts_as_no_click() {
+        let evaluation = scores(&[(0.0, 0), (-0.0, 0), (0.0, 1)]).evaluate().unwrap();
+        assert_eq!(evaluation.accuracy, 2.0 / 3.0);
+        assert_eq!(evaluation.auc, Some(0.5));
+    }
+
+    #[test]
+    fn predicting_the_click_rate_has_normalized_entropy_one() {
+        let logit = (0.25f32 / 0.75).ln();
+        let evaluation = scores(&[(logit, 1), (logit, 0), (logit, 0), (logit, 0)])
+            .evaluate()
+            .unwrap();
+        assert!((evaluation.normalized_entropy.unwrap() - 1.0).abs() < 1e-6);
+        assert!((evaluation.calibration.unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    proptest! {
+        #[test]
+        fn auc_equals_the_count_over_all_pairs(pairs in prop::collection::vec((-4i8..4, 0u8..2), 1..60)) {
+            let pairs: Vec<_> = pairs.iter().map(|&(logit, label)| (f32::from(logit) / 2.0, label)).collect();
+            let (mut won, mut total) = (0.0, 0.0);
+            for &(a, _) in pairs.iter().filter(|pair| pair.1 == 1) {
+                for &(b, _) in pairs.iter().filter(|pair| pair.1 == 0) {
+                    total += 1.0;
+                    won += if a > b { 1.0 } else if a == b { 0.5 } else { 0.0 };
+                }
+            }
+            prop_assert_eq!(scores(&pairs).auc(), (total > 0.0).then(|| won / total));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a model must offer to be trained.
+
+use std::collections::HashMap;
+
+use candle_core::{Tensor, Var};
+use embedding_store::{read_slice, write_slice};
+
+use crate::Result;
+
+/// The gradient of one parameter.
+#[derive(Debug, Clone, Copy)]
+pub enum Gradient<'a> {
+    /// The whole gradient, shaped like the parameter.
+    Tensor(&'a Tensor),
+    /// Partial gradients, flat, whose sum in this order is the gradient: one for each slice of the batch.
+    Slices(&'a [&'a [f32]]),
+}
+
+/// Receives the gradient of parameter number `index` in [`Model::parameters`].
+pub type ApplyGradient<'a> = dyn FnMut(usize, &Var, Gradient<'_>) -> Result<()> + 'a;
+
+/// Given logits `[batch]`, the derivative of the loss with respect to each of them.
+pub type LossGradient<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+
+/// A model on gathered embedding rows.
+///
+/// [`Model::forward`] and [`Model::parameters`] are all that an ordinary candle model needs; the rest has defaults. The
+/// model never sees an id: rows come in as a tensor, and their gradient goes back to the store.
+pub trait Model: Send {
+    /// Logits `[batch]` from dense features `[batch, dense features]` and pooled rows `[batch, tables, dim]`,
+    /// differentiable in both and in the parameters.
+    ///
+    /// # Errors
+    /// Inputs of other shapes than the model's configuration.
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor>;
+
+    /// The trainable parameters, always in the same order.
+    fn parameters(&self) -> Vec<Var>;
+
+    /// The weights under the names that they have on disk.
+    ///
+    /// # Errors
+    /// A failing tensor operation.
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>>;
+
+    /// Replaces the weights by those of the same names.
+    ///
+    /// # Errors
+    /// A missing weight, or one of another shape.
+    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()>;
+
+    /// Refuses data of other widths than the model was made for.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) with both values.
+    fn check(&self, dense_features: usize, tables: usize, dim: usize) -> Result<()> {
+        let _ = (dense_features, tables, dim);
+        Ok(())
+    }
+
+    /// One pass forward and backward: calls `loss` with the logits, writes the gradient of `rows` into `rows_grad`
+    /// (same shape), and calls `apply` once for each parameter, after the backward pass has read them all.
+    ///
+    /// The default differentiates [`Model::forward`] by candle's autograd.
+    ///
+    /// # Errors
+    /// What `forward`, `loss` or `apply` answer.
+    fn forward_backward(
+        &mut self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        loss: &mut LossGradient<'_>,
+        apply: &mut ApplyGradient<'_>,
+    ) -> Result<()> {
+        let forward = |rows: &Tensor| self.forward(dense, rows);
+        autograd(forward, &self.parameters(), rows, rows_grad, loss, apply)
+    }
+}
+
+/// Forward and backward by candle's autograd.
+pub(crate) fn autograd(
+    forward: impl FnOnce(&Tensor) -> Result<Tensor>,
+    parameters: &[Var],
+    rows: &Tensor,
+    rows_grad: &Tensor,
+    loss: &mut LossGradient<'_>,
+    apply: &mut ApplyGradient<'_>,
+) -> Result<()> {
+    let leaf = Var::from_tensor(rows)?;
+    let logits = forward(leaf.as_tensor())?;
+    let slope = loss(&logits.detach())?;
+    // The derivative of sum(logits · slope) with `slope` held fixed is the vector-Jacobian product.
+    let gradients = (&logits * slope.detach())?.sum_all()?.backward()?;
+    match gradients.get(leaf.as_tensor()) {
+        Some(gradient) => copy_into(gradient, rows_grad)?,
+        None => copy_into(&rows.zeros_like()?, rows_grad)?,
+    }
+    for (index, parameter) in parameters.iter().enumerate() {
+        if let Some(gradient) = gradients.get(parameter.as_tensor()) {
+            apply(index, parameter, Gradient::Tensor(gradient))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a tensor's elements into a contiguous tensor of the same shape, in place.
+pub(crate) fn copy_into(from: &Tensor, into: &Tensor) -> Result<()> {
+    if into.device().is_cpu() {
+        let from = from.contiguous()?;
+        read_slice(&from, |from| {
+            write_slice(into, |into| into.copy_from_slice(from))
+        })??;
+    } else {
+        into.slice_set(from, 0, 0)?;
+    }
+    Ok(())
+}

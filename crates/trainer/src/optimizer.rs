@@ -1,0 +1,246 @@
+//! Optimizers for the dense parameters. Embedding rows have their own, fused into the store's update.
+
+use candle_core::{Tensor, Var};
+use embedding_store::{Optimizer, read_slice, write_slice};
+use rayon::prelude::*;
+
+use crate::{Gradient, Result};
+
+/// Elements that one task updates; sums stay in the first-level cache.
+const CHUNK: usize = 4096;
+
+/// Applies gradients to dense parameters.
+///
+/// [`Optimizer::Sgd`]: `w -= lr · g`. [`Optimizer::Adagrad`]: `s += g²; w -= lr · g / (sqrt(s) + ε)`, as PyTorch's `Adagrad`.
+/// [`Optimizer::RowwiseAdagrad`] means the same as Adagrad here: the reference's row-wise rule is for sparse gradients
+/// alone.
+///
+/// The state of a parameter is made at its first update.
+#[derive(Debug, Clone)]
+pub struct DenseOptimizer {
+    rule: Rule,
+    state: Vec<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    Sgd,
+    Adagrad {
+        epsilon: f32,
+        initial_accumulator: f32,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+enum State {
+    #[default]
+    Fresh,
+    Host(Vec<f32>),
+    Device(Tensor),
+}
+
+impl DenseOptimizer {
+    /// The dense counterpart of a store's optimizer, for that many parameters.
+    pub fn new(optimizer: Optimizer, parameters: usize) -> Self {
+        let rule = match optimizer {
+            Optimizer::Adagrad {
+                epsilon,
+                initial_accumulator,
+            }
+            | Optimizer::RowwiseAdagrad {
+                epsilon,
+                initial_accumulator,
+            } => Rule::Adagrad {
+                epsilon: epsilon as f32,
+                initial_accumulator: initial_accumulator as f32,
+            },
+            _ => Rule::Sgd,
+        };
+        Self {
+            rule,
+            state: vec![State::Fresh; parameters],
+        }
+    }
+
+    /// Updates parameter number `index` by its gradient.
+    ///
+    /// # Errors
+    /// A gradient of another size than the parameter, or a failing tensor operation.
+    pub fn update(
+        &mut self,
+        index: usize,
+        parameter: &Var,
+        gradient: Gradient<'_>,
+        learning_rate: f64,
+    ) -> Result<()> {
+        if self.state.len() <= index {
+            self.state.resize_with(index + 1, State::default);
+        }
+        let state = &mut self.state[index];
+        match gradient {
+            Gradient::Tensor(gradient) if !parameter.device().is_cpu() => {
+                update_on_device(self.rule, parameter, gradient, state, learning_rate)
+            }
+            Gradient::Tensor(gradient) => {
+                let gradient = gradient.contiguous()?;
+                read_slice(&gradient, |gradient| {
+                    update_on_host(self.rule, parameter, &[gradient], state, learning_rate)
+                })?
+            }
+            Gradient::Slices(slices) => {
+                update_on_host(self.rule, parameter, slices, state, learning_rate)
+            }
+        }
+    }
+}
+
+fn update_on_host(
+    rule: Rule,
+    parameter: &Var,
+    slices: &[&[f32]],
+    state: &mut State,
+    learning_rate: f64,
+) -> Result<()> {
+    let expected = parameter.elem_count();
+    if let Some(slice) = slices.iter().find(|slice| slice.len() != expected) {
+        return Err(candle_core::Error::Msg(format!(
+            "a gradient of {} elements for a parameter of {expected}",
+            slice.len()
+        ))
+        .into());
+    }
+    let rate = learning_rate as f32;
+    // Gradients of the batch's slices are added here, in their order, while the sum is in cache: no buffer for the total.
+    let total = |start: usize, sum: &mut [f32]| {
+        let Some((first, rest)) = slices.split_first() else {
+            return sum.fill(0.0);
+        };
+        sum.copy_from_slice(&first[start..start + sum.len()]);
+        for slice in rest {
+            for (sum, gradient) in sum.iter_mut().zip(&slice[start..]) {
+                *sum += gradient;
+            }
+        }
+    };
+    match rule {
+        Rule::Sgd => write_slice(parameter.as_tensor(), |weights| {
+            weights
+                .par_chunks_mut(CHUNK)
+                .enumerate()
+                .for_each(|(chunk, weights)| {
+                    let mut sum = [0.0; CHUNK];
+                    let sum = &mut sum[..weights.len()];
+                    total(chunk * CHUNK, sum);
+                    for (weight, gradient) in weights.iter_mut().zip(sum) {
+                        *weight -= rate * *gradient;
+                    }
+                });
+        })?,
+        Rule::Adagrad {
+            epsilon,
+            initial_accumulator,
+        } => {
+            if !matches!(state, State::Host(_)) {
+                *state = State::Host(vec![initial_accumulator; expected]);
+            }
+            let State::Host(state) = state else {
+                return Ok(());
+            };
+            write_slice(parameter.as_tensor(), |weights| {
+                let chunks = weights
+                    .par_chunks_mut(CHUNK)
+                    .zip(state.par_chunks_mut(CHUNK));
+                chunks.enumerate().for_each(|(chunk, (weights, state))| {
+                    let mut sum = [0.0; CHUNK];
+                    let sum = &mut sum[..weights.len()];
+                    total(chunk * CHUNK, sum);
+                    for ((weight, state), gradient) in weights.iter_mut().zip(state).zip(sum) {
+                        *state += *gradient * *gradient;
+                        *weight -= rate * *gradient / (state.sqrt() + epsilon);
+                    }
+                });
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn update_on_device(
+    rule: Rule,
+    parameter: &Var,
+    gradient: &Tensor,
+    state: &mut State,
+    learning_rate: f64,
+) -> Result<()> {
+    let step = match rule {
+        Rule::Sgd => (gradient * learning_rate)?,
+        Rule::Adagrad {
+            epsilon,
+            initial_accumulator,
+        } => {
+            let accumulated = match state {
+                State::Device(accumulated) => accumulated.clone(),
+                _ => (gradient.zeros_like()? + f64::from(initial_accumulator))?,
+            };
+            let accumulated = (accumulated + gradient.sqr()?)?.detach();
+            let step = ((gradient * learning_rate)? / (accumulated.sqrt()? + f64::from(epsilon))?)?;
+            *state = State::Device(accumulated);
+            step
+        }
+    };
+    parameter.set(&(parameter.as_tensor() - step)?.detach())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn slices_are_summed_and_both_paths_agree() {
+        for optimizer in [Optimizer::Sgd, Optimizer::adagrad()] {
+            let start = Tensor::new(&[1.0f32, -2.0, 0.5], &Device::Cpu).unwrap();
+            let (a, b, c) = (start.copy().unwrap(), start.copy().unwrap(), start);
+            let vars = [a, b, c].map(|tensor| Var::from_tensor(&tensor).unwrap());
+            let whole = Tensor::new(&[0.5f32, 0.25, -1.0], &Device::Cpu).unwrap();
+            let mut rules = [(); 3].map(|()| DenseOptimizer::new(optimizer, 1));
+            for _ in 0..3 {
+                rules[0]
+                    .update(
+                        0,
+                        &vars[0],
+                        Gradient::Slices(&[&[0.25, 0.0, -2.0], &[0.25, 0.25, 1.0]]),
+                        0.1,
+                    )
+                    .unwrap();
+                rules[1]
+                    .update(0, &vars[1], Gradient::Tensor(&whole), 0.1)
+                    .unwrap();
+                let DenseOptimizer { rule, state } = &mut rules[2];
+                update_on_device(*rule, &vars[2], &whole, &mut state[0], 0.1).unwrap();
+            }
+            let [a, b, c] = vars.map(|var| var.to_vec1::<f32>().unwrap());
+            assert_eq!(a, b);
+            assert!(a.iter().zip(&c).all(|(a, c)| (a - c).abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn a_gradient_of_another_size_is_refused() {
+        let var = Var::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let error = DenseOptimizer::new(Optimizer::Sgd, 1).update(
+            0,
+            &var,
+            Gradient::Slices(&[&[0.0]]),
+            0.1,
+        );
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("1 elements for a parameter of 3")
+        );
+    }
+}

@@ -1,0 +1,242 @@
+//! The preprocessing experiment: raw logs to a packed data set.
+//!
+//! 1. Say which raw files are read, how categories become ids and how the rows are split.
+//! 2. Pass one counts categories, pass two writes samples, both with a progress bar.
+//! 3. Print what was found: rows, click rate, categories per table, time, rows per second, peak memory.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use examples::process::{exit_on_error, peak_memory_bytes};
+use examples::progress::Bars;
+use examples::training::{bytes, write_json};
+use recsys_data::{
+    BadRows, Numbering, PrepareCriteo, PrepareOptions, PrepareReport, Randomize, SplitRule,
+};
+use serde_json::json;
+
+/// Turn raw logs into a packed data set that training reads.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    dataset: Dataset,
+}
+
+#[derive(Subcommand)]
+enum Dataset {
+    /// Criteo Kaggle: lines of 40 fields separated by TAB.
+    CriteoKaggle(CriteoArguments),
+}
+
+/// Prepare Criteo Kaggle rows.
+///
+/// Every line holds a label (0 or 1), 13 integers and 26 categories in hexadecimal, separated by TAB; an empty field is a missing
+/// value. Integers become ln(max(x, 0) + 1), missing ones 0; categories become ids.
+///
+/// The files are read twice: the first pass counts categories, the second writes samples. The result appears under its name
+/// when it is complete, and has the same bytes whatever --threads says.
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+struct CriteoArguments {
+    /// Raw files: plain text, .gz or .zst; several are read in this order as if they were one.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    raw: Vec<PathBuf>,
+    /// Folder of the packed data set; made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How categories become ids.
+    #[arg(long, value_enum, default_value_t = Ids::Rank)]
+    ids: Ids,
+    /// Take every category modulo N before anything is counted, which bounds the tables at N rows each.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_ind_range: Option<u64>,
+    /// Categories that occur less than N times share one id in their table.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    min_count: u64,
+    /// What to do with a line that is no row: stop there and name it, or skip, count and report such lines.
+    #[arg(long, value_enum, default_value_t = OnBadRow::Error)]
+    bad_rows: OnBadRow,
+    /// Which rows train, validate and test.
+    #[arg(long, value_enum, default_value_t = Split::TimeOrdered)]
+    split: Split,
+    /// With --split reference: which training rows change places, once and for all [default: total].
+    #[arg(long, value_enum)]
+    randomize: Option<Order>,
+    /// With --split reference: seed of the shuffle, which is that of numpy.random.RandomState [default: 123].
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+    /// Most rows of one output file.
+    #[arg(long, value_name = "ROWS", default_value_t = PrepareOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
+    shard_rows: u64,
+    /// Replace the output folder if it holds something.
+    #[arg(long)]
+    force: bool,
+    /// Worker threads; changes no byte of the output [default: one for each core].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Write the report as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  The usual way, ids by frequency, the last seventh of the rows for validation and test:
+    prepare criteo-kaggle --raw train.txt --out kaggle
+
+  A compressed file with damaged lines, tables of at most a million rows:
+    prepare criteo-kaggle --raw train.txt.gz --out kaggle --bad-rows skip --max-ind-range 1000000
+
+  The numbers and the order of the original programs:
+    prepare criteo-kaggle --raw train.txt --out kaggle --ids reference --split reference --randomize total --seed 123
+
+Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Ids {
+    /// By frequency over all rows, 0 the most frequent; a missing value is a category of its own
+    Rank,
+    /// As the original programs: in order of first appearance; a missing value is category 0
+    Reference,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnBadRow {
+    /// Stop at the first one
+    Error,
+    /// Leave them out, count and report them
+    Skip,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Split {
+    /// First 6/7 of the rows train, first half of the rest validates, second half tests
+    TimeOrdered,
+    /// As the original programs: the same cuts, but the first half of the rest tests, and training rows are shuffled
+    Reference,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Order {
+    /// File order
+    None,
+    /// Within each of the six days
+    Day,
+    /// All training rows
+    Total,
+}
+
+fn main() -> ExitCode {
+    let Dataset::CriteoKaggle(arguments) = Arguments::parse().dataset;
+    exit_on_error(criteo(&arguments))
+}
+
+fn criteo(arguments: &CriteoArguments) -> Result<()> {
+    let preparation = PrepareCriteo::new(options(arguments)?);
+    let threads = arguments.threads.unwrap_or(0);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
+    let report = pool.install(|| preparation.run(&Bars::new()))?;
+    print(&report);
+    if let Some(path) = &arguments.json {
+        let mut value = serde_json::to_value(&report)?;
+        value["click_rate"] = json!(report.click_rate());
+        value["rows_per_second"] = json!(report.rows_per_second());
+        value["peak_memory_bytes"] = json!(peak_memory_bytes());
+        value["threads"] = json!(pool.current_num_threads());
+        value["version"] = json!(env!("CARGO_PKG_VERSION"));
+        write_json(path, &value)?;
+    }
+    Ok(())
+}
+
+fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
+    let split = match arguments.split {
+        Split::TimeOrdered if arguments.randomize.is_some() || arguments.seed.is_some() => {
+            bail!(
+                "--randomize and --seed shuffle training rows under --split reference only; add that option"
+            );
+        }
+        Split::TimeOrdered => SplitRule::TimeOrdered,
+        Split::Reference => SplitRule::ReferenceDays {
+            randomize: match arguments.randomize {
+                Some(Order::None) => Randomize::None,
+                Some(Order::Day) => Randomize::Day,
+                Some(Order::Total) | None => Randomize::Total,
+            },
+            seed: arguments.seed.unwrap_or(123),
+        },
+    };
+    Ok(PrepareOptions {
+        raw: arguments.raw.clone(),
+        out: arguments.out.clone(),
+        ids: match arguments.ids {
+            Ids::Rank => Numbering::Rank,
+            Ids::Reference => Numbering::Reference,
+        },
+        max_ind_range: arguments.max_ind_range,
+        min_count: arguments.min_count,
+        bad_rows: match arguments.bad_rows {
+            OnBadRow::Error => BadRows::Error,
+            OnBadRow::Skip => BadRows::Skip,
+        },
+        split,
+        force: arguments.force,
+        shard_rows: arguments.shard_rows,
+    })
+}
+
+fn print(report: &PrepareReport) {
+    println!("{:<14} {:>14}", "rows", report.rows);
+    println!("{:<14} {:>14.4}", "click rate", report.click_rate());
+    for split in &report.splits {
+        println!(
+            "{:<14} {:>14}   {} clicks",
+            split.split.name(),
+            split.rows,
+            split.clicks
+        );
+    }
+    println!(
+        "{:<14} {:>14}",
+        "categories",
+        report.categories.iter().sum::<u64>()
+    );
+    for (first, tables) in (1..).step_by(6).zip(report.categories.chunks(6)) {
+        let counts: Vec<String> = tables.iter().map(|count| format!("{count:>10}")).collect();
+        println!("  C{first:<2}… {}", counts.join(" "));
+    }
+    for pass in &report.passes {
+        println!(
+            "{:<14} {:>12.1} s   {:.0} rows/s",
+            pass.stage.name(),
+            pass.seconds,
+            pass.rows_per_second
+        );
+    }
+    println!(
+        "{:<14} {:>12.1} s   {:.0} rows/s",
+        "in all",
+        report.seconds,
+        report.rows_per_second()
+    );
+    let raw = report.sources.iter().map(|source| source.bytes).sum();
+    println!("{:<14} {:>14}", "raw files", bytes(raw));
+    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
+    println!(
+        "{:<14} {:>14}",
+        "peak memory",
+        peak_memory_bytes().map_or("unknown".to_owned(), bytes)
+    );
+    println!("{:<14} {:>14}", "skipped lines", report.skipped_rows());
+    for kind in &report.skipped {
+        println!(
+            "  {} × {}, first in {}, line {}: {}",
+            kind.rows, kind.kind, kind.file, kind.line, kind.example
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! Replays parity cases: the same weights and the same batches must give the same losses and weights as PyTorch.
+//!
+//! 1. Read the case: settings, first weights, batches, and what PyTorch computed.
+//! 2. Train on the batches, step by step, with the network and the store that every training run uses.
+//! 3. Compare every loss, the predictions before and after, and every final weight.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use examples::parity::{Outcome, replay};
+use examples::process::exit_on_error;
+
+/// Replay parity cases recorded with PyTorch.
+///
+/// Prints `PASS name` or `FAIL name: …` for each. A case passes where every step's loss is within 1e-5 (relative) and every
+/// final weight within 1e-5 + 1e-4·|w|. Exit code: 0 if all pass, 1 if any fails, 2 for a folder that is no case.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  cargo run --release --example replay -- golden/dlrm_*"
+)]
+struct Arguments {
+    /// Folders with case.json, init.safetensors, batches.safetensors and expected.safetensors.
+    #[arg(required = true, value_name = "CASE_DIR")]
+    cases: Vec<PathBuf>,
+    /// Print the errors of passing cases too.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut failed = false;
+    for case in &arguments.cases {
+        if case.is_file() {
+            // A shell's `golden/*` names the files beside the cases too.
+            eprintln!("skipped {}: not a folder", case.display());
+            continue;
+        }
+        let name = case
+            .file_name()
+            .unwrap_or(case.as_os_str())
+            .to_string_lossy();
+        match replay(case) {
+            Ok(Outcome::Pass(errors)) if arguments.verbose => println!("PASS {name}: {errors}"),
+            Ok(Outcome::Pass(_)) => println!("PASS {name}"),
+            Ok(Outcome::Fail(errors)) => {
+                failed = true;
+                println!("FAIL {name}: {errors}");
+            }
+            Ok(Outcome::NotSupported(why)) => {
+                failed = true;
+                println!("FAIL {name}: {why}");
+            }
+            Err(error) => return exit_on_error(Err(error)),
+        }
+    }
+    ExitCode::from(u8::from(failed))
+}

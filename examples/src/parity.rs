@@ -1,0 +1,457 @@
+//! Parity cases: what PyTorch computed, step by step, from given weights on given batches.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use candle_core::{DType, Device, Tensor, safetensors};
+use dlrm::{Dlrm, DlrmConfig, Interaction};
+use embedding_store::{
+    Combine, CpuStore, EmbeddingStore, Encoding, Optimizer, Plan, Rows, StoreOptions, TableSpec,
+};
+use recsys_data::{Batch, SparseIds};
+use serde::Deserialize;
+use trainer::{FusedDlrm, LearningRatePolicy, Loss, LossKind, Model, Trainer};
+
+/// Largest relative error of a step's loss.
+const LOSS_TOLERANCE: f64 = 1e-5;
+/// Largest error of a final weight: this much absolutely, plus [`WEIGHT_RELATIVE`] of its value.
+const WEIGHT_ABSOLUTE: f64 = 1e-5;
+/// See [`WEIGHT_ABSOLUTE`].
+const WEIGHT_RELATIVE: f64 = 1e-4;
+
+/// The file `case.json`.
+#[derive(Debug, Deserialize)]
+struct Case {
+    model: String,
+    embedding_dim: usize,
+    table_rows: Vec<u64>,
+    bottom_mlp: Vec<usize>,
+    top_mlp: Vec<usize>,
+    interaction: String,
+    #[serde(default)]
+    interact_self: bool,
+    loss: String,
+    #[serde(default)]
+    loss_weights: Option<[f32; 2]>,
+    #[serde(default)]
+    loss_threshold: f32,
+    optimizer: String,
+    learning_rate: f64,
+    #[serde(default)]
+    lr_policy: LearningRatePolicy,
+    batch_size: usize,
+    steps: usize,
+    #[serde(default)]
+    embedding: EmbeddingKind,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum EmbeddingKind {
+    #[default]
+    Full,
+    Qr {
+        operation: String,
+        collisions: u64,
+        threshold: u64,
+    },
+    Md {
+        threshold: u64,
+        dims: Vec<usize>,
+    },
+}
+
+/// What came of one case.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every loss and weight is within its tolerance.
+    Pass(Errors),
+    /// The largest errors, and where they are.
+    Fail(Errors),
+    /// A kind of model that this program does not train yet.
+    NotSupported(String),
+}
+
+/// The largest errors of a case, each as a multiple of what is allowed.
+#[derive(Debug, Default)]
+pub struct Errors {
+    loss: Worst,
+    weight: Worst,
+}
+
+#[derive(Debug, Default)]
+struct Worst {
+    ratio: f64,
+    error: f64,
+    place: String,
+}
+
+impl Worst {
+    fn see(&mut self, error: f64, allowed: f64, place: impl FnOnce() -> String) {
+        // A value that is not a number is the worst there can be.
+        let ratio = if error.is_finite() {
+            error / allowed
+        } else {
+            f64::INFINITY
+        };
+        if ratio > self.ratio {
+            *self = Self {
+                ratio,
+                error,
+                place: place(),
+            };
+        }
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { loss, weight } = self;
+        write!(
+            f,
+            "largest relative loss error {:.1e} at {}, ",
+            loss.error,
+            or_none(&loss.place)
+        )?;
+        write!(
+            f,
+            "largest weight error {:.1e} at {}",
+            weight.error,
+            or_none(&weight.place)
+        )
+    }
+}
+
+fn or_none(place: &str) -> &str {
+    if place.is_empty() { "no step" } else { place }
+}
+
+/// Replays the case in a folder.
+///
+/// # Errors
+/// A folder that is no case: a file is missing, unreadable, or does not fit the others.
+pub fn replay(folder: &Path) -> Result<Outcome> {
+    let path = folder.join("case.json");
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "{} is no parity case: cannot read {}",
+            folder.display(),
+            path.display()
+        )
+    })?;
+    let kind: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+    if kind["model"] == "tbsm" {
+        return Ok(Outcome::NotSupported(
+            "TBSM cases are not supported yet".into(),
+        ));
+    }
+    let case: Case = serde_json::from_str(&text)
+        .with_context(|| format!("{} does not describe a case", path.display()))?;
+    ensure!(
+        case.model == "dlrm",
+        "{}: model `{}`, expected `dlrm` or `tbsm`",
+        path.display(),
+        case.model
+    );
+    let init = Weights::load(folder.join("init.safetensors"))?;
+    let batches = Weights::load(folder.join("batches.safetensors"))?;
+    let expected = Weights::load(folder.join("expected.safetensors"))?;
+    let mut trainer = case
+        .trainer(&init)
+        .with_context(|| format!("{} has settings that fit no model", path.display()))?;
+    let loss = case.loss().with_context(|| path.display().to_string())?;
+    let batches = case.batches(&batches)?;
+    let planner = trainer.store().planner();
+    let plans = batches
+        .iter()
+        .map(|batch| {
+            let mut plan = Plan::default();
+            let ids = embedding_store::Ids {
+                batch: batch.len(),
+                ids: &batch.sparse.ids,
+                offsets: &batch.sparse.offsets,
+            };
+            planner.plan(ids, &mut plan).map(|()| plan)
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| {
+            format!(
+                "the ids in {} do not fit case.json",
+                batches_path(folder).display()
+            )
+        })?;
+
+    let mut errors = Errors::default();
+    let predictions =
+        |trainer: &mut Trainer<_, _>, name: &str, errors: &mut Errors| -> Result<()> {
+            let Some(first) = batches.first() else {
+                return Ok(());
+            };
+            let logits = trainer.predict(first, &plans[0])?;
+            let wanted = expected.floats(name, logits.len())?;
+            for (sample, (logit, wanted)) in logits.iter().zip(&wanted).enumerate() {
+                let prediction = 1.0 / (1.0 + f64::from(-logit).exp());
+                let wanted = f64::from(*wanted);
+                let allowed = WEIGHT_ABSOLUTE + WEIGHT_RELATIVE * wanted.abs();
+                errors.weight.see((prediction - wanted).abs(), allowed, || {
+                    format!("{name}[{sample}]")
+                });
+            }
+            Ok(())
+        };
+    predictions(&mut trainer, "prediction_before", &mut errors)?;
+    let losses = expected.floats("loss", case.steps)?;
+    for (step, (batch, plan)) in batches.iter().zip(&plans).enumerate() {
+        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1);
+        let found = trainer.step(batch, plan, &loss, rate)?;
+        let wanted = f64::from(losses[step]);
+        let error = (found - wanted).abs() / wanted.abs().max(f64::MIN_POSITIVE);
+        errors
+            .loss
+            .see(error, LOSS_TOLERANCE, || format!("step {step}"));
+    }
+    predictions(&mut trainer, "prediction_after", &mut errors)?;
+    for (name, found) in all_weights(&trainer)? {
+        let wanted = expected.floats(&format!("final/{name}"), found.len())?;
+        for (at, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+            let (found, wanted) = (f64::from(*found), f64::from(*wanted));
+            let allowed = WEIGHT_ABSOLUTE + WEIGHT_RELATIVE * wanted.abs();
+            errors
+                .weight
+                .see((found - wanted).abs(), allowed, || format!("{name}[{at}]"));
+        }
+    }
+    let passed = errors.loss.ratio <= 1.0 && errors.weight.ratio <= 1.0;
+    Ok(if passed {
+        Outcome::Pass(errors)
+    } else {
+        Outcome::Fail(errors)
+    })
+}
+
+fn batches_path(folder: &Path) -> PathBuf {
+    folder.join("batches.safetensors")
+}
+
+/// Every weight of model and store, flat, by name.
+fn all_weights<M: Model, S: EmbeddingStore>(
+    trainer: &Trainer<M, S>,
+) -> Result<Vec<(String, Vec<f32>)>> {
+    let mut weights = Vec::new();
+    for (name, tensor) in trainer.model().named_weights()? {
+        weights.push((name, tensor.flatten_all()?.to_vec1()?));
+    }
+    for (index, part) in trainer.store().parts().iter().enumerate() {
+        weights.push((
+            part.name.clone(),
+            trainer.store().export(index, 0..part.rows)?.weights,
+        ));
+    }
+    Ok(weights)
+}
+
+impl Case {
+    fn optimizer(&self) -> Result<Optimizer> {
+        Ok(match self.optimizer.as_str() {
+            "sgd" => Optimizer::Sgd,
+            "adagrad" => Optimizer::adagrad(),
+            "rowwise_adagrad" => Optimizer::rowwise_adagrad(),
+            other => bail!("optimizer `{other}`, expected sgd, adagrad or rowwise_adagrad"),
+        })
+    }
+
+    fn loss(&self) -> Result<Loss> {
+        let kind = match (self.loss.as_str(), self.loss_weights) {
+            ("bce", _) => LossKind::Bce,
+            ("mse", _) => LossKind::Mse,
+            ("wbce", Some([negative, positive])) => LossKind::WeightedBce { negative, positive },
+            ("wbce", None) => bail!("loss `wbce` needs `loss_weights`"),
+            (other, _) => bail!("loss `{other}`, expected bce, mse or wbce"),
+        };
+        Ok(Loss {
+            kind,
+            threshold: self.loss_threshold,
+        })
+    }
+
+    fn tables(&self) -> Result<Vec<TableSpec>> {
+        let encoding = |table: usize, rows: u64| {
+            Ok(match &self.embedding {
+                EmbeddingKind::Qr {
+                    operation,
+                    collisions,
+                    threshold,
+                } if rows > *threshold => {
+                    let combine = match operation.as_str() {
+                        "mult" => Combine::Multiply,
+                        "add" => Combine::Add,
+                        "concat" => Combine::Concatenate,
+                        other => bail!("operation `{other}`, expected mult, add or concat"),
+                    };
+                    Encoding::QuotientRemainder {
+                        collisions: *collisions,
+                        combine,
+                    }
+                }
+                EmbeddingKind::Md { threshold, dims } if rows > *threshold => {
+                    let dim = *dims
+                        .get(table)
+                        .ok_or_else(|| anyhow!("`dims` has no entry for table {table}"))?;
+                    Encoding::MixedDimension { dim }
+                }
+                _ => Encoding::Full,
+            })
+        };
+        let tables = self.table_rows.iter().enumerate();
+        tables
+            .map(|(table, &rows)| {
+                Ok(TableSpec {
+                    rows,
+                    encoding: encoding(table, rows)?,
+                })
+            })
+            .collect()
+    }
+
+    fn trainer(&self, init: &Weights) -> Result<Trainer<FusedDlrm, CpuStore>> {
+        let interaction = match self.interaction.as_str() {
+            "dot" => Interaction::Dot {
+                with_self: self.interact_self,
+            },
+            "cat" => Interaction::Cat,
+            other => bail!("interaction `{other}`, expected dot or cat"),
+        };
+        let config = DlrmConfig {
+            tables: self.table_rows.len(),
+            dim: self.embedding_dim,
+            bottom: self.bottom_mlp.clone(),
+            top: self.top_mlp.clone(),
+            interaction,
+            ..DlrmConfig::default()
+        };
+        let mut model = FusedDlrm::new(Dlrm::new(config, 0, &Device::Cpu)?);
+        let dense = model.named_weights()?.into_iter().map(|(name, _)| {
+            let weight = init.tensor(&name)?.clone();
+            Ok((name, weight))
+        });
+        let dense = dense.collect::<Result<HashMap<_, _>>>()?;
+        model.load_weights(&dense)?;
+        let options = StoreOptions {
+            dim: self.embedding_dim,
+            optimizer: self.optimizer()?,
+            ..StoreOptions::default()
+        };
+        let mut store = CpuStore::new(self.tables()?, options)?;
+        let parts: Vec<_> = store
+            .parts()
+            .iter()
+            .map(|part| (part.name.clone(), part.rows, part.dim))
+            .collect();
+        for (index, (name, rows, dim)) in parts.into_iter().enumerate() {
+            // A mixed-dimension table as wide as the others has no projection, and the plain name.
+            let name = if init.has(&name) {
+                name
+            } else {
+                name.replace(".embs.weight", ".weight")
+            };
+            let weights = init.floats(&name, rows as usize * dim)?;
+            store.import(
+                index,
+                0,
+                &Rows {
+                    dim,
+                    weights,
+                    state: Vec::new(),
+                },
+            )?;
+        }
+        Ok(Trainer::new(model, store, Device::Cpu))
+    }
+
+    fn batches(&self, file: &Weights) -> Result<Vec<Batch>> {
+        let (steps, batch) = (self.steps, self.batch_size);
+        let label = file.floats("label", steps * batch)?;
+        let features = self.bottom_mlp.first().copied().unwrap_or(0);
+        let dense = file.floats("dense", steps * batch * features)?;
+        let sparse = file.tensor("sparse")?;
+        let &[.., lookups] = sparse.dims() else {
+            bail!("{}: `sparse` is a scalar", file.path.display())
+        };
+        let bags = batch * self.table_rows.len();
+        ensure!(
+            sparse.elem_count() == steps * bags * lookups,
+            "{}: `sparse` has shape {:?}, case.json needs [{steps}, {batch}, {}, ids per table]",
+            file.path.display(),
+            sparse.dims(),
+            self.table_rows.len()
+        );
+        let ids = sparse
+            .to_dtype(DType::I64)?
+            .flatten_all()?
+            .to_vec1::<i64>()?;
+        let ids = ids
+            .into_iter()
+            .map(|id| {
+                u32::try_from(id)
+                    .with_context(|| format!("{}: id {id} is out of range", file.path.display()))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let offsets: Vec<u32> = if lookups == 1 {
+            Vec::new()
+        } else {
+            (0..=bags).map(|bag| (bag * lookups) as u32).collect()
+        };
+        Ok((0..steps)
+            .map(|step| Batch {
+                label: label[step * batch..][..batch].to_vec(),
+                dense: dense[step * batch * features..][..batch * features].to_vec(),
+                sparse: SparseIds {
+                    ids: ids[step * bags * lookups..][..bags * lookups].to_vec(),
+                    offsets: offsets.clone(),
+                },
+            })
+            .collect())
+    }
+}
+
+/// The tensors of one file of a case.
+struct Weights {
+    path: PathBuf,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Weights {
+    fn load(path: PathBuf) -> Result<Self> {
+        let tensors = safetensors::load(&path, &Device::Cpu)
+            .with_context(|| format!("cannot read {} as safetensors", path.display()))?;
+        Ok(Self { path, tensors })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| anyhow!("{} has no tensor `{name}`", self.path.display()))
+    }
+
+    fn floats(&self, name: &str, count: usize) -> Result<Vec<f32>> {
+        let values = self
+            .tensor(name)?
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        ensure!(
+            values.len() == count,
+            "{}: `{name}` has {} values, case.json needs {count}",
+            self.path.display(),
+            values.len()
+        );
+        Ok(values)
+    }
+}

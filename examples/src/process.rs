@@ -1,0 +1,53 @@
+//! The process around an example: its exit code and the memory that it took.
+
+use std::process::ExitCode;
+
+/// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes printed once to standard error.
+///
+/// ```
+/// let code = examples::process::exit_on_error(Ok(()));
+/// assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::SUCCESS));
+/// ```
+pub fn exit_on_error(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The largest resident memory that this process has had, in bytes.
+///
+/// `None` where the system does not tell (it is read from `/proc/self/status`, so anywhere but Linux).
+pub fn peak_memory_bytes() -> Option<u64> {
+    peak_of_status(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The `VmHWM` line of a `/proc/PID/status` file, in bytes; the kernel writes kibibytes there.
+fn peak_of_status(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_read_in_bytes() {
+        let status = "Name:\tprepare\nVmPeak:\t  999 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n";
+        assert_eq!(peak_of_status(status), Some(12345 * 1024));
+        assert_eq!(peak_of_status("Name:\tprepare\n"), None);
+    }
+
+    #[test]
+    fn an_error_means_exit_code_two() {
+        let code = exit_on_error(Err(anyhow::anyhow!("cause").context("what failed")));
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(2)));
+    }
+}

@@ -1,0 +1,522 @@
+//! What all training examples share: their options, the set-up, and the report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::Device;
+use clap::{Args, ValueEnum};
+use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
+use embedding_store::{CpuStore, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
+use recsys_data::{Card, Dataset, Order, PackedDataset, Schema, Split};
+use serde::Serialize;
+use serde_json::{Value, json};
+use trainer::{
+    Console, Evaluation, Evaluations, FusedDlrm, JsonLines, LearningRatePolicy, Loss, LossKind,
+    Observers, RunReport, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
+};
+
+use crate::process::peak_memory_bytes;
+
+/// Options of every training example. Those not given come from the preset.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrainArguments {
+    /// Take model and training settings from a data set's card: criteo-kaggle, criteo-terabyte, synthetic …
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Your own settings, in the form of the cards in `datasets/`; they win over the preset.
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+
+    /// Width of the embedding rows [default: 16].
+    #[arg(long, help_heading = "Model")]
+    pub dim: Option<usize>,
+    /// Widths of the bottom MLP, dense features first, embedding width last [default: 13-512-256-64-16].
+    #[arg(long, value_name = "WIDTHS", help_heading = "Model")]
+    pub bottom_mlp: Option<String>,
+    /// Widths of the top MLP after the interaction, whose width is computed [default: 512-256-1].
+    #[arg(long, value_name = "WIDTHS", help_heading = "Model")]
+    pub top_mlp: Option<String>,
+    /// How rows and dense features meet [default: dot].
+    #[arg(long, help_heading = "Model")]
+    pub interaction: Option<InteractionKind>,
+    /// Let `dot` keep the products of every feature with itself.
+    #[arg(long, help_heading = "Model")]
+    pub interact_self: bool,
+
+    /// Optimizer of dense weights and embedding rows [default: sgd].
+    #[arg(long, help_heading = "Training")]
+    pub optimizer: Option<OptimizerKind>,
+    /// Learning rate [default: 0.1].
+    #[arg(long, help_heading = "Training")]
+    pub learning_rate: Option<f64>,
+    /// Steps over which the learning rate rises linearly.
+    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    pub warmup_steps: Option<u64>,
+    /// First step of the quadratic decay of the learning rate.
+    #[arg(long, value_name = "STEP", help_heading = "Training")]
+    pub decay_start_step: Option<u64>,
+    /// Length of that decay; 0 for none.
+    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    pub decay_steps: Option<u64>,
+    /// Loss [default: bce].
+    #[arg(long, help_heading = "Training")]
+    pub loss: Option<LossName>,
+    /// Weights of no click and click for `--loss wbce`.
+    #[arg(
+        long,
+        value_name = "NEGATIVE,POSITIVE",
+        value_delimiter = ',',
+        num_args = 2,
+        help_heading = "Training"
+    )]
+    pub loss_weights: Option<Vec<f32>>,
+    /// Clamp predictions to [t, 1-t] before the loss; 0 for not.
+    #[arg(long, value_name = "T", help_heading = "Training")]
+    pub loss_threshold: Option<f32>,
+    /// Samples in a mini-batch [default: 128].
+    #[arg(long, help_heading = "Training")]
+    pub batch_size: Option<usize>,
+    /// How often every training sample is seen [default: 1].
+    #[arg(long, help_heading = "Training")]
+    pub epochs: Option<u64>,
+    /// Order of the training samples: as in the files, or a new permutation in every epoch [default: file].
+    #[arg(long, help_heading = "Training")]
+    pub order: Option<OrderKind>,
+    /// Seed of the first weights and of the shuffles [default: 0].
+    #[arg(long, help_heading = "Training")]
+    pub seed: Option<u64>,
+    /// End after so many steps.
+    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    pub max_steps: Option<u64>,
+    /// Evaluate after every so many steps, besides the end of every epoch.
+    #[arg(long, value_name = "STEPS", help_heading = "Training")]
+    pub test_every: Option<u64>,
+    /// Samples in a mini-batch of an evaluation; changes no result.
+    #[arg(long, value_name = "SAMPLES", help_heading = "Training")]
+    pub test_batch_size: Option<usize>,
+    /// Stop as soon as the AUC of the validation set (of the test set where there is none) reaches this.
+    #[arg(long, value_name = "AUC", help_heading = "Training")]
+    pub stop_at_auc: Option<f64>,
+    /// Stop as soon as its accuracy reaches this.
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    pub stop_at_accuracy: Option<f64>,
+
+    /// Worker threads; changes no result [default: one for each core].
+    #[arg(long, help_heading = "Machine")]
+    pub threads: Option<usize>,
+    /// Samples of a slice, the piece of a batch that one thread works on: changes the order of sums [default: half a batch,
+    /// at most 512].
+    #[arg(long, value_name = "SAMPLES", help_heading = "Machine")]
+    pub slice: Option<usize>,
+    /// Where the model runs.
+    #[arg(long, default_value = "cpu", help_heading = "Machine")]
+    pub device: String,
+
+    /// Start from these weights.
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Files")]
+    pub load_weights: Option<PathBuf>,
+    /// Save the final weights, under the reference programs' names.
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Files")]
+    pub save_weights: Option<PathBuf>,
+    /// Write the results as JSON (described in docs/results.md).
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    pub json: Option<PathBuf>,
+    /// Write what happens as JSON lines while it happens.
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    pub log: Option<PathBuf>,
+}
+
+/// How rows and dense features meet.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum InteractionKind {
+    /// Dot products of all pairs of features.
+    Dot,
+    /// All features side by side.
+    Cat,
+}
+
+/// Optimizers.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent.
+    Sgd,
+    /// Adagrad, an accumulator for every weight.
+    Adagrad,
+    /// Adagrad with one accumulator for every embedding row.
+    RowwiseAdagrad,
+}
+
+/// Losses.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LossName {
+    /// Binary cross-entropy.
+    Bce,
+    /// Mean squared error.
+    Mse,
+    /// Binary cross-entropy with a weight for each label.
+    Wbce,
+}
+
+/// Orders of the training samples.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OrderKind {
+    /// As in the files.
+    File,
+    /// A new seeded permutation in every epoch.
+    Shuffled,
+}
+
+/// Every setting of a run, decided.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    /// The model.
+    pub model: DlrmConfig,
+    /// The optimizer of dense weights and rows.
+    pub optimizer: Optimizer,
+    /// The loop.
+    pub train: TrainOptions,
+    /// Worker threads; `None` for one for each core.
+    pub threads: Option<usize>,
+}
+
+impl TrainArguments {
+    /// Decides every setting for a data set: the defaults, the preset, the user's file, the command line, the last one
+    /// winning.
+    ///
+    /// # Errors
+    /// An unknown preset, an unreadable file, or settings that make no sense or do not fit the data set.
+    pub fn settings(&self, schema: &Schema) -> Result<Settings> {
+        let card = self.card()?;
+        let (model, training) = (card.model, card.training);
+        let dim = self.dim.or(model.dim).unwrap_or(16);
+        let bottom = match self.bottom_mlp.clone().or(model.bottom_mlp) {
+            Some(widths) => widths_from(&widths, "--bottom-mlp")?,
+            None => vec![schema.dense.len(), 512, 256, 64, dim],
+        };
+        let top = widths_from(
+            &self
+                .top_mlp
+                .clone()
+                .or(model.top_mlp)
+                .unwrap_or_else(|| "512-256-1".into()),
+            "--top-mlp",
+        )?;
+        let interaction = match self.interaction {
+            Some(kind) => kind,
+            None => named(model.interaction.as_deref().unwrap_or("dot"), "interaction")?,
+        };
+        let with_self = self.interact_self || model.interact_self.unwrap_or(false);
+        let config = DlrmConfig {
+            tables: schema.tables.len(),
+            dim,
+            bottom,
+            top,
+            interaction: match interaction {
+                InteractionKind::Dot => Interaction::Dot { with_self },
+                InteractionKind::Cat => Interaction::Cat,
+            },
+            slice: self.slice.map_or(SliceSize::Auto, SliceSize::Fixed),
+            ..DlrmConfig::default()
+        };
+        ensure!(
+            config.bottom.first() == Some(&schema.dense.len()),
+            "the bottom MLP takes {} dense features, the data set has {}: start --bottom-mlp with {}",
+            config.bottom.first().copied().unwrap_or(0),
+            schema.dense.len(),
+            schema.dense.len()
+        );
+        config.validate()?;
+        ensure!(
+            config.top.last() == Some(&1),
+            "the top MLP must end in width 1, the click's logit: --top-mlp {}-1",
+            {
+                let widths: Vec<String> = config.top.iter().map(usize::to_string).collect();
+                widths.join("-")
+            }
+        );
+
+        let optimizer = match self.optimizer {
+            Some(kind) => kind,
+            None => named(training.optimizer.as_deref().unwrap_or("sgd"), "optimizer")?,
+        };
+        let loss = match self.loss {
+            Some(kind) => kind,
+            None => named(training.loss.as_deref().unwrap_or("bce"), "loss")?,
+        };
+        let kind = match (loss, self.loss_weights.as_deref()) {
+            (LossName::Bce, _) => LossKind::Bce,
+            (LossName::Mse, _) => LossKind::Mse,
+            (LossName::Wbce, Some(&[negative, positive])) => {
+                LossKind::WeightedBce { negative, positive }
+            }
+            (LossName::Wbce, _) => {
+                bail!("--loss wbce needs the weights of both labels: --loss-weights 0.5,1.5")
+            }
+        };
+        let order = match self.order {
+            Some(kind) => kind,
+            None => named(training.order.as_deref().unwrap_or("file"), "order")?,
+        };
+        let defaults = TrainOptions::default();
+        let train = TrainOptions {
+            epochs: self.epochs.or(training.epochs).unwrap_or(defaults.epochs),
+            batch_size: self
+                .batch_size
+                .or(training.batch_size)
+                .unwrap_or(defaults.batch_size),
+            test_batch_size: self
+                .test_batch_size
+                .or(training.test_batch_size)
+                .unwrap_or(defaults.test_batch_size),
+            order: match order {
+                OrderKind::File => Order::File,
+                OrderKind::Shuffled => Order::Shuffled,
+            },
+            seed: self.seed.or(training.seed).unwrap_or(defaults.seed),
+            learning_rate: self
+                .learning_rate
+                .or(training.learning_rate)
+                .unwrap_or(defaults.learning_rate),
+            policy: LearningRatePolicy {
+                warmup_steps: self.warmup_steps.unwrap_or(0),
+                decay_start_step: self.decay_start_step.unwrap_or(0),
+                decay_steps: self.decay_steps.unwrap_or(0),
+            },
+            loss: Loss {
+                kind,
+                threshold: self.loss_threshold.unwrap_or(0.0),
+            },
+            test_every: self.test_every.or(training.test_every),
+            max_steps: self.max_steps,
+            stop_at: StopAt {
+                auc: self.stop_at_auc,
+                accuracy: self.stop_at_accuracy,
+            },
+            ..defaults
+        };
+        train.validate()?;
+        ensure!(
+            self.device == "cpu",
+            "device `{}`: this build trains on the CPU alone, use --device cpu",
+            self.device
+        );
+        if self.threads == Some(0) {
+            bail!("--threads is 0; give at least 1");
+        }
+        Ok(Settings {
+            model: config,
+            optimizer: optimizer.into(),
+            train,
+            threads: self.threads,
+        })
+    }
+
+    fn card(&self) -> Result<Card> {
+        let preset = match &self.preset {
+            Some(name) => Card::builtin(name)?,
+            None => Card::default(),
+        };
+        match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(preset.overlay(Card::parse(&text, &path.display().to_string())?))
+            }
+            None => Ok(preset),
+        }
+    }
+}
+
+impl From<OptimizerKind> for Optimizer {
+    fn from(kind: OptimizerKind) -> Self {
+        match kind {
+            OptimizerKind::Sgd => Self::Sgd,
+            OptimizerKind::Adagrad => Self::adagrad(),
+            OptimizerKind::RowwiseAdagrad => Self::rowwise_adagrad(),
+        }
+    }
+}
+
+/// A value of a command-line choice by its name in a card.
+fn named<T: ValueEnum>(name: &str, key: &str) -> Result<T> {
+    T::from_str(name, true).map_err(|_| {
+        let allowed: Vec<_> = T::value_variants()
+            .iter()
+            .filter_map(ValueEnum::to_possible_value)
+            .collect();
+        let allowed: Vec<&str> = allowed.iter().map(|value| value.get_name()).collect();
+        anyhow::anyhow!("{key} `{name}`, expected one of: {}", allowed.join(", "))
+    })
+}
+
+/// `13-512-256` as widths.
+fn widths_from(text: &str, option: &str) -> Result<Vec<usize>> {
+    text.split('-')
+        .map(|width| width.trim().parse::<usize>())
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{option} `{text}` is no list of widths such as 512-256-1"))
+}
+
+/// A trainer for a data set: DLRM on a store in host memory.
+///
+/// # Errors
+/// Settings that fit no model, or too little memory for the tables.
+pub fn cpu_trainer(schema: &Schema, settings: &Settings) -> Result<Trainer<FusedDlrm, CpuStore>> {
+    let tables = schema
+        .tables
+        .iter()
+        .map(|table| TableSpec {
+            rows: table.rows,
+            encoding: Encoding::Full,
+        })
+        .collect();
+    let seed = settings.train.seed;
+    let options = StoreOptions {
+        dim: settings.model.dim,
+        optimizer: settings.optimizer,
+        seed,
+        ..StoreOptions::default()
+    };
+    let store = CpuStore::new(tables, options).context("cannot make the embedding tables")?;
+    let model = FusedDlrm::new(Dlrm::new(settings.model.clone(), seed, &Device::Cpu)?);
+    Ok(Trainer::new(model, store, Device::Cpu))
+}
+
+/// The evaluation sets of a packed data set; empty splits are left out.
+pub fn evaluations(data: &PackedDataset) -> Evaluations {
+    let split = |split| {
+        let split = data.split(split);
+        (!split.is_empty()).then(|| Arc::new(split) as Arc<dyn Dataset>)
+    };
+    Evaluations {
+        validation: split(Split::Validation),
+        test: split(Split::Test),
+    }
+}
+
+/// Trains the CPU baseline on a packed data set, prints the results and writes the files that were asked for.
+///
+/// # Errors
+/// Anything that goes wrong, with the file and the remedy.
+pub fn train_and_report(data: &Path, arguments: &TrainArguments) -> Result<()> {
+    let dataset = PackedDataset::open(data)?;
+    let settings = arguments.settings(dataset.schema())?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.threads.unwrap_or(0))
+        .build()
+        .context("cannot start the worker threads")?;
+    let report = pool.install(|| -> Result<RunReport> {
+        let mut trainer = cpu_trainer(dataset.schema(), &settings)?;
+        if let Some(path) = &arguments.load_weights {
+            load_weights(path, &mut trainer)?;
+        }
+        let dense: usize = settings.model.parameter_count()?;
+        eprintln!(
+            "training on {} samples; {} embedding tables, {} rows, {}; {dense} dense weights; {} threads",
+            dataset.split(Split::Train).len(),
+            dataset.schema().tables.len(),
+            dataset.schema().table_rows().iter().sum::<u64>(),
+            bytes(trainer.store().memory_bytes()),
+            rayon::current_num_threads()
+        );
+        let mut observers = Observers(vec![Box::new(Console::new())]);
+        if let Some(path) = &arguments.log {
+            observers.0.push(Box::new(JsonLines::create(path, 100)?));
+        }
+        let train = Arc::new(dataset.split(Split::Train));
+        let report = fit(&mut trainer, train, &evaluations(&dataset), &settings.train, &mut observers)?;
+        if let Some(path) = &arguments.save_weights {
+            save_weights(path, &trainer)?;
+        }
+        Ok(report)
+    })?;
+    print_report(&report);
+    if let Some(path) = &arguments.json {
+        write_json(path, &results(&report, &settings, &dataset)?)?;
+    }
+    Ok(())
+}
+
+/// The results of a run in the form that docs/results.md describes.
+///
+/// # Errors
+/// None in practice; every field can be written as JSON.
+pub fn results(report: &RunReport, settings: &Settings, dataset: &PackedDataset) -> Result<Value> {
+    let mut value = serde_json::to_value(report)?;
+    value["peak_memory_bytes"] = json!(peak_memory_bytes());
+    value["config"] = json!({
+        "settings": settings,
+        "dataset": dataset.manifest().provenance.dataset,
+        "tables": dataset.schema().table_rows(),
+    });
+    value["version"] = json!(env!("CARGO_PKG_VERSION"));
+    Ok(value)
+}
+
+/// Writes JSON to a file that appears only when it is complete.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    let temporary = path.with_extension("partial.tmp");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Prints the final and the best results as a table.
+pub fn print_report(report: &RunReport) {
+    println!(
+        "{:<22} {:>8} {:>9} {:>9} {:>12} {:>12}",
+        "", "AUC", "log loss", "accuracy", "norm. entropy", "samples"
+    );
+    let row = |name: &str, evaluation: Option<Evaluation>| {
+        let Some(evaluation) = evaluation else { return };
+        let optional =
+            |value: Option<f64>| value.map_or("undefined".into(), |value| format!("{value:.4}"));
+        println!(
+            "{name:<22} {:>8} {:>9.4} {:>8.2}% {:>13} {:>12}",
+            optional(evaluation.auc),
+            evaluation.log_loss,
+            100.0 * evaluation.accuracy,
+            optional(evaluation.normalized_entropy),
+            evaluation.samples
+        );
+    };
+    row("validation", report.validation);
+    row("test", report.test);
+    row("validation and test", report.validation_and_test);
+    if let Some(best) = &report.best {
+        row(
+            &format!("test at step {} (best)", best.step),
+            Some(best.test),
+        );
+    }
+    let train = report.train;
+    println!(
+        "trained on {} samples in {:.1} s: {:.0} samples/s; peak memory {}",
+        train.samples,
+        train.seconds,
+        train.samples_per_second,
+        bytes(peak_memory_bytes().unwrap_or(0))
+    );
+}
+
+/// A number of bytes as people read it.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (count.max(1).ilog2() / 10).min(4);
+    if unit == 0 {
+        format!("{count} B")
+    } else {
+        format!(
+            "{:.1} {}",
+            count as f64
+                / f64::from(1u32 << (10 * unit.min(3)))
+                / if unit == 4 { 1024.0 } else { 1.0 },
+            UNITS[unit as usize]
+        )
+    }
+}
