@@ -1,5 +1,7 @@
 //! What a preparation writes, whatever the files and threads.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
 mod criteo_text;
 
 use std::io::Write;
