@@ -123,6 +123,57 @@ pub enum Error {
     /// A plan made for other tables.
     #[error("the plan was made for other tables; fill it with the planner of this store")]
     ForeignPlan,
+    /// A plan without what a store on another device or in two places needs.
+    #[error(
+        "the plan does not say which distinct row a lookup means; fill it with the planner of this store"
+    )]
+    PlanWithoutSlots,
+    /// A plan that touches rows that the store does not hold.
+    #[error("the plan touches row {row} of {name}, of which the store holds {start}..{end} only")]
+    RowNotHeld {
+        /// The part.
+        name: String,
+        /// The row.
+        row: u64,
+        /// First row held.
+        start: u64,
+        /// One past the last row held.
+        end: u64,
+    },
+    /// Hot rows for another number of tables.
+    #[error("{got} numbers of hot rows for {tables} tables; give one for each table")]
+    HotRowsCount {
+        /// Numbers given.
+        got: usize,
+        /// Tables.
+        tables: usize,
+    },
+    /// More hot rows than a table has.
+    #[error(
+        "table {table}: {hot} hot rows, the table has {rows}; was the hot set made for another data set?"
+    )]
+    HotRowsBeyondTable {
+        /// Table number.
+        table: usize,
+        /// Hot rows asked for.
+        hot: u64,
+        /// Rows of the table.
+        rows: u64,
+    },
+    /// Row ranges for another number of parts.
+    #[error("{got} row ranges for {parts} parts; give one for each part")]
+    RangesCount {
+        /// Ranges given.
+        got: usize,
+        /// Parts.
+        parts: usize,
+    },
+    /// Two stores that cannot be the two sides of one.
+    #[error("the two sides do not make one store: {problem}")]
+    SidesMismatch {
+        /// What does not fit.
+        problem: String,
+    },
     /// A slice of the wrong length.
     #[error(
         "{what} has {got} floats, [batch {batch}, tables {tables}, dim {dim}] needs {expected}"
@@ -196,6 +247,16 @@ pub enum Error {
     NotOnCpu {
         /// Where it is.
         device: String,
+    },
+    /// A tensor on another device than the store's.
+    #[error(
+        "the tensor is on {got}, the store's rows go to {expected}; make it there, or the store for {got}"
+    )]
+    WrongDevice {
+        /// Where it is.
+        got: String,
+        /// Where it belongs.
+        expected: String,
     },
     /// A tensor of another element type.
     #[error("the tensor holds {dtype:?}, F32 is needed; convert it with to_dtype(DType::F32)")]

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod arena;
+mod cpu_store;
 mod encoding;
 mod error;
 mod export;
@@ -9,20 +10,25 @@ mod initialization;
 mod kernel;
 mod layout;
 mod lookup;
+mod on_device;
 mod optimizer;
 mod plan;
 mod planner;
 mod projection;
 mod store;
 mod tensor;
+mod traffic;
 mod update;
 
+pub use cpu_store::CpuStore;
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
 pub use initialization::Initialization;
 pub use layout::Part;
+pub use on_device::OnDevice;
 pub use optimizer::Optimizer;
 pub use plan::Plan;
 pub use planner::{Ids, Planner};
-pub use store::{CpuStore, EmbeddingStore, Rows, StoreOptions};
+pub use store::{EmbeddingStore, Rows, Side, StoreOptions};
 pub use tensor::{read_slice, write_slice};
+pub use traffic::Traffic;

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
+use crate::cpu_store::PartStorage;
 use crate::kernel::{Columns, Kernel, add_scaled, prefetch};
 use crate::layout::{Composition, PartKind, RowOf};
-use crate::store::PartStorage;
 use crate::{Combine, CpuStore, Plan};
 
 /// Samples of one task.

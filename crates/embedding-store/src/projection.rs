@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
+use crate::cpu_store::PartStorage;
 use crate::kernel::{Kernel, add_scaled, dot};
 use crate::layout::{Composition, GradientOf, Layout, PartKind, PartLayout};
 use crate::lookup::pool;
-use crate::store::PartStorage;
 use crate::update::{BUFFER, Rule, step_adagrad, step_sgd};
 use crate::{Combine, CpuStore, Plan};
 

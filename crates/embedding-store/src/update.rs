@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
+use crate::cpu_store::PartStorage;
 use crate::kernel::{Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
 use crate::layout::{GradientOf, RowOf};
 use crate::plan::Chunk;
-use crate::store::PartStorage;
 use crate::{CpuStore, Optimizer, Plan};
 
 /// Rows between the one that is updated and the one that is asked for.
