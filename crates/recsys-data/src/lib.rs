@@ -10,6 +10,7 @@ mod generate;
 mod loader;
 mod packed;
 mod schema;
+mod subset;
 mod vocabulary;
 
 pub use batch::{Batch, SparseIds};
@@ -30,4 +31,5 @@ pub use packed::{
     SplitFiles, SplitRows, Splits, VocabularyFile, WriterOptions,
 };
 pub use schema::{Schema, TableSchema};
+pub use subset::{SampleList, Subset};
 pub use vocabulary::Vocabulary;

@@ -117,7 +117,7 @@ impl Model for FusedDlrm {
             })
         })????;
         let logits = Tensor::from_slice(logits, logits.len(), rows.device())?;
-        let slope = loss(&logits)?.contiguous()?;
+        let slope = loss(0..logits.dim(0)?, &logits)?.contiguous()?;
         read_slice(parameters.as_tensor(), |weights| {
             read_slice(dense, |dense| {
                 read_slice(rows, |rows| {

@@ -3,6 +3,7 @@
 
 mod error;
 mod fused_dlrm;
+mod inputs;
 mod learning_rate;
 mod loss;
 mod metrics;
@@ -10,12 +11,15 @@ mod model;
 mod observer;
 mod optimizer;
 mod options;
+mod report;
 mod run;
+mod schedule;
 mod step;
 mod weights;
 
 pub use error::{Error, Result};
 pub use fused_dlrm::FusedDlrm;
+pub use inputs::Inputs;
 pub use learning_rate::LearningRatePolicy;
 pub use loss::{Loss, LossKind};
 pub use metrics::{Evaluation, Scores};
@@ -23,6 +27,10 @@ pub use model::{ApplyGradient, Gradient, LossGradient, Model};
 pub use observer::{Console, Event, JsonLines, Observer, Observers};
 pub use optimizer::DenseOptimizer;
 pub use options::{StopAt, TrainOptions};
-pub use run::{Best, EpochReport, Evaluations, RunReport, ThroughputReport, fit};
+pub use report::{
+    Best, EpochReport, PhaseReport, Phases, RunReport, StepTimes, Swap, ThroughputReport,
+};
+pub use run::{Evaluations, fit};
+pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, Stretch};
 pub use step::Trainer;
 pub use weights::{load_weights, save_weights};

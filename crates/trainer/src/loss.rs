@@ -54,12 +54,13 @@ impl Loss {
         Self::default()
     }
 
-    /// The mean loss of a batch; `grad` receives its derivative with respect to every logit.
+    /// The share that some samples have in the mean loss of a batch of `batch` samples; `grad` receives its derivative with respect to
+    /// every logit. For a whole batch, that is the mean loss itself.
     ///
     /// # Shapes
-    /// `logits`, `labels`, `grad`: `[batch]`. The shortest of the three decides.
-    pub fn evaluate(&self, logits: &[f32], labels: &[f32], grad: &mut [f32]) -> f64 {
-        let batch = logits.len() as f64;
+    /// `logits`, `labels`, `grad`: `[samples]`. The shortest of the three decides.
+    pub fn evaluate(&self, logits: &[f32], labels: &[f32], batch: usize, grad: &mut [f32]) -> f64 {
+        let batch = batch as f64;
         let mut total = 0.0;
         for ((&z, &label), grad) in logits.iter().zip(labels).zip(grad) {
             let (loss, slope) = self.sample(f64::from(z), f64::from(label));
@@ -131,12 +132,12 @@ mod tests {
         let logits = [-2.0f32, 0.3, 3.0, 1.7, -1.1];
         for loss in all() {
             let mut grad = [0.0; 5];
-            loss.evaluate(&logits, &labels, &mut grad);
+            loss.evaluate(&logits, &labels, 5, &mut grad);
             for i in 0..5 {
                 let mean = |shift: f32| {
                     let mut moved = logits;
                     moved[i] += shift;
-                    loss.evaluate(&moved, &labels, &mut [0.0; 5])
+                    loss.evaluate(&moved, &labels, 5, &mut [0.0; 5])
                 };
                 let slope = (mean(1e-2) - mean(-1e-2)) / 2e-2;
                 assert!(
@@ -155,7 +156,7 @@ mod tests {
             threshold: 0.1,
         };
         let mut grad = [1.0];
-        let value = loss.evaluate(&[30.0], &[0.0], &mut grad);
+        let value = loss.evaluate(&[30.0], &[0.0], 1, &mut grad);
         assert!((value + 0.1f64.ln()).abs() < 1e-6 && grad[0] == 0.0);
     }
 
@@ -163,7 +164,7 @@ mod tests {
     fn extreme_logits_stay_finite() {
         for loss in all() {
             for z in [-1e4f32, -90.0, 90.0, 1e4] {
-                assert!(loss.evaluate(&[z], &[1.0], &mut [0.0]).is_finite());
+                assert!(loss.evaluate(&[z], &[1.0], 1, &mut [0.0]).is_finite());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a model must offer to be trained.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use candle_core::{Tensor, Var};
 use embedding_store::{read_slice, write_slice};
@@ -19,8 +20,9 @@ pub enum Gradient<'a> {
 /// Receives the gradient of parameter number `index` in [`Model::parameters`].
 pub type ApplyGradient<'a> = dyn FnMut(usize, &Var, Gradient<'_>) -> Result<()> + 'a;
 
-/// Given logits `[batch]`, the derivative of the loss with respect to each of them.
-pub type LossGradient<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+/// Given the logits of some samples of the batch, the derivative of the batch's loss with respect to each of them. Every sample
+/// must come once; most models ask for all at once, replicas each for their part.
+pub type LossGradient<'a> = dyn FnMut(Range<usize>, &Tensor) -> Result<Tensor> + 'a;
 
 /// A model on gathered embedding rows.
 ///
@@ -89,7 +91,7 @@ pub(crate) fn autograd(
 ) -> Result<()> {
     let leaf = Var::from_tensor(rows)?;
     let logits = forward(leaf.as_tensor())?;
-    let slope = loss(&logits.detach())?;
+    let slope = loss(0..rows.dim(0)?, &logits.detach())?;
     // The derivative of sum(logits · slope) with `slope` held fixed is the vector-Jacobian product.
     let gradients = (&logits * slope.detach())?.sum_all()?.backward()?;
     match gradients.get(leaf.as_tensor()) {

@@ -43,6 +43,10 @@ pub struct TrainOptions {
     pub loader_threads: usize,
     /// Batches read ahead.
     pub prefetch: usize,
+    /// Coming batches whose plans the store sees ahead of their turn, so that it can fetch their rows meanwhile.
+    pub lookahead: usize,
+    /// Samples of the evaluation set that the loss is taken on at a change of the schedule's side.
+    pub swap_samples: u64,
 }
 
 impl Default for TrainOptions {
@@ -62,6 +66,8 @@ impl Default for TrainOptions {
             stop_at: StopAt::default(),
             loader_threads: 1,
             prefetch: 4,
+            lookahead: 0,
+            swap_samples: 1 << 14,
         }
     }
 }
@@ -90,6 +96,7 @@ impl TrainOptions {
         zero("test interval", self.test_every.unwrap_or(1))?;
         zero("number of steps", self.max_steps.unwrap_or(1))?;
         zero("loader threads", self.loader_threads as u64)?;
+        zero("samples of a swap's loss", self.swap_samples)?;
         let bad = |option, value: f64, remedy| {
             Err(Error::Option {
                 option,

@@ -1,13 +1,14 @@
 //! A model and a store, trained batch by batch.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{EmbeddingStore, Ids, Plan, Planner, read_slice, write_slice};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
 
 use crate::model::copy_into;
-use crate::{DenseOptimizer, Error, Loss, Model, Result, Scores};
+use crate::{DenseOptimizer, Error, Loss, Model, Result, Scores, StepTimes};
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
 ///
@@ -18,6 +19,8 @@ pub struct Trainer<M, S> {
     optimizer: DenseOptimizer,
     device: Device,
     buffers: Vec<Buffers>,
+    slopes: Vec<f32>,
+    times: StepTimes,
 }
 
 /// Tensors of one batch size, written in place at every step.
@@ -41,7 +44,14 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             optimizer,
             device,
             buffers: Vec::new(),
+            slopes: Vec::new(),
+            times: StepTimes::default(),
         }
+    }
+
+    /// Where the time of all steps so far went.
+    pub fn times(&self) -> StepTimes {
+        self.times
     }
 
     /// The model.
@@ -127,13 +137,33 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         loss: &Loss,
         learning_rate: f64,
     ) -> Result<f64> {
+        self.step_ahead(batch, plan, &[], loss, learning_rate)
+    }
+
+    /// [`Trainer::step`], while the store is shown the plans of coming batches: it may fetch their rows on another thread of the
+    /// current rayon pool while the model runs. Changes no number.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn step_ahead(
+        &mut self,
+        batch: &Batch,
+        plan: &Plan,
+        coming: &[&Plan],
+        loss: &Loss,
+        learning_rate: f64,
+    ) -> Result<f64> {
+        let start = Instant::now();
         let at = self.fill(batch, plan)?;
+        let filled = Instant::now();
         let Self {
             model,
             store,
             optimizer,
             device,
             buffers,
+            slopes,
+            ..
         } = self;
         let Buffers {
             dense,
@@ -141,24 +171,43 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             rows_grad,
             ..
         } = &buffers[at];
-        let mut mean = f64::NAN;
-        let mut slopes = vec![0.0; batch.len()];
-        model.forward_backward(
-            dense,
-            rows,
-            rows_grad,
-            &mut |logits| {
-                let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
-                mean = read_slice(&logits, |logits| {
-                    loss.evaluate(logits, &batch.label, &mut slopes)
-                })?;
-                Ok(Tensor::from_slice(&slopes, slopes.len(), device)?)
-            },
-            &mut |index, parameter, gradient| {
-                optimizer.update(index, parameter, gradient, learning_rate)
-            },
-        )?;
+        let mut mean = 0.0;
+        let mut fetched = Ok(());
+        let mut model_step = || {
+            model.forward_backward(
+                dense,
+                rows,
+                rows_grad,
+                &mut |samples, logits| {
+                    let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
+                    let labels = &batch.label[samples];
+                    slopes.resize(labels.len(), 0.0);
+                    mean += read_slice(&logits, |logits| {
+                        loss.evaluate(logits, labels, batch.len(), slopes)
+                    })?;
+                    Ok(Tensor::from_slice(slopes, slopes.len(), device)?)
+                },
+                &mut |index, parameter, gradient| {
+                    optimizer.update(index, parameter, gradient, learning_rate)
+                },
+            )
+        };
+        if coming.is_empty() {
+            model_step()?;
+        } else {
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| fetched = coming.iter().try_for_each(|plan| store.prefetch(plan)));
+                model_step()
+            })?;
+        }
+        fetched?;
+        let computed = Instant::now();
         store.update(plan, rows_grad, learning_rate)?;
+        self.times.add(StepTimes {
+            lookup_seconds: (filled - start).as_secs_f64(),
+            model_seconds: (computed - filled).as_secs_f64(),
+            update_seconds: computed.elapsed().as_secs_f64(),
+        });
         Ok(mean)
     }
 
