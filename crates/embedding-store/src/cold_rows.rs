@@ -159,7 +159,7 @@ pub(crate) struct Floats {
 
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([f32; 16]);
+struct Line(#[expect(dead_code, reason = "reached by pointers to floats")] [f32; 16]);
 
 impl Floats {
     /// Keeps what was there, as far as it fits, and adds zeros.

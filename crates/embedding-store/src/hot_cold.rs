@@ -13,8 +13,8 @@ use crate::on_device::{check_device, check_shape};
 use crate::split::{ColdSide, HotSide};
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, StoreOptions,
-    TableSpec, Traffic,
+    CpuStore, DeviceStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows,
+    StoreOptions, TableSpec, Traffic,
 };
 
 /// Batches whose cold rows may be fetched ahead, unless told otherwise.
@@ -59,6 +59,24 @@ impl HotCold<CpuStore, CpuStore> {
     pub fn on_cpu(tables: Vec<TableSpec>, options: StoreOptions, hot_rows: &[u64]) -> Result<Self> {
         Self::new(
             CpuStore::hot(tables.clone(), options, hot_rows)?,
+            CpuStore::cold(tables, options, hot_rows)?,
+        )
+    }
+}
+
+impl HotCold<DeviceStore, CpuStore> {
+    /// Hot rows on any candle device. `hot_rows` has one number for each table.
+    ///
+    /// # Errors
+    /// As [`on_cpu`](HotCold::on_cpu), and a device that fails.
+    pub fn on_device(
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        hot_rows: &[u64],
+        device: &Device,
+    ) -> Result<Self> {
+        Self::new(
+            DeviceStore::hot(tables.clone(), options, hot_rows, device)?,
             CpuStore::cold(tables, options, hot_rows)?,
         )
     }
@@ -183,7 +201,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     /// Bytes of the numbers that tell the device which rows a batch's lookups mean.
     fn id_bytes(&self, plan: &Plan, cold: &ColdRows) -> usize {
         let hot: usize = cold.parts.iter().map(|part| part.first_slot).sum();
-        (plan.slots.len() + hot) * size_of::<u32>()
+        (plan.samples.len() + hot) * size_of::<u32>()
     }
 
     /// Moves both sides, with the plan's cold rows at hand.
