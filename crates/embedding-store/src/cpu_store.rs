@@ -6,9 +6,11 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::arena::{Arena, ArenaError};
+use crate::hot_rows::{check_ranges, cold_ranges, hot_ranges};
 use crate::initialization::RowGenerator;
 use crate::kernel::Level;
 use crate::layout::{Layout, PartKind, RowOf};
+use crate::lookup::gather;
 use crate::{
     EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, StoreOptions, TableSpec,
     read_slice, write_slice,
@@ -24,6 +26,10 @@ pub struct CpuStore {
     pub(crate) level: Level,
     pub(crate) layout: Arc<Layout>,
     pub(crate) parts: Vec<Part>,
+    /// The rows of every part that are here.
+    pub(crate) held: Vec<Range<u64>>,
+    /// Whether those are all.
+    whole: bool,
     pub(crate) storage: Vec<PartStorage>,
     /// Intermediate gradients of an update, `[batch, workspace width]`.
     pub(crate) workspace: Vec<f32>,
@@ -34,6 +40,8 @@ pub struct CpuStore {
 pub(crate) struct PartStorage {
     pub(crate) kind: PartKind,
     pub(crate) row_of: RowOf,
+    /// The first row held.
+    pub(crate) first: usize,
     pub(crate) weights: Arena,
     pub(crate) state: Option<Arena>,
 }
@@ -44,6 +52,45 @@ impl CpuStore {
     /// # Errors
     /// No tables, a dimension of 0, a table or optimizer with impossible settings, or more memory than there is.
     pub fn new(tables: Vec<TableSpec>, options: StoreOptions) -> Result<Self> {
+        Self::make(tables, options, None)
+    }
+
+    /// Makes some rows of every part, with the values that they have in the whole tables; of a projection, all rows or
+    /// none. Plans are those of the whole tables, and one that touches another row is refused.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and ranges of another number than parts, beyond their part, or with a part of a projection.
+    pub fn with_rows(
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        ranges: &[Range<u64>],
+    ) -> Result<Self> {
+        Self::make(tables, options, Some(ranges))
+    }
+
+    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and hot rows that do not fit the tables.
+    pub fn hot(tables: Vec<TableSpec>, options: StoreOptions, hot_rows: &[u64]) -> Result<Self> {
+        let hot = hot_ranges(&tables, options, hot_rows)?;
+        Self::make(tables, options, Some(&hot))
+    }
+
+    /// Makes the rows that [`hot`](Self::hot) leaves out.
+    ///
+    /// # Errors
+    /// As [`hot`](Self::hot).
+    pub fn cold(tables: Vec<TableSpec>, options: StoreOptions, hot_rows: &[u64]) -> Result<Self> {
+        let cold = cold_ranges(&tables, options, hot_rows)?;
+        Self::make(tables, options, Some(&cold))
+    }
+
+    fn make(
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        ranges: Option<&[Range<u64>]>,
+    ) -> Result<Self> {
         let StoreOptions {
             dim,
             optimizer,
@@ -51,13 +98,31 @@ impl CpuStore {
             seed,
         } = options;
         let (layout, parts) = Layout::new(tables, dim, optimizer)?;
-        let storage = (0..parts.len())
-            .map(|part| {
+        let held = match ranges {
+            Some(ranges) => check_ranges(&layout, &parts, ranges)?,
+            None => parts.iter().map(|part| 0..part.rows).collect(),
+        };
+        let storage = held
+            .iter()
+            .enumerate()
+            .map(|(part, held)| {
                 let generator = RowGenerator::new(initialization, seed, &layout, &parts, part, dim);
-                PartStorage::new(&parts[part], layout.parts[part].kind, generator, optimizer)
+                let placed = &layout.parts[part];
+                PartStorage::new(
+                    &parts[part],
+                    placed.kind,
+                    held.clone(),
+                    generator,
+                    optimizer,
+                )
             })
             .collect::<Result<_>>()?;
         Ok(Self {
+            whole: held
+                .iter()
+                .zip(&parts)
+                .all(|(held, part)| *held == (0..part.rows)),
+            held,
             dim,
             optimizer,
             level: Level::detect(),
@@ -74,7 +139,15 @@ impl CpuStore {
     /// A plan for other tables, or a slice of another length.
     pub fn lookup_slice(&self, plan: &Plan, into: &mut [f32]) -> Result<()> {
         self.check(plan, "the output", into.len())?;
-        self.gather(plan, into);
+        gather(
+            self.level,
+            &self.layout,
+            self.dim,
+            self,
+            plan,
+            0..plan.batch,
+            into,
+        );
         Ok(())
     }
 
@@ -90,12 +163,21 @@ impl CpuStore {
                 value: learning_rate,
             });
         }
-        self.scatter(plan, grad, learning_rate);
+        self.scatter(plan, grad, learning_rate, None);
         Ok(())
     }
 
-    fn check(&self, plan: &Plan, what: &'static str, got: usize) -> Result<()> {
+    /// That the plan is one of these tables, and touches no rows that are elsewhere.
+    pub(crate) fn check_plan(&self, plan: &Plan) -> Result<()> {
         plan.check(&self.layout)?;
+        if self.whole {
+            return Ok(());
+        }
+        plan.check_rows(&self.parts, &self.held)
+    }
+
+    fn check(&self, plan: &Plan, what: &'static str, got: usize) -> Result<()> {
+        self.check_plan(plan)?;
         let (batch, tables, dim) = (plan.batch(), self.layout.specs.len(), self.dim);
         let expected = batch.saturating_mul(tables).saturating_mul(dim);
         if got != expected {
@@ -129,6 +211,7 @@ impl PartStorage {
     fn new(
         part: &Part,
         kind: PartKind,
+        held: Range<u64>,
         generator: RowGenerator,
         optimizer: Optimizer,
     ) -> Result<Self> {
@@ -156,12 +239,18 @@ impl PartStorage {
             PartKind::Rows(row_of) => Ok(Self {
                 kind,
                 row_of,
-                weights: Arena::new(part.rows, part.dim, |row, into| generator.write(row, into))
-                    .map_err(failed)?,
-                state: state(part.rows, part.state_width)?,
+                // A range of rows that cannot be counted in usize cannot be allocated either.
+                first: held.start as usize,
+                weights: Arena::new(held.end - held.start, part.dim, |row, into| {
+                    generator.write(held.start + row, into);
+                })
+                .map_err(failed)?,
+                state: state(held.end - held.start, part.state_width)?,
             }),
             PartKind::Projection => {
-                let (rows, columns) = (part.rows as usize, part.dim);
+                let rows = part.rows as usize;
+                // All of it, or nothing.
+                let columns = if held.is_empty() { 0 } else { part.dim };
                 let mut weights = Arena::new(columns as u64, rows, |_, _| ()).map_err(failed)?;
                 let mut row = vec![0.0; columns];
                 for index in 0..rows {
@@ -173,6 +262,7 @@ impl PartStorage {
                 Ok(Self {
                     kind,
                     row_of: RowOf::Id,
+                    first: 0,
                     weights,
                     state: state(columns as u64, rows)?,
                 })

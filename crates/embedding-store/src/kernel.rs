@@ -62,7 +62,7 @@ pub(crate) fn prefetch(row: *const f32, width: usize) {
     let _ = (row, width);
 }
 
-/// Some columns of a matrix of rows `stride` floats apart.
+/// A matrix of rows `stride` floats apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns {
     pub(crate) base: *const f32,
@@ -70,65 +70,89 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// The same rows, from a later column on.
-    #[inline(always)]
-    pub(crate) fn from(self, column: usize) -> Self {
-        Self {
-            base: self.base.wrapping_add(column),
-            ..self
-        }
-    }
-
     #[inline(always)]
     pub(crate) fn row(self, row: u32) -> *const f32 {
         self.base.wrapping_add(row as usize * self.stride)
     }
+}
 
-    /// `into = sum of the rows that the ids mean`, added in the order of the ids; zeros without ids.
+/// Says where the row of a lookup starts; `lookup` is its number in the batch.
+pub(crate) trait RowAt: Copy {
+    fn row_at(self, lookup: usize, id: u32) -> *const f32;
+}
+
+/// Rows that are numbered as they lie: samples of a gradient.
+impl RowAt for Columns {
+    #[inline(always)]
+    fn row_at(self, _: usize, id: u32) -> *const f32 {
+        self.row(id)
+    }
+}
+
+/// Rows that ids mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowsOf {
+    pub(crate) columns: Columns,
+    pub(crate) row_of: RowOf,
+}
+
+impl RowAt for RowsOf {
+    #[inline(always)]
+    fn row_at(self, _: usize, id: u32) -> *const f32 {
+        self.columns.row(self.row_of.row(id))
+    }
+}
+
+/// The lookups of one bag: their ids, and the number of the first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bag<'a> {
+    pub(crate) first: usize,
+    pub(crate) ids: &'a [u32],
+}
+
+impl Bag<'_> {
+    /// `into = sum of some columns of the rows that the lookups mean`, added in the order of the ids; zeros without ids.
     ///
     /// # Safety
-    /// For every id, the `into.len()` floats from its row's start may be read.
+    /// For every lookup, the `into.len()` floats from `column` of its row on may be read.
     #[inline(always)]
-    pub(crate) unsafe fn sum(self, row_of: RowOf, ids: &[u32], into: &mut [f32]) {
+    pub(crate) unsafe fn sum(self, rows: impl RowAt, column: usize, into: &mut [f32]) {
         let width = into.len();
-        let mut column = 0;
+        let mut done = 0;
         // SAFETY: the caller's promise, for some of the columns at a time.
         unsafe {
-            while width - column >= 16 {
-                self.from(column)
-                    .sum_block::<16>(row_of, ids, &mut into[column..column + 16]);
-                column += 16;
+            while width - done >= 16 {
+                self.sum_block::<16>(rows, column + done, &mut into[done..done + 16]);
+                done += 16;
             }
-            if width - column >= 8 {
-                self.from(column)
-                    .sum_block::<8>(row_of, ids, &mut into[column..column + 8]);
-                column += 8;
+            if width - done >= 8 {
+                self.sum_block::<8>(rows, column + done, &mut into[done..done + 8]);
+                done += 8;
             }
-            if width - column >= 4 {
-                self.from(column)
-                    .sum_block::<4>(row_of, ids, &mut into[column..column + 4]);
-                column += 4;
+            if width - done >= 4 {
+                self.sum_block::<4>(rows, column + done, &mut into[done..done + 4]);
+                done += 4;
             }
-            while width > column {
-                self.from(column)
-                    .sum_block::<1>(row_of, ids, &mut into[column..=column]);
-                column += 1;
+            while width > done {
+                self.sum_block::<1>(rows, column + done, &mut into[done..=done]);
+                done += 1;
             }
         }
     }
 
     /// `N` columns, whose sums stay in registers.
     #[inline(always)]
-    unsafe fn sum_block<const N: usize>(self, row_of: RowOf, ids: &[u32], into: &mut [f32]) {
-        let Some((&first, rest)) = ids.split_first() else {
+    unsafe fn sum_block<const N: usize>(self, rows: impl RowAt, column: usize, into: &mut [f32]) {
+        let Some((&first, rest)) = self.ids.split_first() else {
             into.fill(0.0);
             return;
         };
+        let at = |lookup, id| rows.row_at(lookup, id).wrapping_add(column);
         // SAFETY: the caller's promise; floats of a row are aligned as floats.
-        let mut sum = unsafe { self.row(row_of.row(first)).cast::<[f32; N]>().read() };
-        for &id in rest {
+        let mut sum = unsafe { at(self.first, first).cast::<[f32; N]>().read() };
+        for (lookup, &id) in (self.first + 1..).zip(rest) {
             // SAFETY: as above.
-            let row = unsafe { &*self.row(row_of.row(id)).cast::<[f32; N]>() };
+            let row = unsafe { &*at(lookup, id).cast::<[f32; N]>() };
             for (sum, x) in sum.iter_mut().zip(row) {
                 *sum += x;
             }

@@ -59,6 +59,10 @@ pub(crate) enum GradientOf {
 pub(crate) struct PartLayout {
     pub(crate) table: usize,
     pub(crate) kind: PartKind,
+    /// Floats of a stored row: the part's own width, but the store's for a projection, which is stored transposed.
+    pub(crate) width: usize,
+    /// Rows as they are stored: the part's own, but the narrow width for a projection.
+    pub(crate) rows: u64,
     pub(crate) gradient: GradientOf,
 }
 
@@ -73,6 +77,13 @@ pub(crate) enum Composition {
     Projected { pooled: usize },
 }
 
+/// Parts with rows of one width, which lie together where rows of many parts are moved at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Class {
+    pub(crate) width: usize,
+    pub(crate) parts: Vec<usize>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TableLayout {
     pub(crate) first: usize,
@@ -85,6 +96,8 @@ pub(crate) struct Layout {
     pub(crate) specs: Vec<TableSpec>,
     pub(crate) tables: Vec<TableLayout>,
     pub(crate) parts: Vec<PartLayout>,
+    /// All parts that lookups read, by width, then by number.
+    pub(crate) classes: Vec<Class>,
     /// Floats of workspace a sample needs in an update.
     pub(crate) workspace_width: usize,
 }
@@ -107,6 +120,7 @@ impl Layout {
             specs: Vec::new(),
             tables: Vec::new(),
             parts: Vec::new(),
+            classes: Vec::new(),
             workspace_width: 0,
         };
         let mut parts = Vec::new();
@@ -128,6 +142,7 @@ impl Layout {
             });
         }
         layout.specs = specs;
+        layout.classes = classes(&layout.parts);
         Ok((layout, parts))
     }
 
@@ -140,22 +155,32 @@ impl Layout {
     ) {
         let first = self.parts.len();
         let column = table * dim;
-        let rows_part = |row_of, gradient| PartLayout {
+        let rows_part = |row_of, width, rows, gradient| PartLayout {
             table,
             kind: PartKind::Rows(row_of),
+            width,
+            rows,
             gradient,
         };
         let composition = match spec.encoding {
             Encoding::Full => {
                 part("weight", spec.rows, dim, false);
-                self.parts
-                    .push(rows_part(RowOf::Id, GradientOf::Rows(column)));
+                self.parts.push(rows_part(
+                    RowOf::Id,
+                    dim,
+                    spec.rows,
+                    GradientOf::Rows(column),
+                ));
                 Composition::Plain
             }
             Encoding::MixedDimension { dim: width } if width == dim => {
                 part("embs.weight", spec.rows, dim, false);
-                self.parts
-                    .push(rows_part(RowOf::Id, GradientOf::Rows(column)));
+                self.parts.push(rows_part(
+                    RowOf::Id,
+                    dim,
+                    spec.rows,
+                    GradientOf::Rows(column),
+                ));
                 Composition::Plain
             }
             Encoding::MixedDimension { dim: width } => {
@@ -163,11 +188,17 @@ impl Layout {
                 part("proj.weight", dim as u64, width, true);
                 let pooled = self.workspace_width;
                 self.workspace_width += 2 * width;
-                self.parts
-                    .push(rows_part(RowOf::Id, GradientOf::Workspace(pooled + width)));
+                self.parts.push(rows_part(
+                    RowOf::Id,
+                    width,
+                    spec.rows,
+                    GradientOf::Workspace(pooled + width),
+                ));
                 self.parts.push(PartLayout {
                     table,
                     kind: PartKind::Projection,
+                    width: dim,
+                    rows: width as u64,
                     gradient: GradientOf::Rows(column),
                 });
                 Composition::Projected { pooled }
@@ -195,16 +226,38 @@ impl Layout {
                     }
                 };
                 // `check` has made sure that this fits.
-                let collisions = collisions as u32;
+                let (rows, divisor) = (spec.rows.div_ceil(collisions), collisions as u32);
                 self.parts
-                    .push(rows_part(RowOf::Quotient(collisions), quotient));
-                self.parts
-                    .push(rows_part(RowOf::Remainder(collisions), remainder));
+                    .push(rows_part(RowOf::Quotient(divisor), width, rows, quotient));
+                self.parts.push(rows_part(
+                    RowOf::Remainder(divisor),
+                    width,
+                    collisions,
+                    remainder,
+                ));
                 Composition::QuotientRemainder(combine)
             }
         };
         self.tables.push(TableLayout { first, composition });
     }
+}
+
+fn classes(parts: &[PartLayout]) -> Vec<Class> {
+    let mut classes: Vec<Class> = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        if part.kind == PartKind::Projection {
+            continue;
+        }
+        match classes.iter_mut().find(|class| class.width == part.width) {
+            Some(class) => class.parts.push(index),
+            None => classes.push(Class {
+                width: part.width,
+                parts: vec![index],
+            }),
+        }
+    }
+    classes.sort_by_key(|class| class.width);
+    classes
 }
 
 fn check(table: usize, spec: &TableSpec, dim: usize) -> Result<()> {

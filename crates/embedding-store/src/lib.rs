@@ -1,11 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod any_rows;
 mod arena;
+mod cold_rows;
 mod cpu_store;
+mod device_store;
+mod dirty_rows;
 mod encoding;
 mod error;
 mod export;
+mod hot_cold;
+mod hot_replicas;
+mod hot_rows;
 mod initialization;
 mod kernel;
 mod layout;
@@ -15,14 +22,19 @@ mod optimizer;
 mod plan;
 mod planner;
 mod projection;
+mod split;
 mod store;
 mod tensor;
 mod traffic;
 mod update;
 
 pub use cpu_store::CpuStore;
+pub use device_store::DeviceStore;
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
+pub use hot_cold::HotCold;
+pub use hot_replicas::HotReplicas;
+pub use hot_rows::{device_row_bytes, device_table_bytes, hot_ranges};
 pub use initialization::Initialization;
 pub use layout::Part;
 pub use on_device::OnDevice;

@@ -1,10 +1,12 @@
 //! Gathering a batch's rows.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::cpu_store::PartStorage;
-use crate::kernel::{Columns, Kernel, add_scaled, prefetch};
-use crate::layout::{Composition, PartKind, RowOf};
+use crate::kernel::{Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, prefetch};
+use crate::layout::{Composition, Layout};
 use crate::{Combine, CpuStore, Plan};
 
 /// Samples of one task.
@@ -16,50 +18,88 @@ const PREFETCH_IDS: usize = 4;
 /// Floats of intermediate sums on the stack.
 const BLOCK: usize = 64;
 
-impl CpuStore {
-    /// Writes the pooled rows of all bags; the lengths are checked.
-    pub(crate) fn gather(&self, plan: &Plan, into: &mut [f32]) {
-        let tables = self.layout.tables.len();
-        into.par_chunks_mut(SAMPLES_A_TASK * tables * self.dim)
-            .enumerate()
-            .for_each(|(task, into)| {
-                self.level.run(Gather {
-                    store: self,
-                    plan,
-                    first_sample: task * SAMPLES_A_TASK,
-                    into,
-                });
-            });
+/// Where the rows of all parts lie: in one store, or in two.
+pub(crate) trait RowSource<'a>: Copy + Send + Sync {
+    type Rows: RowAt;
+
+    /// The rows of a part that lookups read.
+    fn rows(self, part: usize) -> Self::Rows;
+
+    /// One stored row of a projection.
+    fn projection(self, part: usize, row: usize) -> &'a [f32];
+}
+
+impl<'a> RowSource<'a> for &'a CpuStore {
+    type Rows = RowsOf;
+
+    #[inline(always)]
+    fn rows(self, part: usize) -> RowsOf {
+        self.storage[part].rows()
+    }
+
+    #[inline(always)]
+    fn projection(self, part: usize, row: usize) -> &'a [f32] {
+        self.storage[part].weights.row(row)
     }
 }
 
-struct Gather<'a> {
-    store: &'a CpuStore,
+/// Writes the pooled rows of all bags of some samples into `[samples, tables, dim]`; the plan and the length are checked.
+pub(crate) fn gather<'a>(
+    level: Level,
+    layout: &Layout,
+    dim: usize,
+    source: impl RowSource<'a>,
+    plan: &Plan,
+    samples: Range<usize>,
+    into: &mut [f32],
+) {
+    into.par_chunks_mut(SAMPLES_A_TASK * layout.tables.len() * dim)
+        .enumerate()
+        .for_each(|(task, into)| {
+            level.run(Gather {
+                layout,
+                dim,
+                source,
+                plan,
+                first_sample: samples.start + task * SAMPLES_A_TASK,
+                into,
+            });
+        });
+}
+
+struct Gather<'a, S> {
+    layout: &'a Layout,
+    dim: usize,
+    source: S,
     plan: &'a Plan,
     first_sample: usize,
     into: &'a mut [f32],
 }
 
-impl Kernel for Gather<'_> {
+impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
     #[inline(always)]
     fn run(self) {
         let Self {
-            store,
+            layout,
+            dim,
+            source,
             plan,
             first_sample,
             into,
         } = self;
-        let tables = store.layout.tables.len();
+        let tables = layout.tables.len();
         let bags = plan.batch * tables;
         let (mut table, mut ahead) = (0, PREFETCH_BAGS % tables);
-        for (bag, row) in (first_sample * tables..).zip(into.chunks_exact_mut(store.dim)) {
+        for (bag, row) in (first_sample * tables..).zip(into.chunks_exact_mut(dim)) {
             if bag + PREFETCH_BAGS < bags {
-                let part = &store.storage[store.layout.tables[ahead].first];
-                for &id in plan.bag(bag + PREFETCH_BAGS).iter().take(PREFETCH_IDS) {
-                    prefetch(part.rows().row(part.row_of.row(id)), part.weights.width());
+                let part = layout.tables[ahead].first;
+                let (rows, width) = (source.rows(part), layout.parts[part].width);
+                let Bag { first, ids } = plan.lookups_of(bag + PREFETCH_BAGS);
+                for (lookup, &id) in (first..).zip(ids.iter().take(PREFETCH_IDS)) {
+                    prefetch(rows.row_at(lookup, id), width);
                 }
             }
-            pooled_row(store, table, plan.bag(bag), row);
+            pooled_row(layout, source, table, plan.lookups_of(bag), row);
             table = if table + 1 == tables { 0 } else { table + 1 };
             ahead = if ahead + 1 == tables { 0 } else { ahead + 1 };
         }
@@ -68,50 +108,43 @@ impl Kernel for Gather<'_> {
 
 /// The pooled row of one bag of a table.
 #[inline(always)]
-fn pooled_row(store: &CpuStore, table: usize, ids: &[u32], into: &mut [f32]) {
-    let placed = store.layout.tables[table];
-    let first = &store.storage[placed.first];
+fn pooled_row<'a>(
+    layout: &Layout,
+    source: impl RowSource<'a>,
+    table: usize,
+    bag: Bag<'_>,
+    into: &mut [f32],
+) {
+    let placed = layout.tables[table];
     match placed.composition {
-        Composition::Plain => {
-            debug_assert_eq!(first.row_of, RowOf::Id);
-            // SAFETY: the plan's ids are below the rows of their tables, `Plan::check` made sure that these are its
-            // tables, and rows of this part are as wide as `into`.
-            unsafe { first.rows().sum(RowOf::Id, ids, into) }
-        }
+        Composition::Plain => pool(layout, source, placed.first, bag, 0, into),
         Composition::QuotientRemainder(combine) => {
-            combined(combine, first, &store.storage[placed.first + 1], ids, into)
+            combined(layout, source, combine, placed.first, bag, into);
         }
-        Composition::Projected { .. } => {
-            projected(first, &store.storage[placed.first + 1], ids, into)
-        }
+        Composition::Projected { .. } => projected(layout, source, placed.first, bag, into),
     }
 }
 
 #[inline(always)]
-fn combined(
+fn combined<'a>(
+    layout: &Layout,
+    source: impl RowSource<'a>,
     combine: Combine,
-    quotient: &PartStorage,
-    remainder: &PartStorage,
-    ids: &[u32],
+    first: usize,
+    bag: Bag<'_>,
     into: &mut [f32],
 ) {
     if combine == Combine::Concatenate {
-        let (left, right) = into.split_at_mut(quotient.weights.width());
-        pool(quotient, ids, left);
-        pool(remainder, ids, right);
+        let (left, right) = into.split_at_mut(layout.parts[first].width);
+        pool(layout, source, first, bag, 0, left);
+        pool(layout, source, first + 1, bag, 0, right);
         return;
     }
-    pool(quotient, ids, into);
+    pool(layout, source, first, bag, 0, into);
     let mut block = [0f32; BLOCK];
     for (index, into) in into.chunks_mut(BLOCK).enumerate() {
         let block = &mut block[..into.len()];
-        // SAFETY: as in `pool`, for some of the columns.
-        unsafe {
-            remainder
-                .rows()
-                .from(index * BLOCK)
-                .sum(remainder.row_of, ids, block)
-        };
+        pool(layout, source, first + 1, bag, index * BLOCK, block);
         for (into, x) in into.iter_mut().zip(block) {
             *into = if combine == Combine::Multiply {
                 *into * *x
@@ -124,35 +157,60 @@ fn combined(
 
 /// `into = P · pooled`, one column of the projection after the other.
 #[inline(always)]
-fn projected(rows: &PartStorage, projection: &PartStorage, ids: &[u32], into: &mut [f32]) {
+fn projected<'a>(
+    layout: &Layout,
+    source: impl RowSource<'a>,
+    first: usize,
+    bag: Bag<'_>,
+    into: &mut [f32],
+) {
     into.fill(0.0);
-    let width = rows.weights.width();
+    if bag.ids.is_empty() {
+        return;
+    }
+    let width = layout.parts[first].width;
     let mut block = [0f32; BLOCK];
     for start in (0..width).step_by(BLOCK) {
         let block = &mut block[..BLOCK.min(width - start)];
-        // SAFETY: as in `pool`, for some of the columns.
-        unsafe { rows.rows().from(start).sum(rows.row_of, ids, block) };
+        pool(layout, source, first, bag, start, block);
         for (column, &factor) in block.iter().enumerate() {
-            add_scaled(factor, projection.weights.row(start + column), into);
+            add_scaled(factor, source.projection(first + 1, start + column), into);
         }
     }
 }
 
-/// The sum of a part's rows over a bag; `into` is at most as wide as the part.
+/// The sum of a part's rows over a bag, from a column on.
 #[inline(always)]
-pub(crate) fn pool(part: &PartStorage, ids: &[u32], into: &mut [f32]) {
-    assert!(into.len() <= part.weights.width() && part.kind != PartKind::Projection);
-    // SAFETY: the plan's ids are below the rows of their tables, `Plan::check` made sure that these are its tables, and
-    // `row_of` maps them into the part.
-    unsafe { part.rows().sum(part.row_of, ids, into) }
+pub(crate) fn pool<'a>(
+    layout: &Layout,
+    source: impl RowSource<'a>,
+    part: usize,
+    bag: Bag<'_>,
+    column: usize,
+    into: &mut [f32],
+) {
+    assert!(column + into.len() <= layout.parts[part].width);
+    // SAFETY: the plan's ids are below the rows of their tables, so they mean rows of this part, and whoever made the
+    // source has checked that the plan is one of these tables and that the rows it touches are there.
+    unsafe { bag.sum(source.rows(part), column, into) }
 }
 
 impl PartStorage {
+    /// The rows, addressed by their number in the whole part.
     #[inline(always)]
-    pub(crate) fn rows(&self) -> Columns {
+    pub(crate) fn columns(&self) -> Columns {
+        let stride = self.weights.stride();
         Columns {
-            base: self.weights.as_ptr(),
-            stride: self.weights.stride(),
+            base: self.weights.as_ptr().wrapping_sub(self.first * stride),
+            stride,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn rows(&self) -> RowsOf {
+        RowsOf {
+            columns: self.columns(),
+            row_of: self.row_of,
         }
     }
 }

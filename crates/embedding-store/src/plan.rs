@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::layout::Layout;
-use crate::{Error, Result};
+use crate::kernel::Bag;
+use crate::layout::{Layout, PartKind};
+use crate::{Error, Part, Result};
 
 /// A batch's ids, checked and grouped by row: made by [`Planner::plan`](crate::Planner::plan) ahead of time, followed by
 /// lookup and update. Its buffers are reused when it is filled again.
@@ -28,6 +29,11 @@ pub struct Plan {
     pub(crate) ends: Vec<u32>,
     /// Samples that look a row up, row by row.
     pub(crate) samples: Vec<u32>,
+    /// For every lookup, its row's place among the distinct rows of its part; only where the planner was asked for it. Those
+    /// of the tables' first parts come first, then, where a table has two parts that lookups read, those of the second.
+    pub(crate) slots: Vec<u32>,
+    /// Differs from plan to plan.
+    pub(crate) serial: u64,
     /// Pieces of about equal work, each of one part.
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) sort: crate::planner::SortBuffers,
@@ -81,6 +87,27 @@ impl Plan {
         }
     }
 
+    /// The lookups of one bag.
+    #[inline(always)]
+    pub(crate) fn lookups_of(&self, bag: usize) -> Bag<'_> {
+        let first = if self.offsets.is_empty() {
+            bag
+        } else {
+            self.offsets[bag] as usize
+        };
+        Bag {
+            first,
+            ids: self.bag(bag),
+        }
+    }
+
+    /// The slots of all lookups in a table's first or second part.
+    #[inline(always)]
+    pub(crate) fn slots_of(&self, part_of_table: usize) -> &[u32] {
+        let first = part_of_table * self.ids.len();
+        &self.slots[first..first + self.ids.len()]
+    }
+
     /// The samples of one row, given as an index into `rows`.
     #[inline(always)]
     pub(crate) fn samples_of(&self, part: &PartPlan, row: usize) -> &[u32] {
@@ -102,6 +129,7 @@ impl Plan {
         self.rows.clear();
         self.ends.clear();
         self.samples.clear();
+        self.slots.clear();
         self.chunks.clear();
     }
 
@@ -112,5 +140,46 @@ impl Plan {
             Some(own) if Arc::ptr_eq(own, layout) || own == layout => Ok(()),
             Some(_) => Err(Error::ForeignPlan),
         }
+    }
+
+    /// That the plan touches only rows in these ranges, one for each part.
+    pub(crate) fn check_rows(&self, parts: &[Part], held: &[Range<u64>]) -> Result<()> {
+        let refused = |part: usize, row: u64| {
+            let Range { start, end } = held[part];
+            Err(Error::RowNotHeld {
+                name: parts[part].name.clone(),
+                row,
+                start,
+                end,
+            })
+        };
+        for (part, held) in held.iter().enumerate() {
+            let rows = self.rows_of(part);
+            // Rows ascend.
+            for &row in [rows.first(), rows.last()].into_iter().flatten() {
+                if !held.contains(&u64::from(row)) {
+                    return refused(part, u64::from(row));
+                }
+            }
+            if self.needs_projection(part) && held.is_empty() {
+                return refused(part, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the part is a projection of a table that the batch looks up.
+    pub(crate) fn needs_projection(&self, part: usize) -> bool {
+        self.layout.as_ref().is_some_and(|layout| {
+            layout.parts[part].kind == PartKind::Projection && !self.rows_of(part - 1).is_empty()
+        })
+    }
+
+    /// That the plan says which distinct row every lookup means.
+    pub(crate) fn check_slots(&self) -> Result<()> {
+        if self.slots.is_empty() && !self.ids.is_empty() {
+            return Err(Error::PlanWithoutSlots);
+        }
+        Ok(())
     }
 }

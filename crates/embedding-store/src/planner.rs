@@ -1,6 +1,7 @@
 //! Grouping a batch's ids by row.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::{Layout, PartKind, RowOf};
 use crate::plan::{Chunk, PartPlan};
@@ -24,20 +25,39 @@ pub struct Ids<'a> {
 #[derive(Debug, Clone)]
 pub struct Planner {
     layout: Arc<Layout>,
+    slots: bool,
 }
+
+/// The number of the next plan.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Memory of the sort, kept with the plan.
 #[derive(Debug, Default)]
 pub(crate) struct SortBuffers {
-    /// `row << 32 | sample`.
+    /// `row << 32 | sample`, or with the lookup's number instead where slots are wanted.
     keys: Vec<u64>,
     other: Vec<u64>,
     counts: Vec<u32>,
+    /// The sample of every lookup, where slots are wanted.
+    sample_of: Vec<u32>,
 }
 
 impl Planner {
     pub(crate) fn new(layout: Arc<Layout>) -> Self {
-        Self { layout }
+        Self {
+            layout,
+            slots: false,
+        }
+    }
+
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout)
+    }
+
+    /// Also notes which distinct row every lookup means, for stores whose rows lie in more than one place.
+    pub(crate) fn with_slots(mut self) -> Self {
+        self.slots = true;
+        self
     }
 
     /// Checks ids and offsets, and groups them by row, in time proportional to the number of ids.
@@ -49,7 +69,10 @@ impl Planner {
         into.clear();
         let filled = self.fill(ids, into);
         match filled {
-            Ok(()) => into.layout = Some(Arc::clone(&self.layout)),
+            Ok(()) => {
+                into.layout = Some(Arc::clone(&self.layout));
+                into.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+            }
             Err(_) => into.clear(),
         }
         filled
@@ -72,6 +95,10 @@ impl Planner {
             if let PartKind::Rows(row_of) = part.kind {
                 let largest = self.collect(part.table, row_of, ids, &mut into.sort);
                 sort(&mut into.sort, largest);
+                if self.slots {
+                    let part_of_table = index - self.layout.tables[part.table].first;
+                    self.note_slots(part_of_table, into);
+                }
                 group(into, index);
             }
         }
@@ -162,6 +189,21 @@ impl Planner {
     fn collect(&self, table: usize, row_of: RowOf, ids: Ids<'_>, sort: &mut SortBuffers) -> u32 {
         sort.keys.clear();
         let mut largest = 0;
+        if self.slots {
+            let tables = self.layout.specs.len();
+            sort.sample_of.resize(ids.ids.len(), 0);
+            for sample in 0..ids.batch {
+                let bag = sample * tables + table;
+                let first = ids.offsets.get(bag).map_or(bag, |&first| first as usize);
+                for (lookup, &id) in (first..).zip(self.bag(ids, sample, table)) {
+                    let row = row_of.row(id);
+                    largest = largest.max(row);
+                    sort.keys.push(u64::from(row) << 32 | lookup as u64);
+                    sort.sample_of[lookup] = sample as u32;
+                }
+            }
+            return largest;
+        }
         for sample in 0..ids.batch {
             for &id in self.bag(ids, sample, table) {
                 let row = row_of.row(id);
@@ -170,6 +212,23 @@ impl Planner {
             }
         }
         largest
+    }
+
+    /// Notes the slots of the sorted keys' lookups, and turns the keys into those of samples.
+    fn note_slots(&self, part_of_table: usize, plan: &mut Plan) {
+        let first = part_of_table * plan.ids.len();
+        if plan.slots.len() < first + plan.ids.len() {
+            plan.slots.resize(first + plan.ids.len(), 0);
+        }
+        let slots = &mut plan.slots[first..];
+        let (mut slot, mut previous) = (0u32, None);
+        for key in &mut plan.sort.keys {
+            let (row, lookup) = ((*key >> 32) as u32, *key as u32 as usize);
+            slot += u32::from(previous.is_some_and(|previous| previous != row));
+            previous = Some(row);
+            slots[lookup] = slot;
+            *key = u64::from(row) << 32 | u64::from(plan.sort.sample_of[lookup]);
+        }
     }
 }
 
@@ -180,6 +239,7 @@ fn sort(buffers: &mut SortBuffers, largest: u32) {
         keys,
         other,
         counts,
+        ..
     } = buffers;
     if keys.len() < 2 {
         return;

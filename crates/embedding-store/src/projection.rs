@@ -1,45 +1,63 @@
 //! Gradients that pass through a product or a projection, and the projections' own update.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use crate::arena::SendPointer;
+use crate::cold_rows::ColdRows;
 use crate::cpu_store::PartStorage;
-use crate::kernel::{Kernel, add_scaled, dot};
-use crate::layout::{Composition, GradientOf, Layout, PartKind, PartLayout};
-use crate::lookup::pool;
-use crate::update::{BUFFER, Rule, step_adagrad, step_sgd};
+use crate::kernel::{Kernel, Level, add_scaled, dot};
+use crate::layout::{Composition, GradientOf, Layout, PartKind};
+use crate::lookup::{RowSource, pool};
+use crate::update::{BUFFER, Rule, step_dense};
 use crate::{Combine, CpuStore, Plan};
 
 /// Samples of one task.
 const SAMPLES_A_TASK: usize = 32;
 
-impl CpuStore {
-    /// Computes, per sample, what the tables with products and projections need: with `c = q ∘ r`, `∂q = g ∘ r` and
-    /// `∂r = g ∘ q`; with `y = P x`, the pooled `x` and `∂x = Pᵀ g`.
-    pub(crate) fn fill_workspace(&mut self, plan: &Plan, grad: &[f32]) {
-        let width = self.layout.workspace_width;
-        if width == 0 {
-            return;
-        }
-        let mut workspace = std::mem::take(&mut self.workspace);
-        workspace.resize(plan.batch * width, 0.0);
-        let this = &*self;
-        workspace
-            .par_chunks_mut(SAMPLES_A_TASK * width)
-            .enumerate()
-            .for_each(|(task, into)| {
-                this.level.run(FillWorkspace {
-                    store: this,
-                    plan,
-                    grad,
-                    first_sample: task * SAMPLES_A_TASK,
-                    into,
-                });
-            });
-        self.workspace = workspace;
+/// Computes, per sample, what the tables with products and projections need: with `c = q ∘ r`, `∂q = g ∘ r` and
+/// `∂r = g ∘ q`; with `y = P x`, the pooled `x` and `∂x = Pᵀ g`.
+pub(crate) fn fill_workspace<'a>(
+    level: Level,
+    layout: &Layout,
+    dim: usize,
+    source: impl RowSource<'a>,
+    plan: &Plan,
+    grad: &[f32],
+    workspace: &mut Vec<f32>,
+) {
+    let width = layout.workspace_width;
+    if width == 0 {
+        return;
     }
+    workspace.resize(plan.batch * width, 0.0);
+    workspace
+        .par_chunks_mut(SAMPLES_A_TASK * width)
+        .enumerate()
+        .for_each(|(task, into)| {
+            level.run(FillWorkspace {
+                layout,
+                dim,
+                source,
+                plan,
+                grad,
+                first_sample: task * SAMPLES_A_TASK,
+                into,
+            });
+        });
+}
 
-    /// `∂P = Σ g xᵀ` over the samples in ascending order, then the optimizer, element by element.
-    pub(crate) fn update_projections(&mut self, plan: &Plan, grad: &[f32], rule: Rule) {
+impl CpuStore {
+    /// `∂P = Σ g xᵀ` over the samples in ascending order, then the optimizer, element by element; the gradients of cold
+    /// projections are left to their owner.
+    pub(crate) fn update_projections(
+        &mut self,
+        plan: &Plan,
+        grad: &[f32],
+        rule: Rule,
+        cold: Option<&mut ColdRows>,
+    ) {
         let Self {
             layout,
             storage,
@@ -48,21 +66,55 @@ impl CpuStore {
             dim,
             ..
         } = self;
-        let (layout, workspace, level, dim) = (&**layout, workspace.as_slice(), *level, *dim);
+        let (layout, level) = (&**layout, *level);
         if layout.workspace_width == 0 || plan.batch == 0 {
             return;
         }
+        let gradients = |part: usize| {
+            let Composition::Projected { pooled } =
+                layout.tables[layout.parts[part].table].composition
+            else {
+                return None;
+            };
+            // A table that the batch does not look up stays as it is.
+            let touched =
+                layout.parts[part].kind == PartKind::Projection && plan.needs_projection(part);
+            touched.then_some(ProjectionGradient {
+                workspace,
+                workspace_width: layout.workspace_width,
+                pooled,
+                grad,
+                grad_width: layout.tables.len() * *dim,
+                column: layout.parts[part].table * *dim,
+            })
+        };
+        if let Some(cold) = cold {
+            let into = SendPointer(cold.grads.as_mut_slice().as_mut_ptr());
+            let cold = &*cold;
+            (0..layout.parts.len()).into_par_iter().for_each(|part| {
+                let floats = cold.floats_of(part);
+                if let (false, Some(gradient)) = (floats.is_empty(), gradients(part)) {
+                    // SAFETY: these are the part's own floats of the gradients, and only this task writes them.
+                    let into = unsafe {
+                        std::slice::from_raw_parts_mut(into.get().add(floats.start), floats.len())
+                    };
+                    level.run(ColdProjection {
+                        gradient,
+                        into,
+                        width: *dim,
+                    });
+                }
+            });
+        }
         storage
             .par_iter_mut()
-            .zip(&layout.parts)
-            .for_each(|(projection, placed)| {
-                if placed.kind == PartKind::Projection {
+            .enumerate()
+            .for_each(|(part, projection)| {
+                if projection.weights.rows() > 0
+                    && let Some(gradient) = gradients(part)
+                {
                     level.run(UpdateProjection {
-                        layout,
-                        workspace,
-                        grad,
-                        dim,
-                        placed,
+                        gradient,
                         projection,
                         rule,
                     });
@@ -71,41 +123,44 @@ impl CpuStore {
     }
 }
 
-struct FillWorkspace<'a> {
-    store: &'a CpuStore,
+struct FillWorkspace<'a, S> {
+    layout: &'a Layout,
+    dim: usize,
+    source: S,
     plan: &'a Plan,
     grad: &'a [f32],
     first_sample: usize,
     into: &'a mut [f32],
 }
 
-impl Kernel for FillWorkspace<'_> {
+impl<'a, S: RowSource<'a>> Kernel for FillWorkspace<'_, S> {
     #[inline(always)]
     fn run(self) {
         let Self {
-            store,
+            layout,
+            dim,
+            source,
             plan,
             grad,
             first_sample,
             into,
         } = self;
-        let (layout, dim) = (&*store.layout, store.dim);
         let tables = layout.tables.len();
         for (index, into) in into.chunks_exact_mut(layout.workspace_width).enumerate() {
             for (table, placed) in layout.tables.iter().enumerate() {
-                let bag = (first_sample + index) * tables + table;
-                let ids = plan.bag(bag);
-                let grad = &grad[bag * dim..(bag + 1) * dim];
-                let first = &store.storage[placed.first];
-                match (placed.composition, layout.parts[placed.first].gradient) {
+                let number = (first_sample + index) * tables + table;
+                let bag = plan.lookups_of(number);
+                let grad = &grad[number * dim..(number + 1) * dim];
+                let first = placed.first;
+                match (placed.composition, layout.parts[first].gradient) {
                     (
                         Composition::QuotientRemainder(Combine::Multiply),
                         GradientOf::Workspace(at),
                     ) => {
                         let (quotient, remainder) = into[at..at + 2 * dim].split_at_mut(dim);
                         // Each gradient is the other part's pooled row times g.
-                        pool(first, ids, remainder);
-                        pool(&store.storage[placed.first + 1], ids, quotient);
+                        pool(layout, source, first, bag, 0, remainder);
+                        pool(layout, source, first + 1, bag, 0, quotient);
                         for factors in [quotient, remainder] {
                             for (factor, g) in factors.iter_mut().zip(grad) {
                                 *factor *= g;
@@ -113,12 +168,14 @@ impl Kernel for FillWorkspace<'_> {
                         }
                     }
                     (Composition::Projected { pooled }, _) => {
-                        let width = first.weights.width();
+                        let width = layout.parts[first].width;
                         let (pooled, narrow) = into[pooled..pooled + 2 * width].split_at_mut(width);
-                        pool(first, ids, pooled);
-                        let projection = &store.storage[placed.first + 1].weights;
+                        pool(layout, source, first, bag, 0, pooled);
+                        if bag.ids.is_empty() {
+                            continue;
+                        }
                         for (column, narrow) in narrow.iter_mut().enumerate() {
-                            *narrow = dot(grad, projection.row(column));
+                            *narrow = dot(grad, source.projection(first + 1, column));
                         }
                     }
                     _ => {}
@@ -128,12 +185,51 @@ impl Kernel for FillWorkspace<'_> {
     }
 }
 
-struct UpdateProjection<'a> {
-    layout: &'a Layout,
+/// What the gradient of a projection is made of.
+struct ProjectionGradient<'a> {
     workspace: &'a [f32],
+    workspace_width: usize,
+    /// Column of the pooled narrow rows in the workspace.
+    pooled: usize,
     grad: &'a [f32],
-    dim: usize,
-    placed: &'a PartLayout,
+    grad_width: usize,
+    /// Column of the table in the gradient.
+    column: usize,
+}
+
+impl ProjectionGradient<'_> {
+    /// Some floats of the gradient of one stored row of the projection.
+    #[inline(always)]
+    fn sum(&self, row: usize, floats: Range<usize>, into: &mut [f32]) {
+        into.fill(0.0);
+        let samples = self
+            .workspace
+            .chunks_exact(self.workspace_width)
+            .zip(self.grad.chunks_exact(self.grad_width));
+        for (workspace, grad) in samples {
+            let grad = &grad[self.column..][floats.clone()];
+            add_scaled(workspace[self.pooled + row], grad, into);
+        }
+    }
+}
+
+struct ColdProjection<'a> {
+    gradient: ProjectionGradient<'a>,
+    into: &'a mut [f32],
+    width: usize,
+}
+
+impl Kernel for ColdProjection<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (row, into) in self.into.chunks_exact_mut(self.width).enumerate() {
+            self.gradient.sum(row, 0..self.width, into);
+        }
+    }
+}
+
+struct UpdateProjection<'a> {
+    gradient: ProjectionGradient<'a>,
     projection: &'a mut PartStorage,
     rule: Rule,
 }
@@ -142,55 +238,21 @@ impl Kernel for UpdateProjection<'_> {
     #[inline(always)]
     fn run(self) {
         let Self {
-            layout,
-            workspace,
-            grad,
-            dim,
-            placed,
+            gradient,
             projection,
             rule,
         } = self;
-        let Composition::Projected { pooled } = layout.tables[placed.table].composition else {
-            return;
-        };
-        let tables = layout.tables.len();
         let mut buffer = [0f32; BUFFER];
         let PartStorage { weights, state, .. } = projection;
-        for column in 0..weights.rows() {
-            for start in (0..dim).step_by(BUFFER) {
-                let range = start..dim.min(start + BUFFER);
+        let width = weights.width();
+        for row in 0..weights.rows() {
+            for start in (0..width).step_by(BUFFER) {
+                let range = start..width.min(start + BUFFER);
                 let sum = &mut buffer[..range.len()];
-                sum.fill(0.0);
-                let samples = workspace
-                    .chunks_exact(layout.workspace_width)
-                    .zip(grad.chunks_exact(tables * dim));
-                for (workspace, grad) in samples {
-                    let grad = &grad[placed.table * dim..][range.clone()];
-                    add_scaled(workspace[pooled + column], grad, sum);
-                }
-                let weights = &mut weights.row_mut(column)[range.clone()];
-                match (rule, state.as_mut()) {
-                    (
-                        Rule::Adagrad { rate, epsilon } | Rule::Rowwise { rate, epsilon },
-                        Some(state),
-                    ) => {
-                        step_adagrad(
-                            rate,
-                            epsilon,
-                            sum,
-                            weights,
-                            &mut state.row_mut(column)[range],
-                        );
-                    }
-                    (
-                        Rule::Sgd { rate }
-                        | Rule::Adagrad { rate, .. }
-                        | Rule::Rowwise { rate, .. },
-                        _,
-                    ) => {
-                        step_sgd(rate, sum, weights);
-                    }
-                }
+                gradient.sum(row, range.clone(), sum);
+                let weights = &mut weights.row_mut(row)[range.clone()];
+                let state = state.as_mut().map(|state| &mut state.row_mut(row)[range]);
+                step_dense(rule, sum, weights, state);
             }
         }
     }

@@ -1,11 +1,17 @@
 //! Moving the rows that a batch touched.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use crate::arena::{Arena, SendPointer};
+use crate::cold_rows::ColdRows;
 use crate::cpu_store::PartStorage;
-use crate::kernel::{Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
-use crate::layout::{GradientOf, RowOf};
+use crate::kernel::{Bag, Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
+use crate::layout::GradientOf;
 use crate::plan::Chunk;
+use crate::projection::fill_workspace;
+use crate::split::SplitRows;
 use crate::{CpuStore, Optimizer, Plan};
 
 /// Rows between the one that is updated and the one that is asked for.
@@ -61,14 +67,80 @@ pub(crate) fn step_adagrad(
     }
 }
 
+/// One state per element, whatever the optimizer: the rule of dense parameters.
+#[inline(always)]
+pub(crate) fn step_dense(
+    rule: Rule,
+    gradient: &[f32],
+    weights: &mut [f32],
+    state: Option<&mut [f32]>,
+) {
+    match (rule, state) {
+        (Rule::Adagrad { rate, epsilon } | Rule::Rowwise { rate, epsilon }, Some(state)) => {
+            step_adagrad(rate, epsilon, gradient, weights, state);
+        }
+        (Rule::Sgd { rate } | Rule::Adagrad { rate, .. } | Rule::Rowwise { rate, .. }, _) => {
+            step_sgd(rate, gradient, weights);
+        }
+    }
+}
+
+/// `weights -= rate · gradient / denominator`.
+#[inline(always)]
+fn step_rowwise(rate: f32, denominator: f32, gradient: &[f32], weights: &mut [f32]) {
+    for (weight, g) in weights.iter_mut().zip(gradient) {
+        *weight -= rate * (g / denominator);
+    }
+}
+
+/// One row of a part that lookups read, whose gradient is at hand.
+#[inline(always)]
+pub(crate) fn step_row(
+    rule: Rule,
+    gradient: &[f32],
+    weights: &mut [f32],
+    state: Option<&mut [f32]>,
+) {
+    match (rule, state) {
+        (Rule::Rowwise { rate, epsilon }, Some([state, ..])) => {
+            let mut lanes = [0f32; LANES];
+            accumulate_products(gradient, gradient, &mut lanes);
+            *state += reduce(lanes) / weights.len() as f32;
+            step_rowwise(rate, state.sqrt() + epsilon, gradient, weights);
+        }
+        (rule, state) => step_dense(rule, gradient, weights, state),
+    }
+}
+
 impl CpuStore {
     /// Updates all touched rows; the lengths are checked.
-    pub(crate) fn scatter(&mut self, plan: &Plan, grad: &[f32], learning_rate: f64) {
+    ///
+    /// Where the plan's cold rows are elsewhere, their weights are in `cold`, and their gradients are written there.
+    pub(crate) fn scatter(
+        &mut self,
+        plan: &Plan,
+        grad: &[f32],
+        learning_rate: f64,
+        mut cold: Option<&mut ColdRows>,
+    ) {
         let rule = Rule::new(self.optimizer, learning_rate);
         // Whatever reads rows or projections comes before the first write.
-        self.fill_workspace(plan, grad);
-        self.update_projections(plan, grad, rule);
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let (level, layout, dim) = (self.level, &self.layout, self.dim);
+        match &cold {
+            None => fill_workspace(level, layout, dim, &*self, plan, grad, &mut workspace),
+            Some(cold) => {
+                let source = SplitRows::new(self, cold, plan);
+                fill_workspace(level, layout, dim, source, plan, grad, &mut workspace);
+            }
+        }
+        self.workspace = workspace;
+        self.update_projections(plan, grad, rule, cold.as_deref_mut());
         let this = &*self;
+        let cold = cold.map(|cold| {
+            let into = SendPointer(cold.grads.as_mut_slice().as_mut_ptr());
+            (&*cold, into)
+        });
         plan.chunks.par_iter().for_each(|chunk| {
             let part = &this.storage[chunk.part];
             let (base, stride) = match this.layout.parts[chunk.part].gradient {
@@ -80,21 +152,75 @@ impl CpuStore {
                     this.layout.workspace_width,
                 ),
             };
+            let gradient = Columns { base, stride };
+            let mut hot = chunk.rows.clone();
+            if let Some((cold, into)) = cold {
+                let cold_part = &cold.parts[chunk.part];
+                let first_cold = plan.parts[chunk.part].rows.start + cold_part.first_slot;
+                let boundary = first_cold.clamp(hot.start, hot.end);
+                // SAFETY: the part's floats are in the gradients, row by row from its first cold one on.
+                let into = unsafe { into.get().add(cold_part.start) };
+                this.level.run(CombineRows {
+                    plan,
+                    part: chunk.part,
+                    rows: boundary..hot.end,
+                    gradient,
+                    width: cold_part.width,
+                    first_cold,
+                    into,
+                });
+                hot.end = boundary;
+            }
             this.level.run(UpdateRows {
                 part,
                 plan,
-                chunk,
-                gradient: Columns { base, stride },
+                chunk: Chunk {
+                    part: chunk.part,
+                    rows: hot,
+                },
+                gradient,
                 rule,
             });
         });
     }
 }
 
+/// Adds up the gradients of some cold rows.
+struct CombineRows<'a> {
+    plan: &'a Plan,
+    part: usize,
+    /// In `Plan::rows`.
+    rows: Range<usize>,
+    gradient: Columns,
+    width: usize,
+    /// The part's first cold row in `Plan::rows`; its gradient is the first of `into`.
+    first_cold: usize,
+    into: *mut f32,
+}
+
+impl Kernel for CombineRows<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let part = &self.plan.parts[self.part];
+        for index in self.rows.clone() {
+            let samples = self.plan.samples_of(part, index);
+            let start = (index - self.first_cold) * self.width;
+            // SAFETY: every cold row has its own floats in the gradients, and is in one chunk.
+            let into = unsafe { std::slice::from_raw_parts_mut(self.into.add(start), self.width) };
+            let bag = Bag {
+                first: 0,
+                ids: samples,
+            };
+            // SAFETY: as in `UpdateRows::gradient`.
+            unsafe { bag.sum(self.gradient, 0, into) };
+        }
+    }
+}
+
 struct UpdateRows<'a> {
     part: &'a PartStorage,
     plan: &'a Plan,
-    chunk: &'a Chunk,
+    chunk: Chunk,
     gradient: Columns,
     rule: Rule,
 }
@@ -117,7 +243,10 @@ impl UpdateRows<'_> {
     #[inline(always)]
     fn rows<const WIDTH: usize>(self) {
         let Self {
-            part, plan, chunk, ..
+            part,
+            plan,
+            ref chunk,
+            ..
         } = self;
         let width = if WIDTH == 0 {
             part.weights.width()
@@ -125,11 +254,11 @@ impl UpdateRows<'_> {
             WIDTH
         };
         let part_plan = &plan.parts[chunk.part];
-        let weights = Floats::new(part.weights.as_mut_ptr(), part.weights.stride());
+        let weights = Floats::new(&part.weights, part.first);
         let state = part
             .state
             .as_ref()
-            .map(|state| Floats::new(state.as_mut_ptr(), state.stride()));
+            .map(|state| Floats::new(state, part.first));
         let mut buffer = [0f32; BUFFER];
         for index in chunk.rows.clone() {
             let ahead = plan.rows[(index + PREFETCH_ROWS).min(chunk.rows.end - 1)] as usize;
@@ -195,9 +324,7 @@ impl UpdateRows<'_> {
             } else {
                 self.gradient(samples, column * BUFFER, weights.len(), buffer)
             };
-            for (weight, g) in weights.iter_mut().zip(g) {
-                *weight -= rate * (g / denominator);
-            }
+            step_rowwise(rate, denominator, g, weights);
         }
     }
 
@@ -213,26 +340,36 @@ impl UpdateRows<'_> {
         let into = &mut buffer[..width];
         // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's column over its width
         // for every sample of the batch, which `update_slice` and `fill_workspace` have made sure of.
-        unsafe { self.gradient.from(column).sum(RowOf::Id, samples, into) };
+        unsafe {
+            let bag = Bag {
+                first: 0,
+                ids: samples,
+            };
+            bag.sum(self.gradient, column, into);
+        };
         into
     }
 }
 
-/// Rows that are written.
+/// Rows that are written, addressed by their number in the whole part.
 #[derive(Debug, Clone, Copy)]
-struct Floats {
+pub(crate) struct Floats {
     base: *mut f32,
     stride: usize,
 }
 
 impl Floats {
     #[inline(always)]
-    fn new(base: *mut f32, stride: usize) -> Self {
-        Self { base, stride }
+    pub(crate) fn new(arena: &Arena, first: usize) -> Self {
+        let stride = arena.stride();
+        Self {
+            base: arena.as_mut_ptr().wrapping_sub(first * stride),
+            stride,
+        }
     }
 
     #[inline(always)]
-    fn at(self, row: usize) -> *mut f32 {
+    pub(crate) fn at(self, row: usize) -> *mut f32 {
         self.base.wrapping_add(row * self.stride)
     }
 }

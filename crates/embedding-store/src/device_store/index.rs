@@ -1,0 +1,124 @@
+//! What a plan means on the device: numbers of rows, as tensors.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::DeviceStore;
+use crate::cold_rows::ColdRows;
+use crate::{Plan, Result};
+
+/// The numbers that lookup and update of a batch select rows by.
+///
+/// The *working rows* of a class are the distinct hot rows of its parts, then the cold ones, part by part.
+#[derive(Debug)]
+pub(super) struct Index {
+    serial: u64,
+    /// One for each of the layout's classes.
+    pub(super) classes: Vec<ClassIndex>,
+}
+
+#[derive(Debug)]
+pub(super) struct ClassIndex {
+    /// Rows of the class's matrix, `[hot]`; none without hot rows.
+    pub(super) hot: Option<Tensor>,
+    pub(super) hot_rows: usize,
+    pub(super) cold_rows: usize,
+    /// The working row of every lookup, part by part, `[lookups]`; none without lookups.
+    pub(super) working: Option<Tensor>,
+    /// Which bag, `part · samples + sample`, a lookup is in, `[lookups]`; none where every bag has one lookup.
+    pub(super) bags: Option<Tensor>,
+}
+
+impl DeviceStore {
+    /// The index of a whole batch, made once for its lookup and its update.
+    pub(super) fn index(&self, plan: &Plan, cold: &ColdRows) -> Result<Arc<Index>> {
+        let mut kept = self.index.lock().unwrap_or_else(|lock| lock.into_inner());
+        if let Some(index) = kept.as_ref().filter(|index| index.serial == plan.serial) {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(self.index_samples(plan, cold, 0..plan.batch())?);
+        *kept = Some(Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// The index of some samples' lookups; working rows are those of the whole batch.
+    pub(super) fn index_samples(
+        &self,
+        plan: &Plan,
+        cold: &ColdRows,
+        samples: Range<usize>,
+    ) -> Result<Index> {
+        let classes = self
+            .layout
+            .classes
+            .iter()
+            .map(|class| self.class_index(&class.parts, plan, cold, &samples))
+            .collect::<Result<_>>()?;
+        Ok(Index {
+            serial: plan.serial,
+            classes,
+        })
+    }
+
+    fn class_index(
+        &self,
+        parts: &[usize],
+        plan: &Plan,
+        cold: &ColdRows,
+        samples: &Range<usize>,
+    ) -> Result<ClassIndex> {
+        let mut hot = Vec::new();
+        for &part in parts {
+            let rows = &plan.rows_of(part)[..cold.parts[part].first_slot];
+            hot.extend(rows.iter().map(|row| self.first_rows[part] + row));
+        }
+        let cold_rows = parts.iter().map(|&part| cold.parts[part].rows.len()).sum();
+        let (mut working, mut bags) = (Vec::new(), Vec::new());
+        let (mut first_hot, mut first_cold) = (0, hot.len());
+        let tables = self.layout.tables.len();
+        for (position, &part) in parts.iter().enumerate() {
+            let table = self.layout.parts[part].table;
+            let slots = plan.slots_of(part - self.layout.tables[table].first);
+            let hot_slots = cold.parts[part].first_slot;
+            for sample in samples.clone() {
+                let bag = plan.lookups_of(sample * tables + table);
+                for &slot in &slots[bag.first..bag.first + bag.ids.len()] {
+                    let slot = slot as usize;
+                    let row = if slot < hot_slots {
+                        first_hot + slot
+                    } else {
+                        first_cold + slot - hot_slots
+                    };
+                    working.push(row as u32);
+                    bags.push((position * samples.len() + sample - samples.start) as u32);
+                }
+            }
+            first_hot += hot_slots;
+            first_cold += cold.parts[part].rows.len();
+        }
+        let hot_rows = hot.len();
+        let single_hot = plan.offsets.is_empty();
+        Ok(ClassIndex {
+            hot: numbers(hot, &self.device)?,
+            hot_rows,
+            cold_rows,
+            working: numbers(working, &self.device)?,
+            bags: if single_hot {
+                None
+            } else {
+                numbers(bags, &self.device)?
+            },
+        })
+    }
+}
+
+/// Numbers on the device; none for none, because not every device has empty tensors.
+pub(super) fn numbers(numbers: Vec<u32>, device: &Device) -> Result<Option<Tensor>> {
+    if numbers.is_empty() {
+        return Ok(None);
+    }
+    let count = numbers.len();
+    Ok(Some(Tensor::from_vec(numbers, count, device)?))
+}

@@ -1,0 +1,190 @@
+//! Rows in and out of the device.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use super::index::numbers;
+use super::update::write_rows;
+use super::{DeviceStore, Matrix};
+use crate::layout::PartKind;
+use crate::{Error, Result, Rows};
+
+impl DeviceStore {
+    pub(super) fn export_rows(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
+        let range = self.locate(part, rows)?;
+        let mut out = Rows {
+            dim: self.parts[part].dim,
+            weights: Vec::new(),
+            state: Vec::new(),
+        };
+        if range.is_empty() {
+            return Ok(out);
+        }
+        let (matrix, transposed) = self.matrix(part)?;
+        let read = |from: &Tensor| -> Result<Vec<f32>> {
+            let some = if transposed {
+                from.narrow(1, range.start, range.len())?
+                    .t()?
+                    .contiguous()?
+            } else {
+                from.narrow(0, range.start, range.len())?
+            };
+            Ok(some.flatten_all()?.to_vec1()?)
+        };
+        out.weights = read(&matrix.weights)?;
+        if let Some(state) = &matrix.state {
+            out.state = read(state)?;
+        }
+        Ok(out)
+    }
+
+    pub(super) fn import_rows(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
+        let count = rows.check(&self.parts, part)?;
+        let range = self.locate(part, first_row..first_row.saturating_add(count as u64))?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let (matrix, transposed) = self.matrix(part)?;
+        let write = |into: &Tensor, values: &[f32]| -> Result<()> {
+            let values = Tensor::from_slice(values, (count, values.len() / count), &self.device)?;
+            if transposed {
+                into.slice_set(&values.t()?.contiguous()?, 1, range.start)?;
+            } else {
+                into.slice_set(&values, 0, range.start)?;
+            }
+            Ok(())
+        };
+        write(&matrix.weights, &rows.weights)?;
+        if let Some(state) = &matrix.state {
+            if rows.state.is_empty() {
+                let fresh = self.optimizer.fresh_state();
+                write(state, &vec![fresh; count * self.parts[part].state_width])?;
+            } else {
+                write(state, &rows.state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Any rows of a part that lookups read, weights and state.
+    pub(super) fn read_any(
+        &self,
+        part: usize,
+        rows: &[u32],
+        weights: &mut Vec<f32>,
+        state: &mut Vec<f32>,
+    ) -> Result<()> {
+        weights.clear();
+        state.clear();
+        let Some(rows) = self.locate_any(part, rows)? else {
+            return Ok(());
+        };
+        let (matrix, _) = self.matrix(part)?;
+        let read = |from: &Tensor, into: &mut Vec<f32>| -> Result<()> {
+            let some = from.index_select(&rows, 0)?;
+            into.extend(some.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        };
+        read(&matrix.weights, weights)?;
+        match &matrix.state {
+            Some(from) => read(from, state),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn write_any(
+        &mut self,
+        part: usize,
+        rows: &[u32],
+        weights: &[f32],
+        state: &[f32],
+    ) -> Result<()> {
+        let count = rows.len();
+        let Some(rows) = self.locate_any(part, rows)? else {
+            return Ok(());
+        };
+        let (matrix, _) = self.matrix(part)?;
+        let write = |into: &Tensor, values: &[f32]| -> Result<()> {
+            let shape = (count, values.len() / count);
+            write_rows(
+                into,
+                &rows,
+                &Tensor::from_slice(values, shape, &self.device)?,
+            )
+        };
+        write(&matrix.weights, weights)?;
+        match &matrix.state {
+            Some(into) => write(into, state),
+            None => Ok(()),
+        }
+    }
+
+    /// Where a part's rows are, and whether they are stored transposed.
+    fn matrix(&self, part: usize) -> Result<(&Matrix, bool)> {
+        if let Some(projection) = &self.projections[part] {
+            return Ok((projection, true));
+        }
+        let class = self
+            .layout
+            .classes
+            .iter()
+            .position(|class| class.parts.contains(&part));
+        match class {
+            Some(class) => Ok((&self.classes[class], false)),
+            None => Err(self.elsewhere(part, 0)),
+        }
+    }
+
+    /// Where rows of a part lie in their matrix.
+    fn locate(&self, part: usize, rows: Range<u64>) -> Result<Range<usize>> {
+        let Some(described) = self.parts.get(part) else {
+            return Err(Error::PartOutOfRange {
+                part,
+                parts: self.parts.len(),
+            });
+        };
+        if rows.start > rows.end || rows.end > described.rows {
+            return Err(Error::RowsOutOfRange {
+                name: described.name.clone(),
+                start: rows.start,
+                end: rows.end,
+                rows: described.rows,
+            });
+        }
+        if rows.is_empty() {
+            return Ok(0..0);
+        }
+        if rows.end > self.held[part].end {
+            return Err(self.elsewhere(part, rows.end - 1));
+        }
+        // The tensors exist, so their rows can be counted in usize.
+        let first = match self.layout.parts[part].kind {
+            PartKind::Projection => 0,
+            PartKind::Rows(_) => self.first_rows[part] as usize,
+        };
+        Ok(first + rows.start as usize..first + rows.end as usize)
+    }
+
+    /// The numbers of rows in the part's class; none for none.
+    fn locate_any(&self, part: usize, rows: &[u32]) -> Result<Option<Tensor>> {
+        if let Some(&beyond) = rows
+            .iter()
+            .find(|&&row| u64::from(row) >= self.held[part].end)
+        {
+            return Err(self.elsewhere(part, u64::from(beyond)));
+        }
+        let first = self.first_rows[part];
+        numbers(rows.iter().map(|row| first + row).collect(), &self.device)
+    }
+
+    fn elsewhere(&self, part: usize, row: u64) -> Error {
+        let Range { start, end } = self.held[part];
+        Error::RowNotHeld {
+            name: self.parts[part].name.clone(),
+            row,
+            start,
+            end,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Moving rows by tensor operations.
+
+use candle_core::{DType, Tensor};
+
+use super::index::ClassIndex;
+use super::lookup::Pooled;
+use super::side::Staged;
+use super::{DeviceStore, Matrix};
+use crate::cold_rows::ColdRows;
+use crate::kernel::LANES;
+use crate::layout::{Composition, GradientOf, PartKind};
+use crate::update::Rule;
+use crate::{Plan, Result};
+
+/// Samples whose products for a projection's gradient are held at once.
+const SAMPLES_AT_ONCE: usize = 256;
+
+impl DeviceStore {
+    /// Updates all touched rows that are here and writes the gradients of the others into `cold`; plan and tensor are
+    /// checked.
+    pub(super) fn scatter(
+        &mut self,
+        plan: &Plan,
+        cold: &mut ColdRows,
+        staged: &Staged,
+        grad: &Tensor,
+        learning_rate: f64,
+    ) -> Result<()> {
+        let samples = plan.batch();
+        if samples == 0 {
+            return Ok(());
+        }
+        let rule = Rule::new(self.optimizer, learning_rate);
+        let index = self.index(plan, cold)?;
+        // Whatever reads rows or projections comes before the first write.
+        let pooled = if self.layout.workspace_width > 0 {
+            Some(self.pooled(&index, samples, staged)?)
+        } else {
+            None
+        };
+        let mut gradients = Vec::with_capacity(index.classes.len());
+        for (number, class) in index.classes.iter().enumerate() {
+            gradients.push(self.class_gradient(number, class, pooled.as_ref(), staged, grad)?);
+        }
+        let mut projections = Vec::new();
+        for (part, placed) in self.layout.parts.iter().enumerate() {
+            if let (PartKind::Projection, true, Some(pooled)) =
+                (placed.kind, plan.needs_projection(part), &pooled)
+            {
+                let grad = self.table_gradient(grad, placed.table)?;
+                let gradient = projection_gradient(&pooled.part(part - 1)?, &grad)?;
+                projections.push((part, gradient));
+            }
+        }
+
+        for (number, (class, gradient)) in index.classes.iter().zip(gradients).enumerate() {
+            let Some(gradient) = gradient else { continue };
+            if let Some(hot) = &class.hot {
+                let hot_gradient = gradient.narrow(0, 0, class.hot_rows)?;
+                self.classes[number].step_rows(hot, &hot_gradient, rule)?;
+            }
+            if class.cold_rows > 0 {
+                let floats = cold.class(&self.layout.classes[number].parts);
+                let rows = gradient.narrow(0, class.hot_rows, class.cold_rows)?;
+                let host = rows.flatten_all()?.to_vec1::<f32>()?;
+                cold.grads.as_mut_slice()[floats].copy_from_slice(&host);
+            }
+        }
+        for (part, gradient) in projections {
+            match &self.projections[part] {
+                Some(own) => own.step_all(&gradient, rule)?,
+                None => {
+                    let floats = cold.floats_of(part);
+                    let host = gradient.flatten_all()?.to_vec1::<f32>()?;
+                    cold.grads.as_mut_slice()[floats].copy_from_slice(&host);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradients of a class's working rows, each the sum over its lookups in the order of the samples.
+    fn class_gradient(
+        &self,
+        number: usize,
+        index: &ClassIndex,
+        pooled: Option<&Pooled>,
+        staged: &Staged,
+        grad: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        let Some(working) = &index.working else {
+            return Ok(None);
+        };
+        let class = &self.layout.classes[number];
+        let plain = self
+            .layout
+            .tables
+            .iter()
+            .all(|table| table.composition == Composition::Plain);
+        // Bags part by part, as the index counts them.
+        let bags = if plain {
+            let (samples, tables, dim) = grad.dims3()?;
+            grad.transpose(0, 1)?
+                .contiguous()?
+                .reshape((tables * samples, dim))?
+        } else {
+            let parts = class
+                .parts
+                .iter()
+                .map(|&part| self.part_gradient(part, pooled, staged, grad))
+                .collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&parts, 0)?
+        };
+        let lookups = match &index.bags {
+            None => bags,
+            Some(numbers) => bags.index_select(numbers, 0)?,
+        };
+        let zeros = self.zeros(index.hot_rows + index.cold_rows, class.width)?;
+        Ok(Some(zeros.index_add(working, &lookups, 0)?))
+    }
+
+    /// The gradient of a table's looked-up rows, `[samples, dim]`.
+    fn table_gradient(&self, grad: &Tensor, table: usize) -> Result<Tensor> {
+        Ok(grad.narrow(1, table, 1)?.squeeze(1)?.contiguous()?)
+    }
+
+    /// The gradient of a part's pooled rows, `[samples, width]`.
+    fn part_gradient(
+        &self,
+        part: usize,
+        pooled: Option<&Pooled>,
+        staged: &Staged,
+        grad: &Tensor,
+    ) -> Result<Tensor> {
+        let placed = &self.layout.parts[part];
+        let table = self.layout.tables[placed.table];
+        let of_table = self.table_gradient(grad, placed.table)?;
+        match (placed.gradient, table.composition, pooled) {
+            (GradientOf::Workspace(_), Composition::QuotientRemainder(_), Some(pooled)) => {
+                let other = if part == table.first {
+                    part + 1
+                } else {
+                    part - 1
+                };
+                Ok((pooled.part(other)? * of_table)?)
+            }
+            (GradientOf::Workspace(_), Composition::Projected { .. }, _) => {
+                match self.projection(part + 1, staged) {
+                    Some(projection) => dots(&of_table, projection),
+                    None => self.zeros(of_table.dim(0)?, placed.width),
+                }
+            }
+            (GradientOf::Rows(column) | GradientOf::Workspace(column), ..) => Ok(of_table
+                .narrow(1, column % self.dim, placed.width)?
+                .contiguous()?),
+        }
+    }
+}
+
+impl Matrix {
+    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`.
+    fn step_rows(&self, rows: &Tensor, gradient: &Tensor, rule: Rule) -> Result<()> {
+        let weights = self.weights.index_select(rows, 0)?;
+        let state = match &self.state {
+            Some(state) => Some(state.index_select(rows, 0)?),
+            None => None,
+        };
+        let (weights, state) = step(rule, gradient, &weights, state.as_ref())?;
+        write_rows(&self.weights, rows, &weights)?;
+        if let (Some(into), Some(state)) = (&self.state, state) {
+            write_rows(into, rows, &state)?;
+        }
+        Ok(())
+    }
+
+    /// Moves all rows: a dense parameter.
+    fn step_all(&self, gradient: &Tensor, rule: Rule) -> Result<()> {
+        let (weights, state) = step(rule, gradient, &self.weights, self.state.as_ref())?;
+        self.weights.slice_set(&weights, 0, 0)?;
+        if let (Some(into), Some(state)) = (&self.state, state) {
+            into.slice_set(&state, 0, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Overwrites rows of a matrix, in place.
+pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
+    let rows = rows
+        .unsqueeze(1)?
+        .broadcast_as(values.shape())?
+        .contiguous()?;
+    into.scatter_set(&rows, &values.contiguous()?, 0)?;
+    Ok(())
+}
+
+/// One step of the optimizer: the new weights and the new state. Rounded as on the CPU, operation by operation.
+fn step(
+    rule: Rule,
+    gradient: &Tensor,
+    weights: &Tensor,
+    state: Option<&Tensor>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (rate, epsilon) = match rule {
+        Rule::Sgd { rate } => (rate, 0.0),
+        Rule::Adagrad { rate, epsilon } | Rule::Rowwise { rate, epsilon } => (rate, epsilon),
+    };
+    let rate = f64::from(rate);
+    let Some(state) = state else {
+        return Ok(((weights - (gradient * rate)?)?, None));
+    };
+    let squares = gradient.sqr()?;
+    // One state a row of several floats is the row-wise rule; a row of one float is its own mean.
+    let rowwise = matches!(rule, Rule::Rowwise { .. }) && state.dim(1)? == 1;
+    let state = if rowwise {
+        (state + mean_of_rows(&squares)?)?
+    } else {
+        (state + squares)?
+    };
+    let denominator = (state.sqrt()? + f64::from(epsilon))?;
+    let moved = (gradient.broadcast_div(&denominator)? * rate)?;
+    Ok(((weights - moved)?, Some(state)))
+}
+
+/// The mean of every row, `[rows, 1]`, in the order of the CPU's kernels.
+fn mean_of_rows(x: &Tensor) -> Result<Tensor> {
+    let (rows, width) = x.dims2()?;
+    let mut lanes = Tensor::zeros((rows, LANES), DType::F32, x.device())?;
+    for start in (0..width).step_by(LANES) {
+        let some = x.narrow(1, start, LANES.min(width - start))?;
+        lanes = (lanes + padded(&some)?)?;
+    }
+    let width = Tensor::new(&[[width as f32]], x.device())?;
+    Ok(reduce(&lanes)?.broadcast_div(&width)?)
+}
+
+/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order of the CPU's kernels.
+fn dots(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let ((rows, dim), others) = (x.dims2()?, y.dim(0)?);
+    let mut lanes = Tensor::zeros((rows * others, LANES), DType::F32, x.device())?;
+    for start in (0..dim).step_by(LANES) {
+        let count = LANES.min(dim - start);
+        let (x, y) = (x.narrow(1, start, count)?, y.narrow(1, start, count)?);
+        let products = x.unsqueeze(1)?.broadcast_mul(&y.unsqueeze(0)?)?;
+        lanes = (lanes + padded(&products.reshape((rows * others, count))?)?)?;
+    }
+    Ok(reduce(&lanes)?.reshape((rows, others))?)
+}
+
+/// Adds columns of zeros up to the number of lanes.
+fn padded(x: &Tensor) -> Result<Tensor> {
+    let (_, width) = x.dims2()?;
+    Ok(x.pad_with_zeros(1, 0, LANES - width)?)
+}
+
+/// Adds the lanes pairwise, as `kernel::reduce` does.
+fn reduce(lanes: &Tensor) -> Result<Tensor> {
+    let mut sums = lanes.clone();
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        sums = (sums.narrow(1, 0, width)? + sums.narrow(1, width, width)?)?;
+    }
+    Ok(sums)
+}
+
+/// `Σ x gᵀ` over the samples, one after the other, `[dim_i, dim]`.
+fn projection_gradient(pooled: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    let ((samples, narrow), dim) = (pooled.dims2()?, grad.dim(1)?);
+    let mut sum = Tensor::zeros((1, narrow * dim), DType::F32, grad.device())?;
+    for start in (0..samples).step_by(SAMPLES_AT_ONCE) {
+        let count = SAMPLES_AT_ONCE.min(samples - start);
+        let (x, g) = (
+            pooled.narrow(0, start, count)?,
+            grad.narrow(0, start, count)?,
+        );
+        let products = x.unsqueeze(2)?.broadcast_mul(&g.unsqueeze(1)?)?;
+        let into = Tensor::zeros(count, DType::U32, grad.device())?;
+        sum = sum.index_add(&into, &products.reshape((count, narrow * dim))?, 0)?;
+    }
+    Ok(sum.reshape((narrow, dim))?)
+}

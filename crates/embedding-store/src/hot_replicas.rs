@@ -1,0 +1,374 @@
+//! All rows in host memory, and the hot ones on every device as well.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::dirty_rows::DirtyRows;
+use crate::layout::{Layout, PartKind};
+use crate::on_device::{check_device, check_shape};
+use crate::split::HotSide;
+use crate::traffic::Counters;
+use crate::{
+    CpuStore, DeviceStore, EmbeddingStore, Error, OnDevice, Optimizer, Part, Plan, Planner, Result,
+    Rows, Side, StoreOptions, TableSpec, Traffic,
+};
+
+/// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
+const ROWS_AT_ONCE: usize = 8192;
+
+/// The store of FAE (Adnan et al., PVLDB 15(1), 2021): whole tables in host memory, and replicas of their hot rows on one or
+/// more devices.
+///
+/// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
+/// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
+/// the whole tables, whose pooled rows cross to the first device. [`enter`](EmbeddingStore::enter) copies the hot rows
+/// that have changed on the side that is left, with their optimizer state.
+#[derive(Debug)]
+pub struct HotReplicas<Hot: HotSide> {
+    full: OnDevice<CpuStore>,
+    replicas: Vec<Hot>,
+    layout: Arc<Layout>,
+    /// The rows of every part that the replicas hold.
+    held: Vec<Range<u64>>,
+    side: Side,
+    /// Hot rows that have changed on the side that the store is on.
+    dirty: DirtyRows,
+    counters: Counters,
+    buffers: SyncBuffers,
+}
+
+#[derive(Debug, Default)]
+struct SyncBuffers {
+    rows: Vec<u32>,
+    weights: Vec<f32>,
+    state: Vec<f32>,
+}
+
+impl HotReplicas<CpuStore> {
+    /// Replicas in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each table.
+    ///
+    /// # Errors
+    /// Impossible tables or options, hot rows that do not fit the tables, or no replica.
+    pub fn on_cpu(
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        hot_rows: &[u64],
+        replicas: usize,
+    ) -> Result<Self> {
+        let replicas = (0..replicas)
+            .map(|_| CpuStore::hot(tables.clone(), options, hot_rows))
+            .collect::<Result<_>>()?;
+        Self::new(CpuStore::new(tables, options)?, replicas)
+    }
+}
+
+impl HotReplicas<DeviceStore> {
+    /// One replica on each of the devices; the model runs on the first. `hot_rows` has one number for each table.
+    ///
+    /// # Errors
+    /// As [`on_cpu`](HotReplicas::on_cpu), and a device that fails.
+    pub fn on_devices(
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        hot_rows: &[u64],
+        devices: &[Device],
+    ) -> Result<Self> {
+        let replicas = devices
+            .iter()
+            .map(|device| DeviceStore::hot(tables.clone(), options, hot_rows, device))
+            .collect::<Result<_>>()?;
+        Self::new(CpuStore::new(tables, options)?, replicas)
+    }
+}
+
+impl<Hot: HotSide> HotReplicas<Hot> {
+    /// Puts whole tables and replicas of their first rows together; the replicas' rows are overwritten by those of the
+    /// tables.
+    ///
+    /// # Errors
+    /// No replica, tables that are not whole, replicas of other tables or optimizers, or of different rows.
+    pub fn new(full: CpuStore, replicas: Vec<Hot>) -> Result<Self> {
+        let mismatch = |problem: String| Err(Error::SidesMismatch { problem });
+        let Some(first) = replicas.first() else {
+            return mismatch("at least one replica is needed".into());
+        };
+        let layout = full.planner().layout();
+        let parts = full.parts();
+        if (0..parts.len()).any(|part| full.held[part] != (0..parts[part].rows)) {
+            return mismatch("the tables in host memory are not whole".into());
+        }
+        for replica in &replicas {
+            if replica.planner().layout() != layout || replica.dim() != full.dim() {
+                return mismatch("a replica is of other tables".into());
+            }
+            if replica.optimizer() != full.optimizer() {
+                return mismatch("a replica has another optimizer".into());
+            }
+            for (part, described) in parts.iter().enumerate() {
+                let held = replica.held(part);
+                if held != first.held(part) || (!held.is_empty() && held.start != 0) {
+                    return mismatch(format!(
+                        "a replica holds rows {held:?} of {}, the first replica {:?}",
+                        described.name,
+                        first.held(part)
+                    ));
+                }
+            }
+        }
+        let held: Vec<_> = (0..parts.len()).map(|part| first.held(part)).collect();
+        let mut dirty = DirtyRows::new(held.iter().map(|held| held.end));
+        for part in 0..parts.len() {
+            dirty.mark_all(part);
+        }
+        let device = first.device();
+        let mut store = Self {
+            full: OnDevice::new(full, device),
+            replicas,
+            layout,
+            held,
+            side: Side::Cold,
+            dirty,
+            counters: Counters::default(),
+            buffers: SyncBuffers::default(),
+        };
+        store.copy_marked(Side::Hot)?;
+        Ok(store)
+    }
+
+    /// The side that the store is on.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The replicas; their rows are the current ones on [`Side::Hot`].
+    pub fn replicas(&self) -> &[Hot] {
+        &self.replicas
+    }
+
+    fn check(&self, plan: &Plan, what: &'static str, tensor: &Tensor) -> Result<()> {
+        plan.check(&self.layout)?;
+        check_shape(plan, self.tables().len(), self.dim(), what, tensor)?;
+        check_device(&self.device(), tensor)?;
+        if self.side == Side::Hot {
+            plan.check_rows(self.parts(), &self.held)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the plan's rows change.
+    fn mark(&mut self, plan: &Plan) {
+        for (part, placed) in self.layout.parts.iter().enumerate() {
+            match placed.kind {
+                PartKind::Rows(_) => self.dirty.mark(part, plan.rows_of(part)),
+                PartKind::Projection if plan.needs_projection(part) => self.dirty.mark_all(part),
+                PartKind::Projection => {}
+            }
+        }
+    }
+
+    /// Copies the marked rows from the tables to every replica, or back from the first one. Returns their bytes.
+    fn copy_marked(&mut self, to: Side) -> Result<u64> {
+        let Self {
+            full,
+            replicas,
+            layout,
+            held,
+            dirty,
+            buffers,
+            ..
+        } = self;
+        let SyncBuffers {
+            rows,
+            weights,
+            state,
+        } = buffers;
+        let full = full.store_mut();
+        let mut floats = 0;
+        for (part, held) in held.iter().enumerate() {
+            if held.is_empty() || !dirty.any(part) {
+                continue;
+            }
+            dirty.take(part, held.end, rows);
+            if layout.parts[part].kind == PartKind::Projection {
+                let from: &dyn EmbeddingStore = match (to, replicas.first()) {
+                    (Side::Cold, Some(replica)) => replica,
+                    _ => full,
+                };
+                let all = from.export(part, held.clone())?;
+                floats += all.weights.len() + all.state.len();
+                match to {
+                    Side::Cold => full.import(part, 0, &all)?,
+                    Side::Hot => {
+                        for replica in replicas.iter_mut() {
+                            replica.import(part, 0, &all)?;
+                        }
+                    }
+                }
+                continue;
+            }
+            for rows in rows.chunks(ROWS_AT_ONCE) {
+                match (to, replicas.first()) {
+                    (Side::Cold, Some(replica)) => {
+                        replica.read_rows(part, rows, weights, state)?;
+                        full.write_rows(part, rows, weights, state)?;
+                    }
+                    _ => {
+                        full.read_rows(part, rows, weights, state)?;
+                        for replica in replicas.iter_mut() {
+                            replica.write_rows(part, rows, weights, state)?;
+                        }
+                    }
+                }
+                floats += weights.len() + state.len();
+            }
+        }
+        Ok((floats * size_of::<f32>()) as u64)
+    }
+
+    /// Every replica looks up its share of the samples.
+    fn lookup_hot(&self, plan: &Plan, into: &Tensor) -> Result<()> {
+        let (batch, count) = (plan.batch(), self.replicas.len());
+        for (number, replica) in self.replicas.iter().enumerate() {
+            let samples = number * batch / count..(number + 1) * batch / count;
+            if samples.is_empty() {
+                continue;
+            }
+            let share = into.narrow(0, samples.start, samples.len())?;
+            if replica.device().same_device(into.device()) {
+                replica.lookup_samples(plan, samples, &share)?;
+                continue;
+            }
+            let rows = Tensor::zeros(share.shape(), DType::F32, &replica.device())?;
+            replica.lookup_samples(plan, samples.clone(), &rows)?;
+            into.slice_set(&rows.to_device(into.device())?, 0, samples.start)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the numbers that tell the replicas which rows a batch's lookups mean.
+    fn id_bytes(&self, plan: &Plan) -> usize {
+        (plan.samples.len() + plan.rows.len()) * size_of::<u32>() * self.replicas.len()
+    }
+}
+
+impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
+    fn dim(&self) -> usize {
+        self.full.dim()
+    }
+
+    fn tables(&self) -> &[TableSpec] {
+        self.full.tables()
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        self.full.optimizer()
+    }
+
+    fn planner(&self) -> Planner {
+        match self.replicas.first() {
+            Some(replica) => replica.planner(),
+            None => self.full.planner(),
+        }
+    }
+
+    fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
+        self.check(plan, "the output", into)?;
+        match self.side {
+            Side::Hot => {
+                self.lookup_hot(plan, into)?;
+                self.counters.to_device(self.id_bytes(plan));
+                Ok(())
+            }
+            Side::Cold => self.full.lookup(plan, into),
+        }
+    }
+
+    fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
+        self.check(plan, "the gradient", grad)?;
+        if !(learning_rate as f32).is_finite() {
+            return Err(Error::LearningRate {
+                value: learning_rate,
+            });
+        }
+        self.mark(plan);
+        match self.side {
+            Side::Hot => {
+                for replica in &mut self.replicas {
+                    let grad = grad.to_device(&replica.device())?;
+                    replica.update(plan, &grad, learning_rate)?;
+                }
+                Ok(())
+            }
+            Side::Cold => self.full.update(plan, grad, learning_rate),
+        }
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.full.parts()
+    }
+
+    fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
+        let mut out = self.full.export(part, rows.clone())?;
+        if let (Side::Hot, Some(replica)) = (self.side, self.replicas.first()) {
+            let hot = rows.start..self.held[part].end.clamp(rows.start, rows.end);
+            let current = replica.export(part, hot)?;
+            out.weights[..current.weights.len()].copy_from_slice(&current.weights);
+            out.state[..current.state.len()].copy_from_slice(&current.state);
+        }
+        Ok(out)
+    }
+
+    fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
+        self.full.import(part, first_row, rows)?;
+        let count = rows.check(self.parts(), part)?;
+        let hot = self.held[part]
+            .end
+            .saturating_sub(first_row)
+            .min(count as u64);
+        if hot > 0 {
+            let rows = rows.slice(0..hot as usize);
+            for replica in &mut self.replicas {
+                replica.import(part, first_row, &rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let replicas = self.replicas.iter().map(EmbeddingStore::memory_bytes);
+        self.full.memory_bytes() + replicas.sum::<u64>()
+    }
+
+    fn device(&self) -> Device {
+        self.full.device()
+    }
+
+    fn enter(&mut self, side: Side) -> Result<()> {
+        if side == self.side {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let bytes = self.copy_marked(side)?;
+        match side {
+            Side::Hot => {
+                let bytes = bytes * self.replicas.len() as u64;
+                self.counters.synced(bytes, 0, start.elapsed());
+            }
+            Side::Cold => self.counters.synced(0, bytes, start.elapsed()),
+        }
+        self.side = side;
+        Ok(())
+    }
+
+    fn traffic(&self) -> Traffic {
+        let (own, crossed) = (self.counters.read(), self.full.traffic());
+        Traffic {
+            host_to_device: own.host_to_device + crossed.host_to_device,
+            device_to_host: own.device_to_host + crossed.device_to_host,
+            ..own
+        }
+    }
+}

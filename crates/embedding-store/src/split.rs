@@ -1,0 +1,402 @@
+//! The two sides of a store whose rows lie in two places, and the sides in host memory.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use crate::arena::SendPointer;
+use crate::cold_rows::ColdRows;
+use crate::kernel::{Columns, Kernel, RowAt, prefetch};
+use crate::layout::RowOf;
+use crate::lookup::{RowSource, gather};
+use crate::update::{Floats, Rule, step_dense, step_row};
+use crate::{CpuStore, EmbeddingStore, Plan, Result, read_slice, write_slice};
+
+/// Rows between the one that is copied and the one that is asked for.
+const PREFETCH_ROWS: usize = 16;
+
+/// A store that holds the first rows of every part, on the device of the model, and can work with rows that lie elsewhere.
+pub trait HotSide: EmbeddingStore {
+    /// Cold rows of a batch, where lookups of this store can read them.
+    type Staged: Send + Sync + Default + Debug;
+
+    /// The rows of a part that are here.
+    fn held(&self, part: usize) -> Range<u64>;
+
+    /// Takes a batch's cold rows to the device.
+    ///
+    /// # Errors
+    /// A copy that fails.
+    fn stage(&self, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
+
+    /// Takes those of a batch's cold rows to the device that have changed since.
+    ///
+    /// # Errors
+    /// A copy that fails.
+    fn stage_changed(&self, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
+
+    /// As [`EmbeddingStore::lookup`], with the plan's cold rows from elsewhere. Plan, rows and tensor are checked.
+    ///
+    /// # Errors
+    /// A tensor operation that fails.
+    fn lookup_with(
+        &self,
+        plan: &Plan,
+        cold: &ColdRows,
+        staged: &Self::Staged,
+        into: &Tensor,
+    ) -> Result<()>;
+
+    /// As [`EmbeddingStore::update`], for the rows that are here; the gradients of the others are written into `cold`. Plan,
+    /// rows and tensor are checked.
+    ///
+    /// # Errors
+    /// A tensor operation that fails.
+    fn update_with(
+        &mut self,
+        plan: &Plan,
+        cold: &mut ColdRows,
+        staged: &Self::Staged,
+        grad: &Tensor,
+        learning_rate: f64,
+    ) -> Result<()>;
+
+    /// As [`EmbeddingStore::lookup`], for some of the samples; `into` is `[samples, tables, dim]`.
+    ///
+    /// # Errors
+    /// As [`EmbeddingStore::lookup`].
+    fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()>;
+
+    /// Copies any rows of a part, `[rows, dim]` and `[rows, state width]`, into the two buffers.
+    ///
+    /// # Errors
+    /// A copy that fails.
+    fn read_rows(
+        &self,
+        part: usize,
+        rows: &[u32],
+        weights: &mut Vec<f32>,
+        state: &mut Vec<f32>,
+    ) -> Result<()>;
+
+    /// Overwrites any rows of a part, in the form of [`read_rows`](Self::read_rows).
+    ///
+    /// # Errors
+    /// A copy that fails.
+    fn write_rows(
+        &mut self,
+        part: usize,
+        rows: &[u32],
+        weights: &[f32],
+        state: &[f32],
+    ) -> Result<()>;
+}
+
+/// A store in host memory that holds the last rows of every part.
+pub trait ColdSide: EmbeddingStore {
+    /// The rows of a part that are here.
+    fn held(&self, part: usize) -> Range<u64>;
+
+    /// Copies the weights of the listed rows.
+    fn read(&self, rows: &mut ColdRows);
+
+    /// Copies the weights of those of the listed rows again that have changed since.
+    fn read_changed(&self, rows: &mut ColdRows);
+
+    /// Moves the listed rows along their gradients.
+    fn apply(&mut self, rows: &ColdRows, learning_rate: f64);
+}
+
+/// Rows of which the first of every part lie in one store and the others, as far as a plan touches them, in a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SplitRows<'a> {
+    hot: &'a CpuStore,
+    cold: &'a ColdRows,
+    plan: &'a Plan,
+}
+
+impl<'a> SplitRows<'a> {
+    /// `cold` lists the rows of this plan that the store does not hold, and the plan has slots.
+    pub(crate) fn new(hot: &'a CpuStore, cold: &'a ColdRows, plan: &'a Plan) -> Self {
+        debug_assert_eq!(cold.serial, plan.serial);
+        Self { hot, cold, plan }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SplitPart<'a> {
+    row_of: RowOf,
+    hot: Columns,
+    hot_rows: u32,
+    /// As if the part's distinct hot rows lay before the cold ones.
+    cold: Columns,
+    slots: &'a [u32],
+}
+
+impl RowAt for SplitPart<'_> {
+    #[inline(always)]
+    fn row_at(self, lookup: usize, id: u32) -> *const f32 {
+        let row = self.row_of.row(id);
+        if row < self.hot_rows {
+            self.hot.row(row)
+        } else {
+            self.cold.row(self.slots[lookup])
+        }
+    }
+}
+
+impl<'a> RowSource<'a> for SplitRows<'a> {
+    type Rows = SplitPart<'a>;
+
+    #[inline(always)]
+    fn rows(self, part: usize) -> SplitPart<'a> {
+        let hot = &self.hot.storage[part];
+        let cold = &self.cold.parts[part];
+        let table = self.hot.layout.parts[part].table;
+        let weights = self.cold.weights.as_slice().as_ptr();
+        let first = weights
+            .wrapping_add(cold.start)
+            .wrapping_sub(cold.first_slot * cold.width);
+        SplitPart {
+            row_of: hot.row_of,
+            hot: hot.columns(),
+            // Rows of a part are counted in 32 bits.
+            hot_rows: self.hot.held[part].end as u32,
+            cold: Columns {
+                base: first,
+                stride: cold.width,
+            },
+            slots: self
+                .plan
+                .slots_of(part - self.hot.layout.tables[table].first),
+        }
+    }
+
+    #[inline(always)]
+    fn projection(self, part: usize, row: usize) -> &'a [f32] {
+        let hot = &self.hot.storage[part].weights;
+        if hot.rows() > 0 {
+            return hot.row(row);
+        }
+        let cold = &self.cold.parts[part];
+        &self.cold.weights.as_slice()[cold.start + row * cold.width..][..cold.width]
+    }
+}
+
+impl HotSide for CpuStore {
+    /// Host memory is where they are.
+    type Staged = ();
+
+    fn held(&self, part: usize) -> Range<u64> {
+        self.held.get(part).cloned().unwrap_or_default()
+    }
+
+    fn stage(&self, _: &ColdRows, _: &mut ()) -> Result<()> {
+        Ok(())
+    }
+
+    fn stage_changed(&self, _: &ColdRows, _: &mut ()) -> Result<()> {
+        Ok(())
+    }
+
+    fn lookup_with(&self, plan: &Plan, cold: &ColdRows, _: &(), into: &Tensor) -> Result<()> {
+        let source = SplitRows::new(self, cold, plan);
+        write_slice(into, |into| {
+            let samples = 0..plan.batch;
+            gather(
+                self.level,
+                &self.layout,
+                self.dim,
+                source,
+                plan,
+                samples,
+                into,
+            );
+        })
+    }
+
+    fn update_with(
+        &mut self,
+        plan: &Plan,
+        cold: &mut ColdRows,
+        _: &(),
+        grad: &Tensor,
+        learning_rate: f64,
+    ) -> Result<()> {
+        read_slice(grad, |grad| {
+            self.scatter(plan, grad, learning_rate, Some(cold));
+        })
+    }
+
+    fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()> {
+        self.check_samples(plan, &samples, into)?;
+        write_slice(into, |into| {
+            gather(
+                self.level,
+                &self.layout,
+                self.dim,
+                self,
+                plan,
+                samples,
+                into,
+            );
+        })
+    }
+
+    fn read_rows(
+        &self,
+        part: usize,
+        rows: &[u32],
+        weights: &mut Vec<f32>,
+        state: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.read_any(part, rows, weights, state)
+    }
+
+    fn write_rows(
+        &mut self,
+        part: usize,
+        rows: &[u32],
+        weights: &[f32],
+        state: &[f32],
+    ) -> Result<()> {
+        self.write_any(part, rows, weights, state)
+    }
+}
+
+impl ColdSide for CpuStore {
+    fn held(&self, part: usize) -> Range<u64> {
+        self.held.get(part).cloned().unwrap_or_default()
+    }
+
+    fn read(&self, rows: &mut ColdRows) {
+        let into = SendPointer(rows.weights.as_mut_slice().as_mut_ptr());
+        let rows = &*rows;
+        rows.chunks.par_iter().for_each(|chunk| {
+            // SAFETY: every listed row has its own floats in the buffer, and is in one chunk.
+            let into = unsafe { into.get().add(rows.at(chunk.part, chunk.rows.start)) };
+            self.level.run(CopyRows {
+                from: self.storage[chunk.part].columns(),
+                rows: &rows.rows[chunk.rows.clone()],
+                width: rows.parts[chunk.part].width,
+                into,
+            });
+        });
+    }
+
+    fn read_changed(&self, rows: &mut ColdRows) {
+        for &(part, place) in &rows.changed {
+            let (part, place) = (part as usize, place as usize);
+            let (start, width) = (rows.at(part, place), rows.parts[part].width);
+            let storage = &self.storage[part];
+            let row = storage
+                .weights
+                .row(rows.rows[place] as usize - storage.first);
+            rows.weights.as_mut_slice()[start..start + width].copy_from_slice(row);
+        }
+    }
+
+    fn apply(&mut self, rows: &ColdRows, learning_rate: f64) {
+        let rule = Rule::new(self.optimizer, learning_rate);
+        let this = &*self;
+        rows.chunks.par_iter().for_each(|chunk| {
+            this.level.run(ApplyRows {
+                store: this,
+                part: chunk.part,
+                rows: &rows.rows[chunk.rows.clone()],
+                grads: &rows.grads.as_slice()[rows.at(chunk.part, chunk.rows.start)..],
+                rule,
+            });
+        });
+    }
+}
+
+/// Copies rows of one part behind each other.
+struct CopyRows<'a> {
+    from: Columns,
+    rows: &'a [u32],
+    width: usize,
+    into: *mut f32,
+}
+
+impl Kernel for CopyRows<'_> {
+    #[inline(always)]
+    fn run(self) {
+        match self.width {
+            16 => self.copy::<16>(),
+            32 => self.copy::<32>(),
+            64 => self.copy::<64>(),
+            _ => self.copy::<0>(),
+        }
+    }
+}
+
+impl CopyRows<'_> {
+    #[inline(always)]
+    fn copy<const WIDTH: usize>(self) {
+        let width = if WIDTH == 0 { self.width } else { WIDTH };
+        for (index, &row) in self.rows.iter().enumerate() {
+            if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {
+                prefetch(self.from.row(ahead), width);
+            }
+            // SAFETY: rows that are listed for a store lie in its part, are as wide as the buffer's, and the buffer has room
+            // for all of the chunk.
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    self.from.row(row),
+                    self.into.add(index * width),
+                    width,
+                );
+            }
+        }
+    }
+}
+
+/// Moves rows of one part along gradients that lie behind each other.
+struct ApplyRows<'a> {
+    store: &'a CpuStore,
+    part: usize,
+    rows: &'a [u32],
+    grads: &'a [f32],
+    rule: Rule,
+}
+
+impl Kernel for ApplyRows<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let storage = &self.store.storage[self.part];
+        let width = storage.weights.width();
+        let weights = Floats::new(&storage.weights, storage.first);
+        let state = storage
+            .state
+            .as_ref()
+            .map(|state| (Floats::new(state, storage.first), state.width()));
+        let dense = self.store.layout.parts[self.part].kind == crate::layout::PartKind::Projection;
+        let grads = self.grads.chunks_exact(width);
+        for (index, (&row, grad)) in self.rows.iter().zip(grads).enumerate() {
+            if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {
+                prefetch(weights.at(ahead as usize), width);
+                if let Some((state, width)) = state {
+                    prefetch(state.at(ahead as usize), width);
+                }
+            }
+            // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk; `apply` holds the store
+            // exclusively.
+            let (weights, state) = unsafe {
+                (
+                    std::slice::from_raw_parts_mut(weights.at(row as usize), width),
+                    state.map(|(state, width)| {
+                        std::slice::from_raw_parts_mut(state.at(row as usize), width)
+                    }),
+                )
+            };
+            if dense {
+                step_dense(self.rule, grad, weights, state);
+            } else {
+                step_row(self.rule, grad, weights, state);
+            }
+        }
+    }
+}
