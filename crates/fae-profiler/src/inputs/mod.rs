@@ -63,6 +63,10 @@ impl InputSelection {
     /// strategies.
     pub(crate) fn select(&mut self, budget: u64, starts: &[Vec<u64>]) -> Found {
         let (low, high) = self.hull.edge(&self.matrix, budget);
+        let (low, high) = match high {
+            Some(high) => search::affordable_edge(&self.matrix, budget, low, high),
+            None => (low, None),
+        };
         let bound = match &high {
             Some(high) => {
                 let share = (budget - low.bytes) as f64 / (high.bytes - low.bytes) as f64;

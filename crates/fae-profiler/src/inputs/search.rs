@@ -36,6 +36,49 @@ pub(super) fn search(
     }
 }
 
+/// The edge across a budget of the hull without the inputs that need more than the budget for themselves, which no set within
+/// it holds: never above the edge of the whole hull. `low` and `high` are the latter's ends.
+pub(super) fn affordable_edge(
+    matrix: &InputMatrix,
+    budget: u64,
+    low: Point,
+    high: Point,
+) -> (Point, Option<Point>) {
+    let affordable = |&input: &u32| matrix.bytes(matrix.input(input as usize)) <= budget;
+    let inputs: Vec<u32> = (0..matrix.weights.len() as u32)
+        .filter(affordable)
+        .collect();
+    if inputs.len() == matrix.weights.len() {
+        return (low, Some(high));
+    }
+    edge_across(matrix, budget, &inputs, low)
+}
+
+/// The edge across a budget of the hull of some inputs, given a corner within the budget.
+fn edge_across(
+    matrix: &InputMatrix,
+    budget: u64,
+    inputs: &[u32],
+    low: Point,
+) -> (Point, Option<Point>) {
+    let mut rows = low.rows.clone();
+    for &input in inputs {
+        raise(&mut rows, matrix.input(input as usize));
+    }
+    let (mut low, mut high) = (low, matrix.tight_point(&rows));
+    if high.bytes <= budget {
+        return (high, None);
+    }
+    while let Some(point) = between(matrix, inputs.iter().copied(), &low, &high) {
+        if point.bytes <= budget {
+            low = point;
+        } else {
+            high = point;
+        }
+    }
+    (low, Some(high))
+}
+
 /// The one with more hot inputs; of equals, the smaller one; of equals, the first.
 fn better(a: Point, b: Point) -> Point {
     if (b.inputs, a.bytes) > (a.inputs, b.bytes) {
@@ -173,21 +216,10 @@ impl Search<'_> {
             let fits: Vec<u32> = (0..matrix.weights.len() as u32)
                 .filter(|&input| matrix.extra_bytes(input as usize, &base.rows) <= left)
                 .collect();
-            let mut rows = base.rows.clone();
-            for &input in &fits {
-                raise(&mut rows, matrix.input(input as usize));
-            }
-            let (mut low, mut high) = (base.clone(), matrix.tight_point(&rows));
-            if high.bytes <= self.budget {
-                return better(best, high);
-            }
-            while let Some(point) = between(matrix, fits.iter().copied(), &low, &high) {
-                if point.bytes <= self.budget {
-                    low = point;
-                } else {
-                    high = point;
-                }
-            }
+            let (low, high) = edge_across(matrix, self.budget, &fits, base.clone());
+            let Some(high) = high else {
+                return better(best, low);
+            };
             best = better(best, self.grow(self.cut(&high, self.budget)));
             if low.bytes == base.bytes {
                 return better(best, self.grow(low));

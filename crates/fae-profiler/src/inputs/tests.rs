@@ -62,6 +62,14 @@ proptest! {
                 // Nothing lies above the edge.
                 let profit = i128::from(low.inputs) * i128::from(bytes) - i128::from(low.bytes) * i128::from(inputs);
                 prop_assert_eq!(profit, best_profit(&matrix, bytes, inputs));
+                let (low, high) = search::affordable_edge(&matrix, budget, low, high);
+                prop_assert!(low.bytes <= budget && low.inputs <= best);
+                let Some(high) = high else {
+                    prop_assert_eq!(low.inputs, best);
+                    continue;
+                };
+                let (bytes, inputs) = (high.bytes - low.bytes, high.inputs - low.inputs);
+                prop_assert!((best - low.inputs) * bytes <= (budget - low.bytes) * inputs);
                 let found = search::search(&matrix, budget, &low, &high, &[]);
                 prop_assert!(found.bytes <= budget && found.inputs <= best && found.inputs >= low.inputs);
                 prop_assert_eq!(found.inputs, matrix.hot_inputs(&found.rows));
