@@ -1,7 +1,9 @@
 //! What the example programs share: arguments, presets and reports.
 
+pub mod budget;
 pub mod logistic_regression;
 pub mod parity;
 pub mod process;
+pub mod profiling;
 pub mod progress;
 pub mod training;

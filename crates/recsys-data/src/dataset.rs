@@ -2,6 +2,17 @@
 
 use crate::{Batch, Result, Schema};
 
+/// The categorical ids of some samples, borrowed from wherever they lie.
+#[derive(Debug, Clone, Copy)]
+pub struct IdBlock<'a> {
+    /// Number of samples.
+    pub samples: usize,
+    /// Ids, bag by bag, as in [`SparseIds::ids`](crate::SparseIds::ids).
+    pub ids: &'a [u32],
+    /// Where each bag starts in `ids`, `[samples * tables + 1]`; empty where every bag holds exactly one id.
+    pub offsets: &'a [u32],
+}
+
 /// A collection of samples with random access.
 ///
 /// Implementations are shared between loader threads, so reading takes `&self`.
@@ -22,4 +33,27 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// A sample number at or beyond [`Dataset::len`], or data found damaged.
     fn read(&self, samples: &[u64], into: &mut Batch) -> Result<()>;
+
+    /// Shows the categorical ids of the given samples to `visit`, in the given order, block by block, for those who need
+    /// nothing else. `scratch` is memory to work in; its contents afterwards mean nothing.
+    ///
+    /// By default the samples are read. Data sets whose ids lie in memory show them where they are, consecutive samples
+    /// as one block.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    fn visit_ids(
+        &self,
+        samples: &[u64],
+        scratch: &mut Batch,
+        visit: &mut dyn FnMut(IdBlock<'_>),
+    ) -> Result<()> {
+        self.read(samples, scratch)?;
+        visit(IdBlock {
+            samples: samples.len(),
+            ids: &scratch.sparse.ids,
+            offsets: &scratch.sparse.offsets,
+        });
+        Ok(())
+    }
 }

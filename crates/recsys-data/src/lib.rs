@@ -22,7 +22,7 @@ pub use criteo::{
     PrepareReport, Progress, Randomize, RawRow, RowDefect, SkippedRows, SplitReport, SplitRule,
     Stage, parse_row, parse_rows,
 };
-pub use dataset::Dataset;
+pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
 pub use generate::{Planted, PlantedOptions, PlantedTable, RandomData, RandomDataOptions};
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};

@@ -214,3 +214,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn visited_ids_are_those_that_are_read() {
+    for multi_hot in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("data");
+        write(&out, ROWS, multi_hot, small_shards(), 700).unwrap();
+        let packed = PackedDataset::open(&out).unwrap().split(Split::Train);
+        // Across shards, with gaps, backwards, and twice the same.
+        let samples: Vec<u64> = (900..1300)
+            .chain([5, 7, 7])
+            .chain((2190..2210).rev())
+            .collect();
+        let mut expected = Batch::default();
+        packed.read(&samples, &mut expected).unwrap();
+        let tables = packed.schema().tables.len();
+        let (mut seen, mut bags, mut scratch) = (0, Vec::new(), Batch::default());
+        let mut visit = |block: recsys_data::IdBlock<'_>| {
+            seen += block.samples;
+            for bag in 0..block.samples * tables {
+                bags.push(match block.offsets {
+                    [] => vec![block.ids[bag]],
+                    offsets => block.ids[offsets[bag] as usize..offsets[bag + 1] as usize].to_vec(),
+                });
+            }
+        };
+        packed
+            .visit_ids(&samples, &mut scratch, &mut visit)
+            .unwrap();
+        assert_eq!(seen, samples.len());
+        let read: Vec<Vec<u32>> = (0..samples.len() * tables)
+            .map(|bag| expected.sparse.bag(bag).to_vec())
+            .collect();
+        assert_eq!(bags, read);
+        let beyond = packed.visit_ids(&[2500], &mut scratch, &mut |_| ());
+        assert!(matches!(
+            beyond,
+            Err(recsys_data::Error::SampleOutOfRange { sample: 2500, .. })
+        ));
+    }
+}

@@ -21,6 +21,16 @@ pub(super) fn ids(bytes: &[u8]) -> impl ExactSizeIterator<Item = u32> + '_ {
         .map(|bytes| u32::from_le_bytes(*bytes))
 }
 
+/// Little-endian ids as they lie in memory; `None` where the processor would read them otherwise.
+pub(super) fn ids_in_place(bytes: &[u8]) -> Option<&[u32]> {
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    // SAFETY: every pattern of four bytes is a valid u32.
+    let (before, ids, after) = unsafe { bytes.align_to::<u32>() };
+    (before.is_empty() && after.is_empty()).then_some(ids)
+}
+
 /// Little-endian offsets and checksums.
 pub(super) fn longs(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u64> + '_ {
     bytes

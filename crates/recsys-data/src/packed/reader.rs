@@ -10,7 +10,7 @@ use super::layout::ShardLayout;
 use super::manifest::Manifest;
 use super::shard::Shard;
 use super::{Split, xxh3_hex};
-use crate::{Batch, Dataset, Error, Result, Schema, Vocabulary};
+use crate::{Batch, Dataset, Error, IdBlock, Result, Schema, Vocabulary};
 
 /// A packed data set on disk, memory-mapped. Cheap to clone.
 ///
@@ -172,6 +172,23 @@ impl PackedSplit {
             len: self.len(),
         })
     }
+
+    /// Calls `work` with every run of consecutive samples that lie in one shard, as rows of that shard.
+    fn for_each_run(
+        &self,
+        samples: &[u64],
+        mut work: impl FnMut(&Shard, Range<u64>) -> Result<()>,
+    ) -> Result<()> {
+        let mut rest = samples;
+        while let Some(run) = leading_run(rest) {
+            let shard = self.shard_of(run.start)?;
+            let first = shard.first_sample();
+            let rows = run.start - first..(run.end - first).min(shard.rows());
+            rest = &rest[(rows.end - rows.start) as usize..];
+            work(shard, rows)?;
+        }
+        Ok(())
+    }
 }
 
 /// The longest run of consecutive samples at the start of a list.
@@ -200,14 +217,18 @@ impl Dataset for PackedSplit {
         if schema.multi_hot {
             into.sparse.offsets.push(0);
         }
-        let mut rest = samples;
-        while let Some(run) = leading_run(rest) {
-            let shard = self.shard_of(run.start)?;
-            let first = shard.first_sample();
-            let rows = run.start - first..(run.end - first).min(shard.rows());
-            rest = &rest[(rows.end - rows.start) as usize..];
-            shard.read(rows, schema, into)?;
-        }
-        Ok(())
+        self.for_each_run(samples, |shard, rows| shard.read(rows, schema, into))
+    }
+
+    fn visit_ids(
+        &self,
+        samples: &[u64],
+        scratch: &mut Batch,
+        visit: &mut dyn FnMut(IdBlock<'_>),
+    ) -> Result<()> {
+        let schema = self.schema();
+        self.for_each_run(samples, |shard, rows| {
+            shard.visit_ids(rows, schema, &mut scratch.sparse, visit)
+        })
     }
 }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
-use super::block::{BlockBytes, floats, ids, longs};
+use super::block::{BlockBytes, floats, ids, ids_in_place, longs};
 use super::header::parse_header;
 use super::layout::ShardLayout;
 use super::manifest::ShardFile;
 use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION, xxh3_hex};
-use crate::{Batch, Error, Result, Schema};
+use crate::{Batch, Error, IdBlock, Result, Schema, SparseIds};
 
 /// A shard whose header and checksums are those of the manifest. Blocks are checked when they are first touched.
 #[derive(Debug)]
@@ -235,22 +235,64 @@ impl Shard {
         into.label.extend(floats(bytes.label));
         into.dense.extend(floats(bytes.dense));
         let sparse = &mut into.sparse;
-        if self.layout.multi_hot {
-            let base = sparse.ids.len() as u64;
-            if u32::try_from(base + bytes.ids.len() as u64 / 4).is_err() {
-                return Err(too_many());
-            }
-            let first = longs(bytes.offsets).next().unwrap_or(0);
-            // The check above keeps every one of them within u32.
-            sparse.offsets.extend(
-                longs(bytes.offsets)
-                    .skip(1)
-                    .map(|offset| (base + offset - first) as u32),
-            );
+        if !extend_offsets(bytes, sparse) {
+            return Err(too_many());
         }
         sparse.ids.extend(ids(bytes.ids));
         Ok(())
     }
+
+    /// Shows the ids of samples `rows` of this shard where they lie; offsets are turned into those of the block in `scratch`.
+    pub(super) fn visit_ids(
+        &self,
+        rows: Range<u64>,
+        schema: &Schema,
+        scratch: &mut SparseIds,
+        visit: &mut dyn FnMut(IdBlock<'_>),
+    ) -> Result<()> {
+        self.verify_touched(&rows, schema)?;
+        let samples = rows.end - rows.start;
+        scratch.clear();
+        if self.layout.multi_hot {
+            scratch.offsets.push(0);
+        }
+        let bytes = self.bytes(&rows);
+        let Some(bytes) = bytes.filter(|bytes| extend_offsets(*bytes, scratch)) else {
+            return Err(Error::TooManyIds { samples });
+        };
+        let shown = match ids_in_place(bytes.ids) {
+            Some(ids) => ids,
+            None => {
+                scratch.ids.extend(ids(bytes.ids));
+                &scratch.ids
+            }
+        };
+        visit(IdBlock {
+            samples: samples as usize,
+            ids: shown,
+            offsets: &scratch.offsets,
+        });
+        Ok(())
+    }
+}
+
+/// Adds the offsets of multi-hot samples to those of a batch; `false` where its ids would be too many for 32 bits.
+fn extend_offsets(bytes: BlockBytes<'_>, sparse: &mut SparseIds) -> bool {
+    if bytes.offsets.is_empty() {
+        return true;
+    }
+    let base = sparse.ids.len() as u64;
+    if u32::try_from(base + bytes.ids.len() as u64 / 4).is_err() {
+        return false;
+    }
+    let first = longs(bytes.offsets).next().unwrap_or(0);
+    // The check above keeps every one of them within u32.
+    sparse.offsets.extend(
+        longs(bytes.offsets)
+            .skip(1)
+            .map(|offset| (base + offset - first) as u32),
+    );
+    true
 }
 
 /// Compares what a file says about itself with what the manifest expects under its name, so that a file of another version

@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod axis;
+mod chart;
+mod classify;
+mod counts;
+mod error;
+mod file;
+mod frequency;
+mod hot_set;
+mod inputs;
+mod materialise;
+mod partition;
+mod report;
+mod sample;
+mod select;
+mod skew;
+mod student_t;
+mod sweep;
+mod tally;
+
+pub use axis::{Axis, Scale};
+pub use chart::{LineChart, Series};
+pub use counts::{AccessCounts, CountOptions};
+pub use error::{Error, Result};
+pub use hot_set::{DatasetIdentity, HotSet, HotTable, Sampling};
+pub use partition::Partition;
+pub use report::Report;
+pub use select::{Bound, SelectOptions, Selection, Selector, Strategy};
+pub use skew::{AccessSkew, SkewCurve};
+pub use sweep::{BudgetPoint, BudgetSweep, EstimatePoint, EstimateSweep};
+pub use tally::{HotCounts, HotEstimate, ShareEstimate};

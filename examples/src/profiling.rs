@@ -1,0 +1,159 @@
+//! What the examples about hot rows share: their arguments and the data they look at.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use fae_profiler::{CountOptions, SelectOptions};
+use recsys_data::{
+    Batch, Dataset, PackedDataset, PackedWriter, Planted, PlantedOptions, Provenance, Schema,
+    Split, SplitRows, WriterOptions,
+};
+use tempfile::TempDir;
+
+use crate::training::OptimizerKind;
+
+/// What a row costs.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RowArguments {
+    /// Floats a row.
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Rows")]
+    pub dim: u64,
+    /// Its state lies beside each row: none for sgd, as many floats as weights for adagrad, one for rowwise-adagrad.
+    #[arg(long, value_enum, default_value_t = OptimizerKind::Sgd, help_heading = "Rows")]
+    pub optimizer: OptimizerKind,
+}
+
+impl RowArguments {
+    /// Bytes of a row with its optimizer state.
+    pub fn bytes_per_row(self) -> u64 {
+        let state = match self.optimizer {
+            OptimizerKind::Sgd => 0,
+            OptimizerKind::Adagrad => self.dim,
+            OptimizerKind::RowwiseAdagrad => 1,
+        };
+        4 * (self.dim + state)
+    }
+
+    /// Options of a selection from the tables of a schema.
+    pub fn options(self, schema: &Schema, count: CountOptions) -> SelectOptions {
+        SelectOptions {
+            bytes_per_row: vec![self.bytes_per_row(); schema.tables.len()],
+            count,
+            ..SelectOptions::default()
+        }
+    }
+
+    /// The optimizer's name on the command line.
+    pub fn optimizer_name(self) -> String {
+        let value = self.optimizer.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().into())
+    }
+}
+
+/// Where the inputs of an experiment come from.
+#[derive(Debug, Clone, Args)]
+pub struct SourceArguments {
+    /// A packed data set; its training split is used [default: planted data].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Without --data: how many planted inputs are made.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub inputs: u64,
+    /// Seed of planted data and of every draw.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads; changes no number [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// An open data set, and the temporary folder that it lies in if it was made for the occasion.
+#[derive(Debug)]
+pub struct Source {
+    /// The data.
+    pub data: PackedDataset,
+    /// What it is called.
+    pub name: String,
+    _folder: Option<TempDir>,
+}
+
+impl SourceArguments {
+    /// Opens the data set, or makes a planted one in a temporary folder.
+    ///
+    /// # Errors
+    /// No data set in the folder, no training inputs, or no room for planted data.
+    pub fn open(&self) -> Result<Source> {
+        let (data, name, folder) = match &self.data {
+            Some(path) => {
+                let data = PackedDataset::open(path)?;
+                let name = data.manifest().provenance.dataset.clone();
+                (data, name, None)
+            }
+            None => {
+                eprintln!("making {} planted inputs", self.inputs);
+                let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+                let data = plant(self.inputs, self.seed, &folder.path().join("planted"))?;
+                (data, "planted data".to_owned(), Some(folder))
+            }
+        };
+        let inputs = data.split(Split::Train).len();
+        ensure!(
+            inputs > 0,
+            "{} has no training inputs to look at",
+            data.folder().display()
+        );
+        Ok(Source {
+            data,
+            name,
+            _folder: folder,
+        })
+    }
+
+    /// Runs `work` on the asked-for number of threads.
+    ///
+    /// # Errors
+    /// Those of `work`, or threads that the system does not give.
+    pub fn on_threads<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.context("cannot start the worker threads")?
+            .install(work)
+    }
+}
+
+/// Packs planted samples: the experiments read them many times, and drawing them is slower than reading.
+fn plant(samples: u64, seed: u64, folder: &Path) -> Result<PackedDataset> {
+    use rayon::prelude::*;
+    const BATCH: u64 = 8192;
+    let planted = Planted::new(PlantedOptions {
+        samples,
+        seed,
+        ..PlantedOptions::default()
+    })?;
+    let rows = SplitRows {
+        train: samples,
+        ..SplitRows::default()
+    };
+    let options = WriterOptions::default();
+    let mut writer = PackedWriter::create(folder, planted.schema().clone(), rows, options)?;
+    let starts: Vec<u64> = (0..samples).step_by(BATCH as usize).collect();
+    for starts in starts.chunks(32) {
+        let batches: Vec<Batch> = starts
+            .par_iter()
+            .map(|&start| {
+                let mut batch = Batch::default();
+                let numbers: Vec<u64> = (start..samples.min(start + BATCH)).collect();
+                planted.read(&numbers, &mut batch).map(|()| batch)
+            })
+            .collect::<recsys_data::Result<_>>()?;
+        for batch in &batches {
+            writer.append(Split::Train, batch)?;
+        }
+    }
+    writer.finish(Provenance {
+        dataset: "planted".into(),
+        ..Provenance::default()
+    })?;
+    Ok(PackedDataset::open(folder)?)
+}
