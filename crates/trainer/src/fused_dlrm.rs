@@ -93,6 +93,10 @@ impl Model for FusedDlrm {
         Ok(())
     }
 
+    fn piece(&self, batch: usize) -> usize {
+        self.config().slice.samples(batch)
+    }
+
     fn forward_backward(
         &mut self,
         dense: &Tensor,

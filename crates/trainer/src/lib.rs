@@ -11,6 +11,8 @@ mod model;
 mod observer;
 mod optimizer;
 mod options;
+mod placement;
+mod replicas;
 mod report;
 mod run;
 mod schedule;
@@ -27,6 +29,8 @@ pub use model::{ApplyGradient, Gradient, LossGradient, Model};
 pub use observer::{Console, Event, JsonLines, Observer, Observers};
 pub use optimizer::DenseOptimizer;
 pub use options::{StopAt, TrainOptions};
+pub use placement::Placement;
+pub use replicas::Replicas;
 pub use report::{
     Best, EpochReport, PhaseReport, Phases, RunReport, StepTimes, Swap, ThroughputReport,
 };

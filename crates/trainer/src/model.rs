@@ -60,6 +60,12 @@ pub trait Model: Send {
         Ok(())
     }
 
+    /// Samples that the model works on as one piece in a batch of `batch`: replicas get shares of whole pieces.
+    fn piece(&self, batch: usize) -> usize {
+        let _ = batch;
+        1
+    }
+
     /// One pass forward and backward: calls `loss` with the logits, writes the gradient of `rows` into `rows_grad`
     /// (same shape), and calls `apply` once for each parameter, after the backward pass has read them all.
     ///

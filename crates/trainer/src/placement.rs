@@ -1,0 +1,111 @@
+//! Where rows live and where the model runs.
+
+use std::fmt;
+
+use candle_core::Device;
+use embedding_store::{
+    CpuStore, EmbeddingStore, HotCold, HotReplicas, OnDevice, StoreOptions, TableSpec,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Where rows live and where the model runs. All placements give the same numbers for the same order of inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// Rows and model on the CPU.
+    #[default]
+    Cpu,
+    /// Rows on the CPU, the model on the device: every batch's rows and their gradients cross. The baseline of the FAE paper.
+    CpuDevice,
+    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs run on the devices, the others as
+    /// in [`Placement::CpuDevice`].
+    Fae,
+    /// Hot rows on the device, the others on the CPU: every batch is split by lookup, and the cold rows of coming batches are
+    /// fetched ahead. With several devices, rows live on the first.
+    Mixed,
+}
+
+impl Placement {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::CpuDevice, Self::Fae, Self::Mixed];
+
+    /// Name as on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::CpuDevice => "cpu-device",
+            Self::Fae => "fae",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    /// Whether it divides rows into hot and cold ones.
+    pub fn needs_hot_rows(self) -> bool {
+        matches!(self, Self::Fae | Self::Mixed)
+    }
+
+    /// Coming batches that its store makes use of.
+    pub fn lookahead(self) -> usize {
+        if self == Self::Mixed { 1 } else { 0 }
+    }
+
+    /// Makes the store. `devices` are those of the model's replicas, of which the first computes the pooled rows; `hot_rows` has a
+    /// number for each table and is looked at only where rows are divided.
+    ///
+    /// # Errors
+    /// Impossible tables or options, hot rows missing or not fitting the tables, no device, or a device that fails.
+    pub fn store(
+        self,
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        devices: &[Device],
+        hot_rows: Option<&[u64]>,
+    ) -> Result<Box<dyn EmbeddingStore>> {
+        let Some(first) = devices.first() else {
+            return Err(Error::Option {
+                option: "devices",
+                value: "none".into(),
+                remedy: "give at least one, Device::Cpu for the CPU",
+            });
+        };
+        let hot_rows = || {
+            hot_rows.ok_or_else(|| Error::Option {
+                option: "hot rows",
+                value: "none".into(),
+                remedy: "profile the data set: this placement divides rows into hot and cold ones",
+            })
+        };
+        let on_host = devices.iter().all(Device::is_cpu);
+        Ok(match self {
+            Self::Cpu => Box::new(CpuStore::new(tables, options)?),
+            Self::CpuDevice => Box::new(OnDevice::new(
+                CpuStore::new(tables, options)?,
+                first.clone(),
+            )),
+            Self::Fae if on_host => Box::new(HotReplicas::on_cpu(
+                tables,
+                options,
+                hot_rows()?,
+                devices.len(),
+            )?),
+            Self::Fae => Box::new(HotReplicas::on_devices(
+                tables,
+                options,
+                hot_rows()?,
+                devices,
+            )?),
+            Self::Mixed if first.is_cpu() => {
+                Box::new(HotCold::on_cpu(tables, options, hot_rows()?)?)
+            }
+            Self::Mixed => Box::new(HotCold::on_device(tables, options, hot_rows()?, first)?),
+        })
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

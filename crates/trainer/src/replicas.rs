@@ -1,0 +1,174 @@
+//! One model on several devices.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use candle_core::{DType, Device, Tensor, Var};
+use embedding_store::read_slice;
+
+use crate::model::copy_into;
+use crate::{ApplyGradient, Error, Gradient, LossGradient, Model, Result};
+
+/// Copies of a model, each on its device, that train on their shares of every batch.
+///
+/// A batch is divided into contiguous shares of whole pieces ([`Model::piece`]) in the order of the replicas; where there are more
+/// replicas than pieces, some have none. Parameter gradients are added in the order of the samples, and every replica takes
+/// the same sum, so that all stay equal bit for bit. With pieces of a fixed size (`SliceSize::Fixed`, up to 16 in a batch), the
+/// numbers are also those of one replica. Gradients meet in host memory.
+pub struct Replicas<M> {
+    models: Vec<M>,
+    devices: Vec<Device>,
+    /// Sum of every parameter's gradient.
+    sums: Vec<Vec<f32>>,
+}
+
+impl<M: Model> Replicas<M> {
+    /// Puts replicas together; the first one's parameters are copied to the others.
+    ///
+    /// # Errors
+    /// No model, or models of different weights.
+    pub fn new(models: Vec<(M, Device)>) -> Result<Self> {
+        let (mut models, devices): (Vec<M>, Vec<Device>) = models.into_iter().unzip();
+        let Some((first, others)) = models.split_first_mut() else {
+            return Err(Error::Option {
+                option: "replicas",
+                value: "0".into(),
+                remedy: "give at least 1",
+            });
+        };
+        if !others.is_empty() {
+            let weights: HashMap<String, Tensor> = first.named_weights()?.into_iter().collect();
+            for other in others {
+                other.load_weights(&weights)?;
+            }
+        }
+        Ok(Self {
+            models,
+            devices,
+            sums: Vec::new(),
+        })
+    }
+
+    /// The replicas.
+    pub fn models(&self) -> &[M] {
+        &self.models
+    }
+
+    /// Samples of replica `replica` in a batch of `batch`.
+    fn share(&self, replica: usize, batch: usize) -> Range<usize> {
+        let (replicas, piece) = (self.models.len(), self.models[0].piece(batch).max(1));
+        let pieces = batch.div_ceil(piece);
+        let start = |replica: usize| (replica * pieces / replicas * piece).min(batch);
+        start(replica)..start(replica + 1)
+    }
+}
+
+/// Adds a gradient to a sum, or begins one with it.
+fn accumulate(sum: &mut Vec<f32>, gradient: Gradient<'_>) -> Result<()> {
+    let mut add = |values: &[f32]| {
+        if sum.is_empty() {
+            sum.extend_from_slice(values);
+        } else {
+            sum.iter_mut()
+                .zip(values)
+                .for_each(|(sum, value)| *sum += value);
+        }
+    };
+    match gradient {
+        Gradient::Slices(slices) => slices.iter().for_each(|slice| add(slice)),
+        Gradient::Tensor(tensor) => {
+            read_slice(&tensor.to_device(&Device::Cpu)?.contiguous()?, add)?;
+        }
+    }
+    Ok(())
+}
+
+impl<M: Model> Model for Replicas<M> {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        self.models[0].forward(dense, rows)
+    }
+
+    fn parameters(&self) -> Vec<Var> {
+        self.models.iter().flat_map(Model::parameters).collect()
+    }
+
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        self.models[0].named_weights()
+    }
+
+    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+        self.models
+            .iter_mut()
+            .try_for_each(|model| model.load_weights(weights))
+    }
+
+    fn check(&self, dense_features: usize, tables: usize, dim: usize) -> Result<()> {
+        self.models[0].check(dense_features, tables, dim)
+    }
+
+    fn forward_backward(
+        &mut self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        loss: &mut LossGradient<'_>,
+        apply: &mut ApplyGradient<'_>,
+    ) -> Result<()> {
+        if let [model] = &mut self.models[..] {
+            return model.forward_backward(dense, rows, rows_grad, loss, apply);
+        }
+        let batch = dense.dim(0)?;
+        self.sums.iter_mut().for_each(Vec::clear);
+        for replica in 0..self.models.len() {
+            let samples = self.share(replica, batch);
+            if samples.is_empty() {
+                continue;
+            }
+            let device = &self.devices[replica];
+            let of = |tensor: &Tensor| tensor.narrow(0, samples.start, samples.len());
+            let (dense, rows) = (of(dense)?.to_device(device)?, of(rows)?.to_device(device)?);
+            let here = device.same_device(rows_grad.device());
+            let share_of_grad = of(rows_grad)?;
+            let grad = if here {
+                share_of_grad.clone()
+            } else {
+                Tensor::zeros(rows.shape(), DType::F32, device)?
+            };
+            let sums = &mut self.sums;
+            self.models[replica].forward_backward(
+                &dense,
+                &rows,
+                &grad,
+                &mut |part, logits| {
+                    let part = samples.start + part.start..samples.start + part.end;
+                    Ok(loss(part, logits)?.to_device(device)?)
+                },
+                &mut |index, _, gradient| {
+                    if sums.len() <= index {
+                        sums.resize_with(index + 1, Vec::new);
+                    }
+                    accumulate(&mut sums[index], gradient)
+                },
+            )?;
+            if !here {
+                copy_into(&grad.to_device(rows_grad.device())?, &share_of_grad)?;
+            }
+        }
+        for (replica, model) in self.models.iter().enumerate() {
+            let parameters = model.parameters();
+            for (index, (parameter, sum)) in parameters.iter().zip(&self.sums).enumerate() {
+                if sum.is_empty() {
+                    continue;
+                }
+                let at = replica * parameters.len() + index;
+                if parameter.device().is_cpu() {
+                    apply(at, parameter, Gradient::Slices(&[sum]))?;
+                } else {
+                    let sum = Tensor::from_slice(sum, parameter.shape(), parameter.device())?;
+                    apply(at, parameter, Gradient::Tensor(&sum))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
