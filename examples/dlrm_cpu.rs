@@ -9,8 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use examples::placing::PlacementArguments;
 use examples::process::exit_on_error;
 use examples::training::{TrainArguments, train_and_report};
+use trainer::Placement;
 
 /// Train DLRM on the CPU: the baseline that FAE is compared with.
 ///
@@ -31,6 +33,8 @@ struct Arguments {
     data: PathBuf,
     #[command(flatten)]
     training: TrainArguments,
+    #[command(flatten)]
+    placement: PlacementArguments,
 }
 
 fn main() -> ExitCode {
@@ -38,5 +42,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    train_and_report(&arguments.data, &arguments.training)
+    train_and_report(
+        &arguments.data,
+        &arguments.training,
+        &arguments.placement,
+        Placement::Cpu,
+    )
 }

@@ -19,9 +19,7 @@ use embedding_store::{CpuStore, Encoding, Initialization, Optimizer, StoreOption
 use examples::logistic_regression::LogisticRegression;
 use examples::process::{exit_on_error, peak_memory_bytes};
 use examples::progress::Bars;
-use examples::training::{
-    Settings, TrainArguments, bytes, cpu_trainer, evaluations, results, write_json,
-};
+use examples::training::{Settings, TrainArguments, bytes, evaluations, results, write_json};
 use recsys_data::{
     Dataset, PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, Split,
 };
@@ -107,7 +105,6 @@ fn quickstart(arguments: &Arguments) -> Result<()> {
         preset: Some("synthetic".into()),
         seed: Some(arguments.seed),
         threads: arguments.threads,
-        device: "cpu".into(),
         ..TrainArguments::default()
     };
     let settings = preset.settings(data.schema())?;

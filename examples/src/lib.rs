@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod logistic_regression;
 pub mod parity;
+pub mod placing;
 pub mod process;
 pub mod profiling;
 pub mod progress;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use embedding_store::{StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, SelectOptions};
 use recsys_data::{
     Batch, Dataset, PackedDataset, PackedWriter, Planted, PlantedOptions, Provenance, Schema,
@@ -25,14 +26,14 @@ pub struct RowArguments {
 }
 
 impl RowArguments {
-    /// Bytes of a row with its optimizer state.
+    /// Bytes of a row on a device, with its optimizer state.
     pub fn bytes_per_row(self) -> u64 {
-        let state = match self.optimizer {
-            OptimizerKind::Sgd => 0,
-            OptimizerKind::Adagrad => self.dim,
-            OptimizerKind::RowwiseAdagrad => 1,
+        let options = StoreOptions {
+            dim: self.dim as usize,
+            optimizer: self.optimizer.into(),
+            ..StoreOptions::default()
         };
-        4 * (self.dim + state)
+        device_row_bytes(&TableSpec::full(1), options)
     }
 
     /// Options of a selection from the tables of a schema.

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::Device;
 use clap::{Args, ValueEnum};
-use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
-use embedding_store::{CpuStore, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
+use dlrm::{DlrmConfig, Interaction, SliceSize};
+use embedding_store::{EmbeddingStore, Optimizer};
 use recsys_data::{Card, Dataset, Order, PackedDataset, Schema, Split};
 use serde::Serialize;
 use serde_json::{Value, json};
 use trainer::{
-    Console, Evaluation, Evaluations, FusedDlrm, JsonLines, LearningRatePolicy, Loss, LossKind,
-    Observers, RunReport, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
+    Console, Evaluation, Evaluations, JsonLines, LearningRatePolicy, Loss, LossKind, Observers,
+    Placement, RunReport, StopAt, TrainOptions, load_weights, save_weights,
 };
 
+use crate::placing::{Hot, PlacementArguments};
 use crate::process::peak_memory_bytes;
 
 /// Options of every training example. Those not given come from the preset.
@@ -109,9 +109,6 @@ pub struct TrainArguments {
     /// at most 512].
     #[arg(long, value_name = "SAMPLES", help_heading = "Machine")]
     pub slice: Option<usize>,
-    /// Where the model runs.
-    #[arg(long, default_value = "cpu", help_heading = "Machine")]
-    pub device: String,
 
     /// Start from these weights.
     #[arg(long, value_name = "FILE.safetensors", help_heading = "Files")]
@@ -296,11 +293,6 @@ impl TrainArguments {
             ..defaults
         };
         train.validate()?;
-        ensure!(
-            self.device == "cpu",
-            "device `{}`: this build trains on the CPU alone, use --device cpu",
-            self.device
-        );
         if self.threads == Some(0) {
             bail!("--threads is 0; give at least 1");
         }
@@ -358,31 +350,6 @@ fn widths_from(text: &str, option: &str) -> Result<Vec<usize>> {
         .with_context(|| format!("{option} `{text}` is no list of widths such as 512-256-1"))
 }
 
-/// A trainer for a data set: DLRM on a store in host memory.
-///
-/// # Errors
-/// Settings that fit no model, or too little memory for the tables.
-pub fn cpu_trainer(schema: &Schema, settings: &Settings) -> Result<Trainer<FusedDlrm, CpuStore>> {
-    let tables = schema
-        .tables
-        .iter()
-        .map(|table| TableSpec {
-            rows: table.rows,
-            encoding: Encoding::Full,
-        })
-        .collect();
-    let seed = settings.train.seed;
-    let options = StoreOptions {
-        dim: settings.model.dim,
-        optimizer: settings.optimizer,
-        seed,
-        ..StoreOptions::default()
-    };
-    let store = CpuStore::new(tables, options).context("cannot make the embedding tables")?;
-    let model = FusedDlrm::new(Dlrm::new(settings.model.clone(), seed, &Device::Cpu)?);
-    Ok(Trainer::new(model, store, Device::Cpu))
-}
-
 /// The evaluation sets of a packed data set; empty splits are left out.
 pub fn evaluations(data: &PackedDataset) -> Evaluations {
     let split = |split| {
@@ -395,47 +362,95 @@ pub fn evaluations(data: &PackedDataset) -> Evaluations {
     }
 }
 
-/// Trains the CPU baseline on a packed data set, prints the results and writes the files that were asked for.
+/// Trains on a packed data set, on `default` where no placement is asked for, prints the results and writes the files that were
+/// asked for.
 ///
 /// # Errors
 /// Anything that goes wrong, with the file and the remedy.
-pub fn train_and_report(data: &Path, arguments: &TrainArguments) -> Result<()> {
+pub fn train_and_report(
+    data: &Path,
+    arguments: &TrainArguments,
+    placement: &PlacementArguments,
+    default: Placement,
+) -> Result<()> {
     let dataset = PackedDataset::open(data)?;
     let settings = arguments.settings(dataset.schema())?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.threads.unwrap_or(0))
-        .build()
-        .context("cannot start the worker threads")?;
-    let report = pool.install(|| -> Result<RunReport> {
-        let mut trainer = cpu_trainer(dataset.schema(), &settings)?;
+    let placing = placement.placing(default)?;
+    on_threads(settings.threads, || {
+        let hot = match placing.needs_hot() {
+            true => Some(placement.hot(&dataset, &settings)?),
+            false => None,
+        };
+        if let Some(hot) = &hot {
+            print_hot(hot);
+        }
+        let mut trainer = placing.trainer(dataset.schema(), &settings, hot.as_ref())?;
         if let Some(path) = &arguments.load_weights {
             load_weights(path, &mut trainer)?;
         }
-        let dense: usize = settings.model.parameter_count()?;
         eprintln!(
-            "training on {} samples; {} embedding tables, {} rows, {}; {dense} dense weights; {} threads",
+            "training on {} samples; {} embedding tables, {} rows, {}; {} dense weights; placement {}, {} threads",
             dataset.split(Split::Train).len(),
             dataset.schema().tables.len(),
             dataset.schema().table_rows().iter().sum::<u64>(),
             bytes(trainer.store().memory_bytes()),
+            settings.model.parameter_count()?,
+            placing.placement,
             rayon::current_num_threads()
         );
         let mut observers = Observers(vec![Box::new(Console::new())]);
         if let Some(path) = &arguments.log {
             observers.0.push(Box::new(JsonLines::create(path, 100)?));
         }
-        let train = Arc::new(dataset.split(Split::Train));
-        let report = fit(&mut trainer, train, &evaluations(&dataset), &settings.train, &mut observers)?;
+        let report = placing.run(
+            &mut trainer,
+            &dataset,
+            &settings,
+            hot.as_ref(),
+            &mut observers,
+        )?;
         if let Some(path) = &arguments.save_weights {
             save_weights(path, &trainer)?;
         }
-        Ok(report)
-    })?;
-    print_report(&report);
-    if let Some(path) = &arguments.json {
-        write_json(path, &results(&report, &settings, &dataset)?)?;
-    }
-    Ok(())
+        print_report(&report);
+        if let Some(path) = &arguments.json {
+            let mut value = results(&report, &settings, &dataset)?;
+            value["config"]["placing"] = json!(placing);
+            value["hot_set"] = hot.as_ref().map_or(Value::Null, Hot::to_json);
+            write_json(path, &value)?;
+        }
+        Ok(())
+    })
+}
+
+/// Runs work on so many threads, or on one for each core.
+///
+/// # Errors
+/// Those of `work`, or threads that the system does not give.
+pub fn on_threads<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .build();
+    pool.context("cannot start the worker threads")?
+        .install(work)
+}
+
+/// Says what is hot.
+fn print_hot(hot: &Hot) {
+    let inputs = hot.partition.len().max(1);
+    eprintln!(
+        "hot: {} of rows serve {:.1}% of the lookups and {} of {inputs} inputs wholly ({:.1}%); profiled in {:.1} s, classified \
+         in {:.2} s",
+        bytes(hot.set.hot_bytes()),
+        100.0 * hot.set.results().lookup_share(),
+        hot.partition.hot_len(),
+        100.0 * hot.partition.hot_len() as f64 / inputs as f64,
+        hot.profile_seconds,
+        hot.classify_seconds
+    );
 }
 
 /// The results of a run in the form that docs/results.md describes.
@@ -494,6 +509,7 @@ pub fn print_report(report: &RunReport) {
             Some(best.test),
         );
     }
+    print_phases(report);
     let train = report.train;
     println!(
         "trained on {} samples in {:.1} s: {:.0} samples/s; peak memory {}",
@@ -502,6 +518,53 @@ pub fn print_report(report: &RunReport) {
         train.samples_per_second,
         bytes(peak_memory_bytes().unwrap_or(0))
     );
+}
+
+/// Prints what ran in which phase, how long, and what crossed.
+fn print_phases(report: &RunReport) {
+    println!(
+        "{:<10} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11} {:>11} {:>11}",
+        "phase",
+        "steps",
+        "samples",
+        "seconds",
+        "lookup",
+        "model",
+        "update",
+        "sync",
+        "to device",
+        "to host",
+        "synced"
+    );
+    let phases = &report.phases;
+    for (name, phase) in [
+        ("unsplit", phases.unsplit),
+        ("hot", phases.hot),
+        ("cold", phases.cold),
+    ] {
+        let Some(phase) = phase else { continue };
+        println!(
+            "{name:<10} {:>8} {:>10} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>11} {:>11} {:>11}",
+            phase.steps,
+            phase.samples,
+            phase.seconds,
+            phase.times.lookup_seconds,
+            phase.times.model_seconds,
+            phase.times.update_seconds,
+            phase.traffic.sync_seconds,
+            bytes(phase.traffic.host_to_device),
+            bytes(phase.traffic.device_to_host),
+            bytes(phase.traffic.sync_to_device + phase.traffic.sync_to_host),
+        );
+    }
+    if let (Some(first), Some(last)) = (report.swaps.first(), report.swaps.last()) {
+        println!(
+            "{} changes of side; rate {}% after the first, {}% at the end",
+            report.swaps.len(),
+            first.rate,
+            last.rate
+        );
+    }
 }
 
 /// A number of bytes as people read it.

@@ -130,6 +130,16 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A partition was used with another data set than the one it was made of.
+    #[error(
+        "the partition was made of {classified} samples and the data set has {samples}: classify this data set"
+    )]
+    ForeignPartition {
+        /// Samples classified.
+        classified: u64,
+        /// Samples of the data set.
+        samples: u64,
+    },
 }
 
 impl Error {

@@ -15,6 +15,7 @@ mod partition;
 mod report;
 mod sample;
 mod select;
+mod sides;
 mod skew;
 mod student_t;
 mod sweep;

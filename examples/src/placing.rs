@@ -1,0 +1,459 @@
+//! What the examples about placements share: their options, the hot set, and a run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::Device;
+use clap::{Args, ValueEnum};
+use dlrm::Dlrm;
+use embedding_store::{EmbeddingStore, Side, StoreOptions, TableSpec, device_row_bytes};
+use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
+use recsys_data::{Dataset, PackedDataset, Schema, Split};
+use serde::Serialize;
+use trainer::{
+    FusedDlrm, Inputs, Interleave, Observer, Placement, Replicas, RunReport, Schedule,
+    ShuffleOptions, ShuffleScheduler, Trainer, fit,
+};
+
+use crate::budget::Budget;
+use crate::training::{Settings, evaluations};
+
+/// A trainer on any placement.
+pub type AnyTrainer = Trainer<Replicas<FusedDlrm>, Box<dyn EmbeddingStore>>;
+
+/// Where rows live, which are hot, and in which order hot and cold inputs come.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlacementArguments {
+    /// Where rows live and where the model runs.
+    #[arg(long, value_enum, help_heading = "Placement")]
+    pub placement: Option<PlacementName>,
+    /// The device: cpu (standing in for an accelerator), or cuda, cuda:0, cuda:0,1 … in a build with CUDA.
+    #[arg(long, value_name = "DEVICE", help_heading = "Placement")]
+    pub device: Option<String>,
+    /// With --device cpu: so many replicas of model and hot rows, as on several devices [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Placement")]
+    pub replicas: Option<u16>,
+    /// Coming batches that `mixed` fetches cold rows for [default: 1].
+    #[arg(long, value_name = "BATCHES", help_heading = "Placement")]
+    pub lookahead: Option<usize>,
+
+    /// The hot set to use, made by `profile` for this data set [default: profile now].
+    #[arg(long, value_name = "FILE.json", help_heading = "Hot rows")]
+    pub hot_set: Option<PathBuf>,
+    /// Most bytes that hot rows and their optimizer state may take on a device (256MiB, 1GB, 0), or a share of all (10%)
+    /// [default: 256MiB].
+    #[arg(long, value_name = "SIZE", help_heading = "Hot rows")]
+    pub budget: Option<Budget>,
+    /// How hot rows are chosen [default: inputs].
+    #[arg(long, value_enum, help_heading = "Hot rows")]
+    pub strategy: Option<StrategyName>,
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1].
+    #[arg(long, value_name = "RATE", help_heading = "Hot rows")]
+    pub sample: Option<f64>,
+
+    /// In which order hot and cold inputs come [default: shuffle for `fae`, else original].
+    #[arg(long, value_enum, help_heading = "Schedule")]
+    pub schedule: Option<ScheduleName>,
+    /// Share of a side's batches that run before the sides change, in percent: the rate that `shuffle` starts with, and that
+    /// `interleave` keeps [default: 50].
+    #[arg(long, value_name = "PERCENT", help_heading = "Schedule")]
+    pub rate: Option<f64>,
+    /// Factor on the rate after --patience falls of the loss in a row [default: 2].
+    #[arg(long, value_name = "FACTOR", help_heading = "Schedule")]
+    pub rate_increase: Option<f64>,
+    /// Factor on the rate after a rise of the loss [default: 0.5].
+    #[arg(long, value_name = "FACTOR", help_heading = "Schedule")]
+    pub rate_decrease: Option<f64>,
+    /// Falls of the loss in a row before the rate is raised [default: 4].
+    #[arg(long, value_name = "N", help_heading = "Schedule")]
+    pub patience: Option<u32>,
+    /// Lowest rate [default: 1].
+    #[arg(long, value_name = "PERCENT", help_heading = "Schedule")]
+    pub rate_floor: Option<f64>,
+    /// Highest rate [default: 100].
+    #[arg(long, value_name = "PERCENT", help_heading = "Schedule")]
+    pub rate_ceiling: Option<f64>,
+    /// Side that runs first in `shuffle` and `interleave` [default: cold].
+    #[arg(long, value_enum, help_heading = "Schedule")]
+    pub first: Option<SideName>,
+    /// Validation samples that the loss is taken on when the sides change [default: 16384].
+    #[arg(long, value_name = "SAMPLES", help_heading = "Schedule")]
+    pub swap_samples: Option<u64>,
+}
+
+/// Placements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlacementName {
+    /// Rows and model on the CPU.
+    Cpu,
+    /// Rows on the CPU, model on the device.
+    CpuDevice,
+    /// All rows on the CPU, hot ones on the device too; hot inputs run wholly on the device.
+    Fae,
+    /// Hot rows on the device, the others on the CPU; every batch is split by lookup.
+    Mixed,
+}
+
+/// Strategies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StrategyName {
+    /// By wholly hot inputs.
+    Inputs,
+    /// By access count.
+    Frequency,
+    /// By share of the table's own accesses.
+    Share,
+}
+
+/// Schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// The paper's: the rate follows the loss at every change of side.
+    Shuffle,
+    /// A fixed rate.
+    Interleave,
+    /// All cold batches, then all hot ones: the published code's order for DLRM.
+    ColdHot,
+    /// All hot batches, then all cold ones: the published code's order for TBSM.
+    HotCold,
+    /// Inputs are not split: the order of the baselines.
+    Original,
+}
+
+/// Sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SideName {
+    /// Wholly hot inputs.
+    Hot,
+    /// The others.
+    Cold,
+}
+
+impl From<PlacementName> for Placement {
+    fn from(name: PlacementName) -> Self {
+        match name {
+            PlacementName::Cpu => Self::Cpu,
+            PlacementName::CpuDevice => Self::CpuDevice,
+            PlacementName::Fae => Self::Fae,
+            PlacementName::Mixed => Self::Mixed,
+        }
+    }
+}
+
+impl From<StrategyName> for Strategy {
+    fn from(name: StrategyName) -> Self {
+        match name {
+            StrategyName::Inputs => Self::Inputs,
+            StrategyName::Frequency => Self::Frequency,
+            StrategyName::Share => Self::SHARE,
+        }
+    }
+}
+
+/// Everything about placement and schedule, decided.
+#[derive(Debug, Clone, Serialize)]
+pub struct Placing {
+    /// Where rows live.
+    pub placement: Placement,
+    /// Devices of the model's replicas.
+    #[serde(skip)]
+    pub devices: Vec<Device>,
+    /// Number of replicas.
+    pub replicas: usize,
+    /// In which order hot and cold inputs come.
+    pub schedule: ScheduleName,
+    /// How the schedule's rate moves.
+    pub shuffle: ShuffleOptions,
+    /// Coming batches that the store sees.
+    pub lookahead: usize,
+    /// Samples of the loss at a change of side.
+    pub swap_samples: Option<u64>,
+}
+
+impl PlacementArguments {
+    /// Decides what was left open.
+    ///
+    /// # Errors
+    /// A device that this build or machine does not have, or options that do not go together.
+    pub fn placing(&self, default: Placement) -> Result<Placing> {
+        let placement = self.placement.map_or(default, Placement::from);
+        let devices = devices(self.device.as_deref().unwrap_or("cpu"), self.replicas)?;
+        let schedule = self.schedule.unwrap_or(if placement == Placement::Fae {
+            ScheduleName::Shuffle
+        } else {
+            ScheduleName::Original
+        });
+        if let Some(rate) = self.rate
+            && !matches!(schedule, ScheduleName::Shuffle | ScheduleName::Interleave)
+        {
+            bail!(
+                "--rate {rate} belongs to --schedule shuffle or interleave; add one or leave the rate out"
+            );
+        }
+        let defaults = ShuffleOptions::default();
+        let shuffle = ShuffleOptions {
+            initial_rate: self.rate.unwrap_or(defaults.initial_rate),
+            increase: self.rate_increase.unwrap_or(defaults.increase),
+            decrease: self.rate_decrease.unwrap_or(defaults.decrease),
+            patience: self.patience.unwrap_or(defaults.patience),
+            floor: self.rate_floor.unwrap_or(defaults.floor),
+            ceiling: self.rate_ceiling.unwrap_or(defaults.ceiling),
+            first: match self.first {
+                Some(SideName::Hot) => Side::Hot,
+                Some(SideName::Cold) => Side::Cold,
+                None => defaults.first,
+            },
+        };
+        shuffle.validate()?;
+        Ok(Placing {
+            placement,
+            replicas: devices.len(),
+            devices,
+            schedule,
+            shuffle,
+            lookahead: self.lookahead.unwrap_or(placement.lookahead()),
+            swap_samples: self.swap_samples,
+        })
+    }
+
+    /// The hot set: the given one, or one that is profiled now.
+    ///
+    /// # Errors
+    /// A hot set of another data set, or options out of range.
+    pub fn hot(&self, data: &PackedDataset, settings: &Settings) -> Result<Hot> {
+        let clock = Instant::now();
+        let set = match &self.hot_set {
+            Some(path) => HotSet::load(path, data)?,
+            None => {
+                let bytes_per_row = bytes_per_row(data.schema(), settings);
+                let all = data.schema().table_rows();
+                let all = all
+                    .iter()
+                    .zip(&bytes_per_row)
+                    .map(|(rows, bytes)| rows * bytes);
+                HotSet::select(
+                    data,
+                    &SelectOptions {
+                        strategy: self.strategy.unwrap_or(StrategyName::Inputs).into(),
+                        budget: self
+                            .budget
+                            .unwrap_or(Budget::Bytes(256 << 20))
+                            .bytes(all.sum()),
+                        bytes_per_row,
+                        count: CountOptions {
+                            sample: self.sample.unwrap_or(1.0),
+                            seed: settings.train.seed,
+                        },
+                        ..SelectOptions::default()
+                    },
+                )?
+            }
+        };
+        let profile_seconds = clock.elapsed().as_secs_f64();
+        let clock = Instant::now();
+        let partition = Partition::classify(&data.split(Split::Train), set.hot_rows())?;
+        Ok(Hot {
+            set,
+            partition: Arc::new(partition),
+            profile_seconds,
+            classify_seconds: clock.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// What a row costs on a device, optimizer state included.
+fn bytes_per_row(schema: &Schema, settings: &Settings) -> Vec<u64> {
+    let options = store_options(settings);
+    let row =
+        |table: &recsys_data::TableSchema| device_row_bytes(&TableSpec::full(table.rows), options);
+    schema.tables.iter().map(row).collect()
+}
+
+fn store_options(settings: &Settings) -> StoreOptions {
+    StoreOptions {
+        dim: settings.model.dim,
+        optimizer: settings.optimizer,
+        seed: settings.train.seed,
+        ..StoreOptions::default()
+    }
+}
+
+/// Reads `cpu`, `cuda`, `cuda:1` or `cuda:0,1`.
+fn devices(text: &str, replicas: Option<u16>) -> Result<Vec<Device>> {
+    if text == "cpu" {
+        return Ok(vec![Device::Cpu; replicas.map_or(1, usize::from)]);
+    }
+    let numbers = match text.strip_prefix("cuda") {
+        Some("") => "0",
+        Some(rest) => rest.strip_prefix(':').unwrap_or("?"),
+        None => "?",
+    };
+    let numbers: Vec<usize> = numbers
+        .split(',')
+        .map(|number| number.parse().ok())
+        .collect::<Option<_>>()
+        .with_context(|| format!("device `{text}`: give cpu, cuda, cuda:N or cuda:N,M,…"))?;
+    ensure!(
+        replicas.is_none(),
+        "--replicas stands for several devices on the CPU; with {text}, name the devices: cuda:0,1"
+    );
+    ensure!(
+        candle_core::utils::cuda_is_available(),
+        "device `{text}`: this program was built without CUDA; build it with `--features cuda` on a machine with NVIDIA's \
+         toolkit, or use --device cpu"
+    );
+    let open =
+        |number| Device::new_cuda(number).with_context(|| format!("cannot open cuda:{number}"));
+    numbers.into_iter().map(open).collect()
+}
+
+/// A hot set, and what it makes of the training inputs.
+pub struct Hot {
+    /// The hot set.
+    pub set: HotSet,
+    /// Hot and cold inputs.
+    pub partition: Arc<Partition>,
+    /// Seconds that counting and selecting took (or loading).
+    pub profile_seconds: f64,
+    /// Seconds that classifying took.
+    pub classify_seconds: f64,
+}
+
+impl Hot {
+    /// What results say about it.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "strategy": self.set.strategy(),
+            "budget": self.set.budget(),
+            "hot_bytes": self.set.hot_bytes(),
+            "hot_rows": self.set.hot_rows(),
+            "hot_inputs": self.partition.hot_len(),
+            "cold_inputs": self.partition.cold_len(),
+            "hot_lookup_share": self.set.results().lookup_share(),
+            "profile_seconds": self.profile_seconds,
+            "classify_seconds": self.classify_seconds,
+        })
+    }
+}
+
+impl Placing {
+    /// Whether a hot set is needed.
+    pub fn needs_hot(&self) -> bool {
+        self.placement.needs_hot_rows() || self.schedule != ScheduleName::Original
+    }
+
+    /// Model and store for a data set.
+    ///
+    /// # Errors
+    /// Settings that fit no model, or too little memory for the tables.
+    pub fn trainer(
+        &self,
+        schema: &Schema,
+        settings: &Settings,
+        hot: Option<&Hot>,
+    ) -> Result<AnyTrainer> {
+        let tables = schema
+            .tables
+            .iter()
+            .map(|table| TableSpec::full(table.rows))
+            .collect();
+        let device = match self.placement {
+            Placement::Cpu => Device::Cpu,
+            _ => self.devices[0].clone(),
+        };
+        let store = self
+            .placement
+            .store(
+                tables,
+                store_options(settings),
+                &self.devices,
+                hot.map(|hot| hot.set.hot_rows()),
+            )
+            .context("cannot make the embedding tables")?;
+        let devices = if self.placement == Placement::Cpu {
+            &[Device::Cpu][..]
+        } else {
+            &self.devices
+        };
+        let models = devices
+            .iter()
+            .map(|device| {
+                let dlrm = Dlrm::new(settings.model.clone(), settings.train.seed, device)?;
+                Ok((FusedDlrm::new(dlrm), device.clone()))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Trainer::new(Replicas::new(models)?, store, device))
+    }
+
+    /// Trains on a packed data set.
+    ///
+    /// # Errors
+    /// Anything that goes wrong, with the file and the remedy.
+    pub fn run(
+        &self,
+        trainer: &mut AnyTrainer,
+        data: &PackedDataset,
+        settings: &Settings,
+        hot: Option<&Hot>,
+        observer: &mut dyn Observer,
+    ) -> Result<RunReport> {
+        let mut options = settings.train.clone();
+        options.lookahead = self.lookahead;
+        options.swap_samples = self.swap_samples.unwrap_or(options.swap_samples);
+        let train: Arc<dyn Dataset> = Arc::new(data.split(Split::Train));
+        let evaluations = evaluations(data);
+        let mut schedule: Box<dyn Schedule> = match self.schedule {
+            ScheduleName::Original => {
+                return Ok(fit(trainer, train, &evaluations, &options, observer)?);
+            }
+            ScheduleName::Shuffle => Box::new(ShuffleScheduler::try_new(self.shuffle)?),
+            ScheduleName::Interleave => Box::new(Interleave::try_new(
+                self.shuffle.initial_rate,
+                self.shuffle.first,
+            )?),
+            ScheduleName::ColdHot => Box::new(Interleave::one_after_the_other(Side::Cold)),
+            ScheduleName::HotCold => Box::new(Interleave::one_after_the_other(Side::Hot)),
+        };
+        let hot = hot.context("a schedule of hot and cold inputs needs a hot set")?;
+        let (hot, cold) = hot.partition.sides(&train)?;
+        let inputs = Inputs::Split {
+            hot: Arc::new(hot),
+            cold: Arc::new(cold),
+            schedule: &mut *schedule,
+        };
+        Ok(fit(trainer, inputs, &evaluations, &options, observer)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_or_say_what_is_missing() {
+        assert_eq!(devices("cpu", None).unwrap().len(), 1);
+        assert_eq!(devices("cpu", Some(3)).unwrap().len(), 3);
+        for text in ["gpu", "cudax", "cuda:", "cuda:x", "cuda:0,,1"] {
+            let error = devices(text, None).unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("cuda:N"), "{error}");
+        }
+        if !candle_core::utils::cuda_is_available() {
+            let error = devices("cuda:0,1", None).unwrap_err().to_string();
+            assert!(error.contains("--features cuda"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_rate_without_a_schedule_that_has_one_is_refused() {
+        let arguments = PlacementArguments {
+            rate: Some(10.0),
+            ..PlacementArguments::default()
+        };
+        assert!(arguments.placing(Placement::Fae).is_ok());
+        let error = arguments.placing(Placement::Mixed).unwrap_err().to_string();
+        assert!(error.contains("--schedule shuffle"), "{error}");
+    }
+}
