@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use examples::parity::{Outcome, replay};
+use examples::parity::{Outcome, ReplayOptions, replay};
+use examples::placing::PlacementName;
 use examples::process::exit_on_error;
 
 /// Replay parity cases recorded with PyTorch.
@@ -18,19 +19,37 @@ use examples::process::exit_on_error;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example:\n  cargo run --release --example replay -- golden/dlrm_*"
+    after_help = "Example:\n  cargo run --release --example replay -- golden/dlrm_*\n  cargo run --release --example replay -- --placement fae --hot-share 0.3 golden/dlrm_*"
 )]
 struct Arguments {
     /// Folders with case.json, init.safetensors, batches.safetensors and expected.safetensors.
     #[arg(required = true, value_name = "CASE_DIR")]
     cases: Vec<PathBuf>,
+    /// Where rows live and where the model runs, with the CPU as the device.
+    #[arg(long, value_enum, default_value_t = PlacementName::Cpu)]
+    placement: PlacementName,
+    /// Share of the rows of every table that is hot, in placements that divide rows.
+    #[arg(long, default_value_t = 0.3, value_name = "SHARE", value_parser = share)]
+    hot_share: f64,
     /// Print the errors of passing cases too.
     #[arg(short, long)]
     verbose: bool,
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "give a number from 0 to 1".into())
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let options = ReplayOptions {
+        placement: arguments.placement.into(),
+        hot_share: arguments.hot_share,
+    };
     let mut failed = false;
     for case in &arguments.cases {
         if case.is_file() {
@@ -42,7 +61,7 @@ fn main() -> ExitCode {
             .file_name()
             .unwrap_or(case.as_os_str())
             .to_string_lossy();
-        match replay(case) {
+        match replay(case, &options) {
             Ok(Outcome::Pass(errors)) if arguments.verbose => println!("PASS {name}: {errors}"),
             Ok(Outcome::Pass(_)) => println!("PASS {name}"),
             Ok(Outcome::Fail(errors)) => {

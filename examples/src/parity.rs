@@ -8,11 +8,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device, Tensor, safetensors};
 use dlrm::{Dlrm, DlrmConfig, Interaction};
 use embedding_store::{
-    Combine, CpuStore, EmbeddingStore, Encoding, Optimizer, Plan, Rows, StoreOptions, TableSpec,
+    Combine, EmbeddingStore, Encoding, Optimizer, Plan, Rows, Side, StoreOptions, TableSpec,
 };
 use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
-use trainer::{FusedDlrm, LearningRatePolicy, Loss, LossKind, Model, Trainer};
+use trainer::{FusedDlrm, LearningRatePolicy, Loss, LossKind, Model, Placement, Trainer};
 
 /// Largest relative error of a step's loss.
 const LOSS_TOLERANCE: f64 = 1e-5;
@@ -128,11 +128,21 @@ fn or_none(place: &str) -> &str {
     if place.is_empty() { "no step" } else { place }
 }
 
-/// Replays the case in a folder.
+/// Where a case's rows live.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReplayOptions {
+    /// Where rows live and where the model runs, with the CPU as the device.
+    pub placement: Placement,
+    /// Share of the rows of every table that is hot, rounded up.
+    pub hot_share: f64,
+}
+
+/// Replays the case in a folder, in its own order of batches: on the placement `fae`, batches that touch hot rows only run on
+/// the hot side.
 ///
 /// # Errors
 /// A folder that is no case: a file is missing, unreadable, or does not fit the others.
-pub fn replay(folder: &Path) -> Result<Outcome> {
+pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     let path = folder.join("case.json");
     let text = std::fs::read_to_string(&path).with_context(|| {
         format!(
@@ -160,7 +170,7 @@ pub fn replay(folder: &Path) -> Result<Outcome> {
     let batches = Weights::load(folder.join("batches.safetensors"))?;
     let expected = Weights::load(folder.join("expected.safetensors"))?;
     let mut trainer = case
-        .trainer(&init)
+        .trainer(&init, options)
         .with_context(|| format!("{} has settings that fit no model", path.display()))?;
     let loss = case.loss().with_context(|| path.display().to_string())?;
     let batches = case.batches(&batches)?;
@@ -184,29 +194,47 @@ pub fn replay(folder: &Path) -> Result<Outcome> {
             )
         })?;
 
-    let mut errors = Errors::default();
-    let predictions =
-        |trainer: &mut Trainer<_, _>, name: &str, errors: &mut Errors| -> Result<()> {
-            let Some(first) = batches.first() else {
-                return Ok(());
-            };
-            let logits = trainer.predict(first, &plans[0])?;
-            let wanted = expected.floats(name, logits.len())?;
-            for (sample, (logit, wanted)) in logits.iter().zip(&wanted).enumerate() {
-                let prediction = 1.0 / (1.0 + f64::from(-logit).exp());
-                let wanted = f64::from(*wanted);
-                let allowed = WEIGHT_ABSOLUTE + WEIGHT_RELATIVE * wanted.abs();
-                errors.weight.see((prediction - wanted).abs(), allowed, || {
-                    format!("{name}[{sample}]")
-                });
-            }
-            Ok(())
+    let hot_rows = case.hot_rows(options);
+    let side = |batch: &Batch| {
+        let tables = hot_rows.len();
+        let hot = |bag: usize| {
+            let ids = batch.sparse.bag(bag);
+            ids.iter().all(|&id| u64::from(id) < hot_rows[bag % tables])
         };
+        if (0..batch.len() * tables).all(hot) {
+            Side::Hot
+        } else {
+            Side::Cold
+        }
+    };
+    let mut errors = Errors::default();
+    let predictions = |trainer: &mut Trainer<_, Box<dyn EmbeddingStore>>,
+                       name: &str,
+                       errors: &mut Errors|
+     -> Result<()> {
+        trainer.store_mut().enter(Side::Cold)?;
+        let Some(first) = batches.first() else {
+            return Ok(());
+        };
+        let logits = trainer.predict(first, &plans[0])?;
+        let wanted = expected.floats(name, logits.len())?;
+        for (sample, (logit, wanted)) in logits.iter().zip(&wanted).enumerate() {
+            let prediction = 1.0 / (1.0 + f64::from(-logit).exp());
+            let wanted = f64::from(*wanted);
+            let allowed = WEIGHT_ABSOLUTE + WEIGHT_RELATIVE * wanted.abs();
+            errors.weight.see((prediction - wanted).abs(), allowed, || {
+                format!("{name}[{sample}]")
+            });
+        }
+        Ok(())
+    };
     predictions(&mut trainer, "prediction_before", &mut errors)?;
     let losses = expected.floats("loss", case.steps)?;
     for (step, (batch, plan)) in batches.iter().zip(&plans).enumerate() {
         let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1);
-        let found = trainer.step(batch, plan, &loss, rate)?;
+        trainer.store_mut().enter(side(batch))?;
+        let coming: Vec<&Plan> = plans.iter().skip(step + 1).take(1).collect();
+        let found = trainer.step_ahead(batch, plan, &coming, &loss, rate)?;
         let wanted = f64::from(losses[step]);
         let error = (found - wanted).abs() / wanted.abs().max(f64::MIN_POSITIVE);
         errors
@@ -316,7 +344,16 @@ impl Case {
             .collect()
     }
 
-    fn trainer(&self, init: &Weights) -> Result<Trainer<FusedDlrm, CpuStore>> {
+    fn hot_rows(&self, options: &ReplayOptions) -> Vec<u64> {
+        let hot = |&rows: &u64| ((rows as f64 * options.hot_share).ceil() as u64).min(rows);
+        self.table_rows.iter().map(hot).collect()
+    }
+
+    fn trainer(
+        &self,
+        init: &Weights,
+        replay: &ReplayOptions,
+    ) -> Result<Trainer<FusedDlrm, Box<dyn EmbeddingStore>>> {
         let interaction = match self.interaction.as_str() {
             "dot" => Interaction::Dot {
                 with_self: self.interact_self,
@@ -344,7 +381,12 @@ impl Case {
             optimizer: self.optimizer()?,
             ..StoreOptions::default()
         };
-        let mut store = CpuStore::new(self.tables()?, options)?;
+        let mut store = replay.placement.store(
+            self.tables()?,
+            options,
+            &[Device::Cpu],
+            Some(&self.hot_rows(replay)),
+        )?;
         let parts: Vec<_> = store
             .parts()
             .iter()

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use examples::parity::{Outcome, replay};
+use examples::parity::{Outcome, ReplayOptions, replay};
+use trainer::Placement;
 
 #[test]
-fn real_data_every_dlrm_case_passes() {
+fn real_data_every_dlrm_case_passes_on_every_placement() {
     let Some(shared) = std::env::var_os("RECSYS_SHARED") else {
         println!("skipped: set RECSYS_SHARED to the folder that holds `golden`");
         return;
@@ -23,12 +24,20 @@ fn real_data_every_dlrm_case_passes() {
         {
             continue;
         }
-        let outcome = replay(&case).unwrap();
-        assert!(
-            matches!(outcome, Outcome::Pass(_)),
-            "{}: {outcome:?}",
-            case.display()
-        );
+        for placement in Placement::ALL {
+            for hot_share in [0.0, 0.3, 1.0] {
+                let options = ReplayOptions {
+                    placement,
+                    hot_share,
+                };
+                let outcome = replay(&case, &options).unwrap();
+                assert!(
+                    matches!(outcome, Outcome::Pass(_)),
+                    "{} on {placement}, {hot_share} hot: {outcome:?}",
+                    case.display()
+                );
+            }
+        }
         cases += 1;
     }
     assert!(cases >= 7, "{cases} cases in {}", golden.display());
@@ -37,7 +46,7 @@ fn real_data_every_dlrm_case_passes() {
 #[test]
 fn a_folder_without_a_case_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let error = replay(folder.path()).unwrap_err();
+    let error = replay(folder.path(), &ReplayOptions::default()).unwrap_err();
     assert!(
         format!("{error:#}").contains("is no parity case: cannot read"),
         "{error:#}"
