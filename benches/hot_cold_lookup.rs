@@ -133,9 +133,20 @@ fn compare(tables: &mut SplitTables, hot_rows: u64) -> String {
     };
     let split = std::sync::Mutex::new(split);
     let lock = || split.lock().expect("nobody panicked");
-    let [gather_hot, gather_cold, roofline] = medians(
+    let plain = std::sync::Mutex::new(plain);
+    let lock_plain = || plain.lock().expect("nobody panicked");
+    // The same kernel on the same number of lookups, and beside it what the split store makes of each kind.
+    let [gather_hot, gather_cold, split_hot, fetch_cold, roofline] = medians(
         ROUNDS,
         [
+            &mut |round| {
+                let plan = &hot[round % BATCHES].plain;
+                lock_plain().lookup(plan, into).expect("a plan");
+            },
+            &mut |round| {
+                let plan = &cold[round % BATCHES].plain;
+                lock_plain().lookup(plan, into).expect("a plan");
+            },
             &mut |round| {
                 lock()
                     .lookup(&hot[round % BATCHES].split, into)
@@ -160,8 +171,6 @@ fn compare(tables: &mut SplitTables, hot_rows: u64) -> String {
             },
         ],
     );
-    let plain = std::sync::Mutex::new(plain);
-    let lock_plain = || plain.lock().expect("nobody panicked");
     let [plain_lookup, plain_update, prefetch, lookup, update, direct] = medians(
         ROUNDS,
         [
@@ -191,15 +200,19 @@ fn compare(tables: &mut SplitTables, hot_rows: u64) -> String {
         ],
     );
     format!(
-        "  hot gather {:.1} M rows/s, {:.2} of the cold gather's {:.1} M rows/s, which is {:.0}% of reading random rows ({:.1} M rows/s)\n  \
+        "  gather: hot {:.1} M rows/s, {:.2} × cold, {:.1} M rows/s, which is {:.0}% of reading random rows ({:.1} M rows/s)\n  \
+         split store: hot {:.1} M rows/s, cold rows fetched ahead {:.1} M rows/s ({:.0}% of reading random rows)\n  \
          update: hot {:.1} M lookups/s, cold {:.1} M lookups/s ({:.1} M distinct rows/s)\n  \
          batches as they come, {:.0}% of lookups hot: unsplit lookup {:.2} ms + update {:.2} ms; split lookup {:.2} ms + update {:.2} ms, \
          fetching ahead {:.2} ms; split lookup without it {:.2} ms",
         million(lookups, gather_hot),
-        million(lookups, gather_hot) / million(cold_rows, gather_cold),
-        million(cold_rows, gather_cold),
-        100.0 * ratio(gather_cold, roofline),
+        ratio(gather_hot, gather_cold),
+        million(lookups, gather_cold),
+        100.0 * million(lookups, gather_cold) / million(cold_rows, roofline),
         million(cold_rows, roofline),
+        million(lookups, split_hot),
+        million(cold_rows, fetch_cold),
+        100.0 * ratio(fetch_cold, roofline),
         million(lookups, update_hot),
         million(lookups, update_cold),
         million(cold_rows, update_cold),
