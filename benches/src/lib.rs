@@ -4,4 +4,5 @@ pub mod batches;
 pub mod gemm;
 pub mod interleaved;
 pub mod memory;
+pub mod split;
 pub mod tables;

@@ -91,7 +91,15 @@ pub(crate) fn check_ranges(
             });
         }
     }
-    Ok(ranges.to_vec())
+    // Nothing is the same from wherever it starts.
+    let normal = |range: &Range<u64>| {
+        if range.is_empty() {
+            0..0
+        } else {
+            range.clone()
+        }
+    };
+    Ok(ranges.iter().map(normal).collect())
 }
 
 /// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with optimizer state and the padding

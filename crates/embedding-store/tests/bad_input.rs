@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
-    Combine, CpuStore, EmbeddingStore, Encoding, Error, Ids, Optimizer, Plan, Rows, StoreOptions,
-    TableSpec,
+    Combine, CpuStore, DeviceStore, EmbeddingStore, Encoding, Error, HotCold, HotReplicas, Ids,
+    OnDevice, Optimizer, Plan, Rows, StoreOptions, TableSpec,
 };
 
 fn options(dim: usize) -> StoreOptions {
@@ -283,4 +283,221 @@ fn rows_that_do_not_fit_are_refused() {
         Err(Error::RowsOutOfRange { .. })
     ));
     assert_eq!(store.export(0, 0..10).unwrap(), before);
+}
+
+const IDS: Ids<'_> = Ids {
+    batch: 1,
+    ids: &[7, 2],
+    offsets: &[],
+};
+
+fn tables() -> Vec<TableSpec> {
+    vec![TableSpec::full(10), TableSpec::full(4)]
+}
+
+fn planned(store: &dyn EmbeddingStore) -> Plan {
+    let mut plan = Plan::default();
+    store.planner().plan(IDS, &mut plan).unwrap();
+    plan
+}
+
+#[test]
+fn hot_rows_that_do_not_fit_the_tables_are_refused() {
+    let words = |error: Error| error.to_string();
+    for (hot, expected) in [
+        (&[1][..], "1 numbers of hot rows for 2 tables"),
+        (&[1, 2, 3], "3 numbers of hot rows for 2 tables"),
+        (&[10, 5], "table 1: 5 hot rows, the table has 4"),
+    ] {
+        let cpu = HotCold::on_cpu(tables(), options(2), hot).unwrap_err();
+        let device = HotCold::on_device(tables(), options(2), hot, &Device::Cpu).unwrap_err();
+        let replicas = HotReplicas::on_cpu(tables(), options(2), hot, 1).unwrap_err();
+        for error in [cpu, device, replicas].map(words) {
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
+
+#[test]
+fn ranges_that_do_not_fit_the_parts_are_refused() {
+    let made = |ranges: &[std::ops::Range<u64>]| {
+        let projected = TableSpec {
+            rows: 10,
+            encoding: Encoding::MixedDimension { dim: 1 },
+        };
+        CpuStore::with_rows(vec![projected], options(2), ranges)
+    };
+    assert!(made(&[2..5, 0..0]).is_ok());
+    assert!(matches!(
+        made(std::slice::from_ref(&(2..5))),
+        Err(Error::RangesCount { got: 1, parts: 2 })
+    ));
+    assert!(matches!(
+        made(&[2..11, 0..2]),
+        Err(Error::RowsOutOfRange { end: 11, .. })
+    ));
+    // A projection is whole or absent.
+    assert!(matches!(
+        made(&[0..10, 0..1]),
+        Err(Error::RowsOutOfRange { rows: 2, .. })
+    ));
+}
+
+#[test]
+fn rows_that_a_store_does_not_hold_are_refused() {
+    let mut store = CpuStore::hot(tables(), options(2), &[7, 4]).unwrap();
+    let plan = planned(&store);
+    let error = store.lookup_slice(&plan, &mut [0.0; 4]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the plan touches row 7 of emb_l.0.weight, of which the store holds 0..7 only"
+    );
+    let refused = |result: Result<(), Error>| matches!(result, Err(Error::RowNotHeld { .. }));
+    assert!(refused(store.update_slice(&plan, &[0.0; 4], 0.1)));
+    assert!(refused(store.export(0, 6..8).map(|_| ())));
+    let row = Rows {
+        dim: 2,
+        weights: vec![1.0; 2],
+        state: Vec::new(),
+    };
+    assert!(refused(store.import(0, 7, &row)));
+    let tensor = Tensor::zeros((1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+    let device = DeviceStore::hot(tables(), options(2), &[7, 4], &Device::Cpu).unwrap();
+    assert!(refused(device.lookup(&planned(&device), &tensor)));
+    assert!(refused(device.export(0, 6..8).map(|_| ())));
+}
+
+#[test]
+fn sides_that_do_not_make_one_store_are_refused() {
+    let (tables, options) = (tables(), options(2));
+    let hot = |rows: &[u64]| CpuStore::hot(tables.clone(), options, rows).unwrap();
+    let cold = |rows: &[u64]| CpuStore::cold(tables.clone(), options, rows).unwrap();
+    let refused = |hot, cold| matches!(HotCold::new(hot, cold), Err(Error::SidesMismatch { .. }));
+    assert!(!refused(hot(&[3, 1]), cold(&[3, 1])));
+    assert!(refused(hot(&[3, 1]), cold(&[4, 1])));
+    assert!(refused(hot(&[3, 1]), cold(&[2, 1])));
+    assert!(refused(cold(&[3, 1]), hot(&[3, 1])));
+    let optimizer = Optimizer::adagrad();
+    let other = StoreOptions {
+        optimizer,
+        ..options
+    };
+    let other = CpuStore::cold(tables.clone(), other, &[3, 1]).unwrap();
+    assert!(refused(hot(&[3, 1]), other));
+    let replicas = |full, replicas| {
+        matches!(
+            HotReplicas::new(full, replicas),
+            Err(Error::SidesMismatch { .. })
+        )
+    };
+    assert!(replicas(hot(&[3, 1]), vec![hot(&[3, 1])]));
+    assert!(replicas(hot(&[10, 4]), Vec::new()));
+    assert!(replicas(hot(&[10, 4]), vec![hot(&[3, 1]), hot(&[2, 1])]));
+    assert!(replicas(hot(&[10, 4]), vec![cold(&[3, 1])]));
+    assert!(!replicas(hot(&[10, 4]), vec![hot(&[3, 1]), hot(&[3, 1])]));
+}
+
+/// Plans without slots, plans of other tables, wrong tensors and learning rates, for every store in several places.
+fn refuses(mut store: impl EmbeddingStore, needs_slots: bool) {
+    let tensor = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let fits = tensor(&[1, 2, 2]);
+    let before = store.export(0, 0..10).unwrap();
+    let other = CpuStore::new(vec![TableSpec::full(11), TableSpec::full(4)], options(2)).unwrap();
+    let foreign = planned(&other);
+    assert!(matches!(
+        store.lookup(&foreign, &fits),
+        Err(Error::ForeignPlan)
+    ));
+    assert!(matches!(
+        store.update(&foreign, &fits, 0.1),
+        Err(Error::ForeignPlan)
+    ));
+    assert!(matches!(
+        store.lookup(&Plan::default(), &tensor(&[0, 2, 2])),
+        Err(Error::EmptyPlan)
+    ));
+    if needs_slots {
+        let plain = planned(&CpuStore::new(tables(), options(2)).unwrap());
+        assert!(matches!(
+            store.lookup(&plain, &fits),
+            Err(Error::PlanWithoutSlots)
+        ));
+        assert!(matches!(
+            store.update(&plain, &fits, 0.1),
+            Err(Error::PlanWithoutSlots)
+        ));
+    }
+    let plan = planned(&store);
+    assert!(matches!(
+        store.lookup(&plan, &tensor(&[2, 2])),
+        Err(Error::Shape { .. })
+    ));
+    assert!(matches!(
+        store.lookup(&plan, &fits.to_dtype(DType::F64).unwrap()),
+        Err(Error::WrongDType { .. })
+    ));
+    let strided = fits.transpose(1, 2).unwrap();
+    assert!(matches!(
+        store.update(&plan, &strided, 0.1),
+        Err(Error::NotContiguous { .. })
+    ));
+    assert!(matches!(
+        store.update(&plan, &fits, f64::NAN),
+        Err(Error::LearningRate { .. })
+    ));
+    assert!(matches!(
+        store.export(2, 0..1),
+        Err(Error::PartOutOfRange { .. })
+    ));
+    assert!(matches!(
+        store.export(0, 5..11),
+        Err(Error::RowsOutOfRange { .. })
+    ));
+    let rows = |count| Rows {
+        dim: 2,
+        weights: vec![1.0; count],
+        state: Vec::new(),
+    };
+    assert!(matches!(
+        store.import(0, 9, &rows(4)),
+        Err(Error::RowsOutOfRange { .. })
+    ));
+    assert!(matches!(
+        store.import(0, u64::MAX, &rows(4)),
+        Err(Error::RowsOutOfRange { .. })
+    ));
+    assert!(matches!(
+        store.import(0, 0, &rows(3)),
+        Err(Error::RowsMismatch { .. })
+    ));
+    assert!(matches!(
+        store.import(7, 0, &rows(4)),
+        Err(Error::PartOutOfRange { .. })
+    ));
+    assert_eq!(store.export(0, 0..10).unwrap(), before);
+    store.lookup(&plan, &fits).unwrap();
+}
+
+#[test]
+fn every_store_refuses_what_the_one_in_memory_refuses() {
+    let device = &Device::Cpu;
+    let plain = || CpuStore::new(tables(), options(2)).unwrap();
+    refuses(OnDevice::new(plain(), Device::Cpu), false);
+    refuses(Box::new(plain()) as Box<dyn EmbeddingStore>, false);
+    refuses(
+        DeviceStore::new(tables(), options(2), device).unwrap(),
+        true,
+    );
+    refuses(
+        HotCold::on_cpu(tables(), options(2), &[3, 4]).unwrap(),
+        true,
+    );
+    refuses(
+        HotCold::on_device(tables(), options(2), &[3, 4], device).unwrap(),
+        true,
+    );
+    refuses(
+        HotReplicas::on_cpu(tables(), options(2), &[3, 4], 2).unwrap(),
+        false,
+    );
 }

@@ -1,6 +1,7 @@
 //! The store against a naive one, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use cases::{encoding, optimizer};
 use embedding_store::{
     Combine, CpuStore, EmbeddingStore, Encoding, Ids, Initialization, Optimizer, Plan,
     StoreOptions, TableSpec,
@@ -8,6 +9,7 @@ use embedding_store::{
 use oracle::Oracle;
 use proptest::prelude::*;
 
+mod cases;
 mod oracle;
 
 #[derive(Debug, Clone)]
@@ -18,42 +20,6 @@ struct Case {
     ids: Vec<u32>,
     offsets: Vec<u32>,
     grad: Vec<f32>,
-}
-
-fn encoding(dim: usize) -> impl Strategy<Value = Encoding> {
-    let combine = prop_oneof![
-        Just(Combine::Multiply),
-        Just(Combine::Add),
-        Just(Combine::Concatenate)
-    ];
-    prop_oneof![
-        Just(Encoding::Full),
-        (1u64..9, combine).prop_map(move |(collisions, combine)| Encoding::QuotientRemainder {
-            collisions,
-            combine: if dim % 2 == 1 && combine == Combine::Concatenate {
-                Combine::Add
-            } else {
-                combine
-            },
-        }),
-        (1..=dim).prop_map(|dim| Encoding::MixedDimension { dim }),
-    ]
-}
-
-fn optimizer() -> impl Strategy<Value = Optimizer> {
-    prop_oneof![
-        Just(Optimizer::Sgd),
-        Just(Optimizer::adagrad()),
-        Just(Optimizer::Adagrad {
-            epsilon: 1e-3,
-            initial_accumulator: 0.1
-        }),
-        Just(Optimizer::rowwise_adagrad()),
-        Just(Optimizer::RowwiseAdagrad {
-            epsilon: 1e-3,
-            initial_accumulator: 0.1
-        }),
-    ]
 }
 
 fn case() -> impl Strategy<Value = Case> {

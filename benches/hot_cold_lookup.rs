@@ -1,0 +1,227 @@
+//! Gathering and moving hot rows against cold ones, beside reading random rows, and a split step beside an unsplit one.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use benches::interleaved::medians;
+use benches::memory::LineArray;
+use benches::split::{Planned, SplitTables};
+use benches::tables::{BATCH, BATCHES};
+use criterion::{Criterion, Throughput};
+use embedding_store::{CpuStore, EmbeddingStore, HotCold, Optimizer};
+
+/// Name, tables, rows of each, hot rows of each, exponent of the ids' Zipf distribution. Every one has 2 GiB of rows, more
+/// than any cache, and hot rows that fit a cache.
+const SHAPES: [(&str, usize, u64, u64, f64); 3] = [
+    (
+        "26 tables of 1,300,000 rows, Zipf 1.05",
+        26,
+        1_300_000,
+        10_000,
+        1.05,
+    ),
+    (
+        "26 tables of 1,300,000 rows, Zipf 1.2",
+        26,
+        1_300_000,
+        2_000,
+        1.2,
+    ),
+    (
+        "8 tables of 4,300,000 rows, Zipf 1.05",
+        8,
+        4_300_000,
+        30_000,
+        1.05,
+    ),
+];
+const ROUNDS: usize = 101;
+
+fn main() {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(2)
+        .build()
+        .expect("two threads");
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let mut summary = Vec::new();
+    for (name, tables, rows, hot_rows, skew) in SHAPES {
+        let mut tables = SplitTables::new(tables, rows, hot_rows, skew, Optimizer::Sgd);
+        let mut group = criterion.benchmark_group("hot_cold_lookup");
+        group.throughput(Throughput::Elements((BATCH * tables.tables) as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                pool.install(|| {
+                    let start = Instant::now();
+                    for iteration in 0..iterations as usize {
+                        split_step(&mut tables, iteration);
+                    }
+                    start.elapsed()
+                })
+            });
+        });
+        group.finish();
+        let lines = pool.install(|| compare(&mut tables, hot_rows));
+        summary.push((name, lines));
+    }
+    println!("medians of {ROUNDS} interleaved rounds, two threads, batch {BATCH}, dimension 16");
+    for (name, lines) in summary {
+        println!("{name}:\n{lines}");
+    }
+}
+
+/// Fetching the next batch, lookup and update: what `Mixed` does in a step.
+fn split_step(tables: &mut SplitTables, round: usize) {
+    let SplitTables {
+        split,
+        mixed,
+        into,
+        grad,
+        ..
+    } = tables;
+    let (now, next) = (round % BATCHES, (round + 1) % BATCHES);
+    split.prefetch(&mixed[next].split).expect("its own plan");
+    split.lookup(&mixed[now].split, into).expect("its own plan");
+    split
+        .update(&mixed[now].split, grad, 1e-3)
+        .expect("its own plan");
+}
+
+fn compare(tables: &mut SplitTables, hot_rows: u64) -> String {
+    let share = tables.hot_share(hot_rows);
+    let total = tables.tables * tables.rows as usize;
+    let lines = LineArray::new(total);
+    // As many rows as the cold batches fetch, anywhere: a multiplicative generator steps through the array.
+    let distinct: Vec<Vec<u32>> = tables
+        .cold
+        .iter()
+        .map(|batch| tables.distinct(&batch.split))
+        .collect();
+    let anywhere =
+        |index: usize| ((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) as usize % total;
+    let mut number = 0;
+    let random: Vec<Vec<u32>> = distinct
+        .iter()
+        .map(|rows| {
+            let one = || {
+                number += 1;
+                anywhere(number) as u32
+            };
+            std::iter::repeat_with(one).take(rows.len()).collect()
+        })
+        .collect();
+    let cold_rows = distinct.iter().map(Vec::len).sum::<usize>() as f64 / BATCHES as f64;
+
+    let SplitTables {
+        plain,
+        split,
+        hot,
+        cold,
+        mixed,
+        into,
+        grad,
+        ..
+    } = tables;
+    let lookups = (BATCH * tables.tables) as f64;
+    let million = |rows: f64, time: Duration| rows / time.as_secs_f64() / 1e6;
+    let ratio = |of: Duration, to: Duration| to.as_secs_f64() / of.as_secs_f64();
+
+    let fetch = |split: &mut HotCold<CpuStore, CpuStore>, batch: &Planned| {
+        split.prefetch(&batch.split).expect("its own plan");
+    };
+    let split = std::sync::Mutex::new(split);
+    let lock = || split.lock().expect("nobody panicked");
+    let plain = std::sync::Mutex::new(plain);
+    let lock_plain = || plain.lock().expect("nobody panicked");
+    // The same kernel on the same number of lookups, and beside it what the split store makes of each kind.
+    let [gather_hot, gather_cold, split_hot, fetch_cold, roofline] = medians(
+        ROUNDS,
+        [
+            &mut |round| {
+                let plan = &hot[round % BATCHES].plain;
+                lock_plain().lookup(plan, into).expect("a plan");
+            },
+            &mut |round| {
+                let plan = &cold[round % BATCHES].plain;
+                lock_plain().lookup(plan, into).expect("a plan");
+            },
+            &mut |round| {
+                lock()
+                    .lookup(&hot[round % BATCHES].split, into)
+                    .expect("a plan")
+            },
+            &mut |round| fetch(&mut lock(), &cold[round % BATCHES]),
+            &mut |round| {
+                black_box(lines.read(&random[round % BATCHES]));
+            },
+        ],
+    );
+    let [update_hot, update_cold] = medians(
+        ROUNDS,
+        [
+            &mut |round| {
+                let plan = &hot[round % BATCHES].split;
+                lock().update(plan, grad, 1e-3).expect("a plan");
+            },
+            &mut |round| {
+                let plan = &cold[round % BATCHES].split;
+                lock().update(plan, grad, 1e-3).expect("a plan");
+            },
+        ],
+    );
+    let [plain_lookup, plain_update, prefetch, lookup, update, direct] = medians(
+        ROUNDS,
+        [
+            &mut |round| {
+                let plan = &mixed[round % BATCHES].plain;
+                lock_plain().lookup(plan, into).expect("a plan");
+            },
+            &mut |round| {
+                let plan = &mixed[round % BATCHES].plain;
+                lock_plain().update(plan, grad, 1e-3).expect("a plan");
+            },
+            &mut |round| fetch(&mut lock(), &mixed[round % BATCHES]),
+            &mut |round| {
+                lock()
+                    .lookup(&mixed[round % BATCHES].split, into)
+                    .expect("a plan")
+            },
+            &mut |round| {
+                let plan = &mixed[round % BATCHES].split;
+                lock().update(plan, grad, 1e-3).expect("a plan");
+            },
+            // Another batch, which nobody announced.
+            &mut |round| {
+                let plan = &mixed[(round + BATCHES / 2) % BATCHES].split;
+                lock().lookup(plan, into).expect("a plan");
+            },
+        ],
+    );
+    format!(
+        "  gather: hot {:.1} M rows/s, {:.2} × cold, {:.1} M rows/s, which is {:.0}% of reading random rows ({:.1} M rows/s)\n  \
+         split store: hot {:.1} M rows/s, cold rows fetched ahead {:.1} M rows/s ({:.0}% of reading random rows)\n  \
+         update: hot {:.1} M lookups/s, cold {:.1} M lookups/s ({:.1} M distinct rows/s)\n  \
+         batches as they come, {:.0}% of lookups hot: unsplit lookup {:.2} ms + update {:.2} ms; split lookup {:.2} ms + update {:.2} ms, \
+         fetching ahead {:.2} ms; split lookup without it {:.2} ms",
+        million(lookups, gather_hot),
+        ratio(gather_hot, gather_cold),
+        million(lookups, gather_cold),
+        100.0 * million(lookups, gather_cold) / million(cold_rows, roofline),
+        million(cold_rows, roofline),
+        million(lookups, split_hot),
+        million(cold_rows, fetch_cold),
+        100.0 * ratio(fetch_cold, roofline),
+        million(lookups, update_hot),
+        million(lookups, update_cold),
+        million(cold_rows, update_cold),
+        100.0 * share,
+        1e3 * plain_lookup.as_secs_f64(),
+        1e3 * plain_update.as_secs_f64(),
+        1e3 * lookup.as_secs_f64(),
+        1e3 * update.as_secs_f64(),
+        1e3 * prefetch.as_secs_f64(),
+        1e3 * direct.as_secs_f64(),
+    )
+}
