@@ -11,13 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use examples::planted::write_planted;
 use examples::process::exit_on_error;
 use examples::training::bytes;
 use indicatif::ProgressBar;
-use recsys_data::{
-    Batch, Dataset, PackedWriter, Planted, PlantedOptions, Provenance, Split, SplitRows,
-    WriterOptions,
-};
+use recsys_data::{Planted, PlantedOptions, SplitRows};
 
 /// Make samples whose best reachable AUC is known.
 #[derive(Parser)]
@@ -130,36 +128,13 @@ fn text(planted: &Planted, planting: &Planting) -> Result<()> {
 }
 
 fn packed(planted: &Planted, planting: &Planting) -> Result<()> {
-    const SAMPLES_AT_ONCE: u64 = 1 << 16;
     let last = planting.rows / 7;
     let rows = SplitRows {
         train: planting.rows - last,
         validation: last.div_ceil(2),
         test: last / 2,
     };
-    let options = WriterOptions {
-        force: planting.force,
-        ..WriterOptions::default()
-    };
-    let mut writer = PackedWriter::create(&planting.out, planted.schema().clone(), rows, options)?;
-    let bar = ProgressBar::new(planting.rows);
-    let (mut first, mut batch) = (0, Batch::default());
-    for split in Split::ALL {
-        let end = first + rows.of(split);
-        while first < end {
-            let samples: Vec<u64> = (first..end.min(first + SAMPLES_AT_ONCE)).collect();
-            planted.read(&samples, &mut batch)?;
-            writer.append(split, &batch)?;
-            first += samples.len() as u64;
-            bar.set_position(first);
-        }
-    }
-    bar.finish_and_clear();
-    writer.finish(Provenance {
-        dataset: "planted".into(),
-        options: serde_json::to_value(planted.options())?,
-        ..Provenance::default()
-    })?;
+    write_planted(planted, rows, &planting.out, planting.force)?;
     println!("{} rows in {}", planting.rows, planting.out.display());
     Ok(())
 }

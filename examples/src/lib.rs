@@ -1,9 +1,11 @@
 //! What the example programs share: arguments, presets and reports.
 
 pub mod budget;
+pub mod curve;
 pub mod logistic_regression;
 pub mod parity;
 pub mod placing;
+pub mod planted;
 pub mod process;
 pub mod profiling;
 pub mod progress;

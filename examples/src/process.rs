@@ -1,5 +1,6 @@
 //! The process around an example: its exit code and the memory that it took.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes printed once to standard error.
@@ -16,6 +17,18 @@ pub fn exit_on_error(result: anyhow::Result<()>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Writes a text file, which appears under its name when it is complete; its folder is made if it does not exist.
+///
+/// # Errors
+/// Those of the system.
+pub fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let temporary = path.with_extension("partial.tmp");
+    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path))
 }
 
 /// The largest resident memory that this process has had, in bytes.

@@ -1,17 +1,15 @@
 //! What the examples about hot rows share: their arguments and the data they look at.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use embedding_store::{StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, SelectOptions};
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, Planted, PlantedOptions, Provenance, Schema,
-    Split, SplitRows, WriterOptions,
-};
+use recsys_data::{Dataset, PackedDataset, Planted, PlantedOptions, Schema, Split, SplitRows};
 use tempfile::TempDir;
 
+use crate::planted::write_planted;
 use crate::training::OptimizerKind;
 
 /// What a row costs.
@@ -94,7 +92,17 @@ impl SourceArguments {
             None => {
                 eprintln!("making {} planted inputs", self.inputs);
                 let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-                let data = plant(self.inputs, self.seed, &folder.path().join("planted"))?;
+                let planted = Planted::new(PlantedOptions {
+                    samples: self.inputs + self.inputs / 6,
+                    seed: self.seed,
+                    ..PlantedOptions::default()
+                })?;
+                let rows = SplitRows {
+                    train: self.inputs,
+                    validation: self.inputs / 12,
+                    test: self.inputs / 12,
+                };
+                let data = write_planted(&planted, rows, &folder.path().join("planted"), false)?;
                 (data, "planted data".to_owned(), Some(folder))
             }
         };
@@ -121,40 +129,4 @@ impl SourceArguments {
         pool.context("cannot start the worker threads")?
             .install(work)
     }
-}
-
-/// Packs planted samples: the experiments read them many times, and drawing them is slower than reading.
-fn plant(samples: u64, seed: u64, folder: &Path) -> Result<PackedDataset> {
-    use rayon::prelude::*;
-    const BATCH: u64 = 8192;
-    let planted = Planted::new(PlantedOptions {
-        samples,
-        seed,
-        ..PlantedOptions::default()
-    })?;
-    let rows = SplitRows {
-        train: samples,
-        ..SplitRows::default()
-    };
-    let options = WriterOptions::default();
-    let mut writer = PackedWriter::create(folder, planted.schema().clone(), rows, options)?;
-    let starts: Vec<u64> = (0..samples).step_by(BATCH as usize).collect();
-    for starts in starts.chunks(32) {
-        let batches: Vec<Batch> = starts
-            .par_iter()
-            .map(|&start| {
-                let mut batch = Batch::default();
-                let numbers: Vec<u64> = (start..samples.min(start + BATCH)).collect();
-                planted.read(&numbers, &mut batch).map(|()| batch)
-            })
-            .collect::<recsys_data::Result<_>>()?;
-        for batch in &batches {
-            writer.append(Split::Train, batch)?;
-        }
-    }
-    writer.finish(Provenance {
-        dataset: "planted".into(),
-        ..Provenance::default()
-    })?;
-    Ok(PackedDataset::open(folder)?)
 }

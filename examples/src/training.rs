@@ -16,7 +16,7 @@ use trainer::{
 };
 
 use crate::placing::{Hot, PlacementArguments};
-use crate::process::peak_memory_bytes;
+use crate::process::{peak_memory_bytes, write_text};
 
 /// Options of every training example. Those not given come from the preset.
 #[derive(Debug, Clone, Default, Args)]
@@ -475,10 +475,7 @@ pub fn results(report: &RunReport, settings: &Settings, dataset: &PackedDataset)
 /// A file that cannot be written.
 pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value)? + "\n";
-    let temporary = path.with_extension("partial.tmp");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Prints the final and the best results as a table.

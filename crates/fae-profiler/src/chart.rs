@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// A line of a [`LineChart`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Its name in the legend.
+    /// Its name in the legend; without a name it is not there.
     pub name: String,
     /// Points (x, y) in drawing order; points that an axis has no place for are left out.
     pub points: Vec<(f64, f64)>,
@@ -24,6 +24,8 @@ pub struct Series {
     pub dashed: bool,
     /// Each point has a dot.
     pub dots: bool,
+    /// Drawn in the colour of the line before it.
+    pub same_colour: bool,
 }
 
 impl Series {
@@ -34,6 +36,7 @@ impl Series {
             points,
             dashed: false,
             dots: false,
+            same_colour: false,
         }
     }
 
@@ -48,6 +51,13 @@ impl Series {
     #[must_use]
     pub fn with_dots(mut self) -> Self {
         self.dots = true;
+        self
+    }
+
+    /// The same line in the colour of the one before it.
+    #[must_use]
+    pub fn in_same_colour(mut self) -> Self {
+        self.same_colour = true;
         self
     }
 }
@@ -202,12 +212,12 @@ impl LineChart {
             .x_desc(self.x.label.as_str())
             .y_desc(self.y.label.as_str())
             .draw()?;
-        for (number, (series, points)) in self.series.iter().zip(placed).enumerate() {
-            let style = style(number);
+        // The first line lies on top, with the smallest dots, so that lines that coincide are all seen.
+        let styles = self.styles();
+        let drawn = self.series.iter().zip(placed).zip(&styles);
+        for ((series, points), &(number, style)) in drawn.rev() {
             if series.dots {
-                let dots = points
-                    .iter()
-                    .map(|&point| Circle::new(point, 3, style.color.filled()));
+                let dots = points.iter().map(|&point| dot(point, number, style));
                 chart.draw_series(dots)?;
             }
             if series.dashed {
@@ -216,12 +226,13 @@ impl LineChart {
                 chart.draw_series(LineSeries::new(points, style))?;
             }
         }
-        for (number, series) in self.series.iter().enumerate() {
-            let y = 58 + LINE_HEIGHT * number as i32;
+        let named = self.series.iter().zip(&styles);
+        let named = named.filter(|(series, _)| !series.name.is_empty());
+        for ((series, &(number, style)), line) in named.zip(0..) {
+            let y = 58 + LINE_HEIGHT * line;
             let ends = [(8, y), (36, y)];
-            let style = style(number);
             if series.dots {
-                legend.draw(&Circle::new((22, y), 3, style.color.filled()))?;
+                legend.draw(&dot((22, y), number, style))?;
             }
             if series.dashed {
                 let dashes = DashedPathElement::new(ends, 7, 5, style);
@@ -236,6 +247,20 @@ impl LineChart {
         Ok(())
     }
 
+    /// Number and style of every line: colours in their order, the second round thinner.
+    fn styles(&self) -> Vec<(usize, ShapeStyle)> {
+        let mut next = 0;
+        let styles = self.series.iter().map(|series| {
+            if !series.same_colour || next == 0 {
+                next += 1;
+            }
+            let number = next - 1;
+            let width = if number < COLOURS.len() { 2 } else { 1 };
+            (number, COLOURS[number % COLOURS.len()].stroke_width(width))
+        });
+        styles.collect()
+    }
+
     /// Room for the longest name; the library does not know how wide letters are.
     fn legend_width(&self) -> i32 {
         let letters = |series: &Series| series.name.chars().count() as i32;
@@ -244,10 +269,14 @@ impl LineChart {
     }
 }
 
-/// Colours in their order; the second round is drawn thinner.
-fn style(number: usize) -> ShapeStyle {
-    let width = if number < COLOURS.len() { 2 } else { 1 };
-    COLOURS[number % COLOURS.len()].stroke_width(width)
+/// A dot of the line of that number: full for the first one, a ring for the others, a wider one for each.
+fn dot<Point>(at: Point, number: usize, style: ShapeStyle) -> Circle<Point, i32> {
+    let style = if number == 0 {
+        style.filled()
+    } else {
+        style.stroke_width(1)
+    };
+    Circle::new(at, 3 + number.min(3) as i32, style)
 }
 
 /// A linear coordinate whose grid lines are given.

@@ -27,10 +27,9 @@ impl HotSet {
     /// A file that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let text = self.to_text().map_err(|source| Error::NotAHotSet {
-            path: path.into(),
-            source,
-        })?;
+        let text = self
+            .to_text()
+            .map_err(|source| Error::io("cannot write", path)(source.into()))?;
         write_file(path, text.as_bytes())
     }
 

@@ -30,10 +30,8 @@ impl Report {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         let path = folder.join("report.json");
-        let json = serde_json::to_string_pretty(self).map_err(|source| Error::NotAHotSet {
-            path: path.clone(),
-            source,
-        })?;
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|source| Error::io("cannot write", &path)(source.into()))?;
         write_file(&path, (json + "\n").as_bytes())?;
         let title = |what: &str| match self.dataset.as_str() {
             "" => what.to_owned(),

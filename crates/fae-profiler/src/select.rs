@@ -186,7 +186,11 @@ impl<'a> Selector<'a> {
             Some(inputs) => inputs,
             None => {
                 // Out of the inputs that were counted: they have the smallest keys of the same seed.
-                let size = self.options.inputs.max(1).min(self.counts.samples());
+                let counted = match self.counts.samples() {
+                    0 => population,
+                    counted => counted,
+                };
+                let size = self.options.inputs.max(1).min(counted);
                 let sample = Sample::of_size(population, size, self.options.count.seed);
                 InputSelection::new(self.dataset, &sample, row_bytes)?
             }

@@ -264,17 +264,16 @@ impl EstimateSweep {
         .with_series(Series::new("estimate", line(&|p| p.estimate.inputs.share)).with_dots())
         .with_series(
             Series::new(
-                format!("{confidence}%, low"),
+                format!("{confidence}% interval"),
                 line(&|p| p.estimate.inputs.low),
             )
-            .dashed(),
+            .dashed()
+            .in_same_colour(),
         )
         .with_series(
-            Series::new(
-                format!("{confidence}%, high"),
-                line(&|p| p.estimate.inputs.high),
-            )
-            .dashed(),
+            Series::new("", line(&|p| p.estimate.inputs.high))
+                .dashed()
+                .in_same_colour(),
         )
         .with_series(Series::new("counted", line(&|p| p.results.input_share())).with_dots())
         .with_series(
