@@ -56,6 +56,9 @@ struct SourceOptions {
     inputs: u64,
 }
 
+/// One number of an evaluation.
+type Figure = fn(&Evaluation) -> Option<f64>;
+
 /// The runs: the baseline, and FAE with every schedule.
 const SCHEDULES: [(&str, ScheduleName); 5] = [
     ("baseline (original order)", ScheduleName::Original),
@@ -71,7 +74,10 @@ fn main() -> ExitCode {
         data: arguments.source.data.clone(),
         inputs: arguments.source.inputs,
         seed: arguments.training.seed.unwrap_or(1),
-        threads: arguments.training.threads.and_then(|n| u16::try_from(n).ok()),
+        threads: arguments
+            .training
+            .threads
+            .and_then(|n| u16::try_from(n).ok()),
     };
     exit_on_error(source.on_threads(|| run(&arguments, &source)))
 }
@@ -88,12 +94,18 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
     let mut settings = training.settings(data.schema())?;
     let samples = data.split(Split::Train).len() * settings.train.epochs;
     let steps = samples.div_ceil(settings.train.batch_size as u64);
-    settings.train.test_every.get_or_insert((steps / arguments.points).max(1));
+    settings
+        .train
+        .test_every
+        .get_or_insert((steps / arguments.points).max(1));
     let hot = placement.hot(data, &settings)?;
 
     let mut runs: Vec<(String, Vec<CurvePoint>)> = Vec::new();
     let mut reports = Vec::new();
-    println!("{:<38} {:>9} {:>9} {:>9}", "at the end, on the test set", "log loss", "accuracy", "AUC");
+    println!(
+        "{:<38} {:>9} {:>9} {:>9}",
+        "at the end, on the test set", "log loss", "accuracy", "AUC"
+    );
     for (name, schedule) in SCHEDULES {
         placement.schedule = Some(schedule);
         // A rate for the schedules that have one.
@@ -111,17 +123,40 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
         let mut curve = Curve::default();
         let report = placing.run(&mut trainer, data, &settings, Some(&hot), &mut curve)?;
         if let Some(test) = report.test {
-            let auc = test.auc.map_or("undefined".into(), |auc| format!("{auc:.4}"));
-            println!("{name:<38} {:>9.4} {:>8.2}% {auc:>9}", test.log_loss, 100.0 * test.accuracy);
+            let auc = test
+                .auc
+                .map_or("undefined".into(), |auc| format!("{auc:.4}"));
+            println!(
+                "{name:<38} {:>9.4} {:>8.2}% {auc:>9}",
+                test.log_loss,
+                100.0 * test.accuracy
+            );
         }
-        reports.push(json!({ "run": name, "placing": placing, "report": report, "curve": curve.points }));
+        reports.push(
+            json!({ "run": name, "placing": placing, "report": report, "curve": curve.points }),
+        );
         runs.push((name.to_owned(), curve.points));
     }
 
-    let figures: [(&str, &str, Axis, fn(&Evaluation) -> Option<f64>); 3] = [
-        ("test_loss", "Test loss over the epoch", Axis::linear("log loss, nats"), |e| Some(e.log_loss)),
-        ("test_accuracy", "Test accuracy over the epoch", Axis::linear("accuracy, %"), |e| Some(100.0 * e.accuracy)),
-        ("test_auc", "Test AUC over the epoch", Axis::linear("AUC"), |e| e.auc),
+    let figures: [(&str, &str, Axis, Figure); 3] = [
+        (
+            "test_loss",
+            "Test loss over the epoch",
+            Axis::linear("log loss, nats"),
+            |e| Some(e.log_loss),
+        ),
+        (
+            "test_accuracy",
+            "Test accuracy over the epoch",
+            Axis::linear("accuracy, %"),
+            |e| Some(100.0 * e.accuracy),
+        ),
+        (
+            "test_auc",
+            "Test AUC over the epoch",
+            Axis::linear("AUC"),
+            |e| e.auc,
+        ),
     ];
     for (file, title, y, figure) in figures {
         let title = format!("{title}: {}", source.name);

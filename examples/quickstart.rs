@@ -2,8 +2,9 @@
 //!
 //! 1. Make raw rows in Criteo's format from a hidden model, so that the best reachable AUC is known.
 //! 2. Prepare them: count categories, rank them, write a packed data set.
-//! 3. Train DLRM, and logistic regression on the same data.
-//! 4. Compare both with the best that any model could reach.
+//! 3. Profile: which rows are hot under a budget, and which inputs need no others.
+//! 4. Train DLRM in the original order, DLRM with FAE, and logistic regression, all on the same data.
+//! 5. Compare them with the best that any model could reach, in a table and in one picture.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -15,18 +16,26 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Parser;
-use embedding_store::{CpuStore, Encoding, Initialization, Optimizer, StoreOptions, TableSpec};
+use embedding_store::{CpuStore, Initialization, Optimizer, StoreOptions, TableSpec};
+use examples::budget::Budget;
+use examples::curve::{Curve, CurvePoint, series};
 use examples::logistic_regression::LogisticRegression;
-use examples::process::{exit_on_error, peak_memory_bytes};
+use examples::placing::PlacementArguments;
+use examples::process::{exit_on_error, peak_memory_bytes, write_text};
 use examples::progress::Bars;
 use examples::training::{Settings, TrainArguments, bytes, evaluations, results, write_json};
+use fae_profiler::{Axis, LineChart, Series};
 use recsys_data::{
     Dataset, PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, Split,
 };
 use serde_json::json;
-use trainer::{Console, Evaluation, RunReport, TrainOptions, Trainer, fit};
+use trainer::{Evaluation, Placement, RunReport, TrainOptions, Trainer, fit};
 
-/// Make data, prepare them, train DLRM, and compare it with the best reachable result. No arguments needed.
+/// Points of each curve.
+const POINTS: u64 = 16;
+
+/// Make data, prepare and profile them, train DLRM with and without FAE, and compare with the best reachable result. No arguments
+/// needed.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -36,6 +45,12 @@ struct Arguments {
     /// Seed of the data and of the first weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Most bytes that hot rows may take, as a share of all rows' bytes or in bytes.
+    #[arg(long, value_name = "SIZE", default_value = "20%")]
+    budget: Budget,
+    /// Where to draw the picture.
+    #[arg(long, value_name = "FILE.svg", default_value = "out/quickstart.svg")]
+    picture: PathBuf,
     /// Keep raw text and packed data here instead of in a temporary folder.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -107,14 +122,41 @@ fn quickstart(arguments: &Arguments) -> Result<()> {
         threads: arguments.threads,
         ..TrainArguments::default()
     };
-    let settings = preset.settings(data.schema())?;
-    let mut dlrm = cpu_trainer(data.schema(), &settings)?;
-    let report = train(&mut dlrm, &data, &settings.train)?;
+    let mut settings = preset.settings(data.schema())?;
+    let train = data.split(Split::Train).len();
+    settings.train.test_every = Some((train / settings.train.batch_size as u64 / POINTS).max(1));
+    let placement = PlacementArguments {
+        budget: Some(arguments.budget),
+        ..PlacementArguments::default()
+    };
+    let hot = placement.hot(&data, &settings)?;
     println!(
-        "3. trained DLRM: {:.1} s, {:.0} samples/s",
-        report.train.seconds, report.train.samples_per_second
+        "3. profiled: {} of hot rows serve {:.1}% of the lookups; {:.1}% of the inputs are wholly hot, in {:.1} s",
+        bytes(hot.set.hot_bytes()),
+        100.0 * hot.set.results().lookup_share(),
+        100.0 * hot.partition.hot_len() as f64 / train as f64,
+        hot.profile_seconds + hot.classify_seconds
     );
 
+    let run = |name: &str, default: Placement| -> Result<(RunReport, Vec<CurvePoint>)> {
+        let placing = placement.placing(default)?;
+        let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
+        let mut curve = Curve::default();
+        let report = placing.run(&mut trainer, &data, &settings, Some(&hot), &mut curve)?;
+        println!(
+            "   trained {name}: {:.1} s, {:.0} samples/s, {} across between host and device",
+            report.train.seconds,
+            report.train.samples_per_second,
+            bytes(crossed(&report))
+        );
+        Ok((report, curve.points))
+    };
+    println!("4. training");
+    let (baseline, baseline_curve) = run(
+        "the baseline, rows on the CPU and the model on a device",
+        Placement::CpuDevice,
+    )?;
+    let (fae, fae_curve) = run("FAE, hot rows on the device too", Placement::Fae)?;
     let regression = logistic_regression(&data, &settings)?;
     let splits =
         [Split::Train, Split::Validation, Split::Test].map(|split| data.split(split).len());
@@ -136,18 +178,50 @@ fn quickstart(arguments: &Arguments) -> Result<()> {
         println!("{name:<34} {auc:>8.4} {log_loss:>9.4}");
     };
     row("logistic regression", regression.test);
-    row("DLRM", report.test);
+    row("DLRM, baseline", baseline.test);
+    row("DLRM, FAE", fae.test);
     println!("{:<34} {best:>8.4}", "best reachable (the hidden model)");
-    println!("\npeak memory {}", bytes(peak_memory_bytes().unwrap_or(0)));
+
+    let end = train as f64 / 1e3;
+    let level = |name: &str, auc: f64| Series::new(name, vec![(0.0, auc), (end, auc)]).dashed();
+    let mut chart = LineChart::new(
+        "Test AUC over one epoch, planted data",
+        Axis::linear("training samples, thousands"),
+        Axis::linear("AUC"),
+    )
+    .with_series(series("DLRM, FAE", &fae_curve, |test| test.auc))
+    .with_series(series("DLRM, baseline", &baseline_curve, |test| test.auc))
+    .with_series(level("best reachable", best));
+    if let Some(auc) = regression.test.and_then(|test| test.auc) {
+        chart = chart.with_series(level("logistic regression", auc));
+    }
+    write_text(&arguments.picture, &chart.to_svg()?)
+        .with_context(|| format!("cannot write {}", arguments.picture.display()))?;
+    println!(
+        "\npicture in {}; peak memory {}",
+        arguments.picture.display(),
+        bytes(peak_memory_bytes().unwrap_or(0))
+    );
 
     if let Some(path) = &arguments.json {
-        let mut value = results(&report, &settings, &data)?;
+        let mut value = results(&baseline, &settings, &data)?;
+        value["fae"] = json!(fae);
+        value["hot_set"] = hot.to_json();
         value["best_reachable_auc"] = json!(best);
         value["logistic_regression"] =
             json!({ "test": regression.test, "validation": regression.validation });
         write_json(path, &value)?;
     }
     Ok(())
+}
+
+/// Bytes that crossed between host and device in a run.
+fn crossed(report: &RunReport) -> u64 {
+    let phases = [report.phases.unsplit, report.phases.hot, report.phases.cold];
+    let traffic = phases.iter().flatten().map(|phase| phase.traffic);
+    traffic
+        .map(|t| t.host_to_device + t.device_to_host + t.sync_to_device + t.sync_to_host)
+        .sum()
 }
 
 fn seconds(clock: Instant) -> f64 {
@@ -160,10 +234,7 @@ fn logistic_regression(data: &PackedDataset, settings: &Settings) -> Result<RunR
     let tables = schema
         .tables
         .iter()
-        .map(|table| TableSpec {
-            rows: table.rows,
-            encoding: Encoding::Full,
-        })
+        .map(|table| TableSpec::full(table.rows))
         .collect();
     let optimizer = Optimizer::adagrad();
     let initialization = Initialization::Zeros;
@@ -180,22 +251,16 @@ fn logistic_regression(data: &PackedDataset, settings: &Settings) -> Result<RunR
     let options = TrainOptions {
         learning_rate: 0.02,
         batch_size: 1024,
+        test_every: None,
         ..settings.train.clone()
     };
-    train(&mut Trainer::new(model, store, Device::Cpu), data, &options)
-}
-
-fn train<M: trainer::Model>(
-    trainer: &mut Trainer<M, CpuStore>,
-    data: &PackedDataset,
-    options: &TrainOptions,
-) -> Result<RunReport> {
     let train = Arc::new(data.split(Split::Train));
+    let mut trainer = Trainer::new(model, store, Device::Cpu);
     Ok(fit(
-        trainer,
+        &mut trainer,
         train,
         &evaluations(data),
-        options,
-        &mut Console::new(),
+        &options,
+        &mut (),
     )?)
 }

@@ -85,5 +85,6 @@ pub fn write_csv(path: &Path, runs: &[(String, Vec<CurvePoint>)]) -> Result<()> 
             )?;
         }
     }
-    crate::process::write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
+    crate::process::write_text(path, &text)
+        .with_context(|| format!("cannot write {}", path.display()))
 }

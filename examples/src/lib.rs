@@ -1,5 +1,6 @@
 //! What the example programs share: arguments, presets and reports.
 
+pub mod bars;
 pub mod budget;
 pub mod curve;
 pub mod logistic_regression;

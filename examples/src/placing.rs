@@ -13,7 +13,7 @@ use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Dataset, PackedDataset, Schema, Split};
 use serde::Serialize;
 use trainer::{
-    FusedDlrm, Inputs, Interleave, Observer, Placement, Replicas, RunReport, Schedule,
+    Evaluations, FusedDlrm, Inputs, Interleave, Observer, Placement, Replicas, RunReport, Schedule,
     ShuffleOptions, ShuffleScheduler, Trainer, fit,
 };
 
@@ -400,14 +400,30 @@ impl Placing {
         hot: Option<&Hot>,
         observer: &mut dyn Observer,
     ) -> Result<RunReport> {
+        let evaluations = evaluations(data);
+        self.run_with(trainer, data, settings, hot, &evaluations, observer)
+    }
+
+    /// [`Placing::run`] with other evaluation sets.
+    ///
+    /// # Errors
+    /// As [`Placing::run`].
+    pub fn run_with(
+        &self,
+        trainer: &mut AnyTrainer,
+        data: &PackedDataset,
+        settings: &Settings,
+        hot: Option<&Hot>,
+        evaluations: &Evaluations,
+        observer: &mut dyn Observer,
+    ) -> Result<RunReport> {
         let mut options = settings.train.clone();
         options.lookahead = self.lookahead;
         options.swap_samples = self.swap_samples.unwrap_or(options.swap_samples);
         let train: Arc<dyn Dataset> = Arc::new(data.split(Split::Train));
-        let evaluations = evaluations(data);
         let mut schedule: Box<dyn Schedule> = match self.schedule {
             ScheduleName::Original => {
-                return Ok(fit(trainer, train, &evaluations, &options, observer)?);
+                return Ok(fit(trainer, train, evaluations, &options, observer)?);
             }
             ScheduleName::Shuffle => Box::new(ShuffleScheduler::try_new(self.shuffle)?),
             ScheduleName::Interleave => Box::new(Interleave::try_new(
@@ -424,7 +440,7 @@ impl Placing {
             cold: Arc::new(cold),
             schedule: &mut *schedule,
         };
-        Ok(fit(trainer, inputs, &evaluations, &options, observer)?)
+        Ok(fit(trainer, inputs, evaluations, &options, observer)?)
     }
 }
 

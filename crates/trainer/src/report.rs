@@ -115,7 +115,8 @@ pub struct PhaseReport {
 }
 
 impl PhaseReport {
-    pub(crate) fn add(&mut self, more: &Self) {
+    /// Adds another phase's figures to these.
+    pub fn add(&mut self, more: &Self) {
         self.steps += more.steps;
         self.samples += more.samples;
         self.seconds += more.seconds;

@@ -1,0 +1,237 @@
+//! The paper's speed experiment: time per epoch of every placement, and where it goes.
+//!
+//! 1. Open a packed data set, or make planted data; choose hot rows under a budget and classify the inputs.
+//! 2. Train one epoch on each placement, in turns, several times.
+//! 3. Print medians with their breakdown and the bytes that crossed, and draw them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use examples::bars::{Bar, BarChart};
+use examples::budget::Budget;
+use examples::placing::PlacementArguments;
+use examples::process::{exit_on_error, write_text};
+use examples::profiling::SourceArguments;
+use examples::training::{TrainArguments, bytes, write_json};
+use recsys_data::Schema;
+use serde_json::json;
+use trainer::{Evaluations, PhaseReport, Placement, RunReport};
+
+/// Compare the time per epoch of all placements. No arguments needed.
+///
+/// With --device cpu the CPU stands in for the device: then what is seen is what hot rows cost and what crosses, not what an
+/// accelerator gains. Writes speedup.csv, speedup.svg, traffic.svg and results.json.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  cargo run --release --example paper_speedup
+  cargo run --release --example paper_speedup -- --data kaggle --preset criteo-kaggle --budget 256MiB --max-steps 2000"
+)]
+struct Arguments {
+    /// A packed data set [default: planted data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Without --data: how many planted training inputs are made.
+    #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    inputs: u64,
+    /// How often each placement is measured; medians are reported.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    #[command(flatten)]
+    training: TrainArguments,
+    #[command(flatten)]
+    placement: PlacementArguments,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR", default_value = "out/paper_speedup")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let source = SourceArguments {
+        data: arguments.data.clone(),
+        inputs: arguments.inputs,
+        seed: arguments.training.seed.unwrap_or(1),
+        threads: arguments
+            .training
+            .threads
+            .and_then(|n| u16::try_from(n).ok()),
+    };
+    exit_on_error(source.on_threads(|| run(&arguments, &source)))
+}
+
+fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
+    let source = source.open()?;
+    let data = &source.data;
+    let mut training = arguments.training.clone();
+    if arguments.data.is_none() && training.preset.is_none() {
+        // The model of the paper's Kaggle runs, at the batch size of its FAE script.
+        training.preset = Some("criteo-kaggle".into());
+        training.batch_size.get_or_insert(1024);
+    }
+    let mut placement = arguments.placement.clone();
+    placement.budget.get_or_insert(Budget::Share(0.2));
+    let mut settings = training.settings(data.schema())?;
+    settings.train.test_every = None;
+    let hot = placement.hot(data, &settings)?;
+
+    let mut reports: Vec<Vec<RunReport>> = vec![Vec::new(); Placement::ALL.len()];
+    for round in 1..=arguments.rounds {
+        for (default, reports) in Placement::ALL.into_iter().zip(&mut reports) {
+            eprintln!("round {round} of {}: {default}", arguments.rounds);
+            placement.placement = None;
+            let placing = placement.placing(default)?;
+            let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
+            // Evaluations are no part of what is timed; the schedule's own are.
+            let evaluations = if default == Placement::Fae {
+                examples::training::evaluations(data)
+            } else {
+                Evaluations::default()
+            };
+            reports.push(placing.run_with(
+                &mut trainer,
+                data,
+                &settings,
+                Some(&hot),
+                &evaluations,
+                &mut (),
+            )?);
+        }
+    }
+    let medians: Vec<RunReport> = reports.into_iter().map(median).collect();
+    print(data.manifest().schema.clone(), &medians);
+    draw(arguments, &source.name, &medians)?;
+    let results: Vec<_> = Placement::ALL
+        .iter()
+        .zip(&medians)
+        .map(|(placement, report)| json!({ "placement": placement, "train": report.train, "phases": report.phases }))
+        .collect();
+    let results = json!({ "runs": results, "hot_set": hot.to_json(), "settings": settings, "data": source.name });
+    write_json(&arguments.out.join("results.json"), &results)?;
+    println!("results in {}", arguments.out.display());
+    Ok(())
+}
+
+/// The run of the median time.
+fn median(mut reports: Vec<RunReport>) -> RunReport {
+    reports.sort_by(|a, b| a.train.seconds.total_cmp(&b.train.seconds));
+    reports.swap_remove(reports.len() / 2)
+}
+
+/// The phases of a run as one.
+fn whole(report: &RunReport) -> PhaseReport {
+    let phases = [report.phases.unsplit, report.phases.hot, report.phases.cold];
+    let mut all = PhaseReport::default();
+    phases.iter().flatten().for_each(|phase| all.add(phase));
+    all
+}
+
+fn print(schema: Schema, medians: &[RunReport]) {
+    println!("one epoch, {} tables", schema.tables.len());
+    println!(
+        "{:<11} {:>9} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11} {:>11} {:>11}",
+        "placement",
+        "seconds",
+        "samples/s",
+        "lookup",
+        "model",
+        "update",
+        "sync",
+        "loading",
+        "to device",
+        "to host",
+        "synced"
+    );
+    for (placement, report) in Placement::ALL.iter().zip(medians) {
+        let phase = whole(report);
+        println!(
+            "{:<11} {:>9.2} {:>12.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>11} {:>11} {:>11}",
+            placement.name(),
+            phase.seconds,
+            report.train.samples_per_second,
+            phase.times.lookup_seconds,
+            phase.times.model_seconds,
+            phase.times.update_seconds,
+            phase.traffic.sync_seconds,
+            phase.load_seconds,
+            bytes(phase.traffic.host_to_device),
+            bytes(phase.traffic.device_to_host),
+            bytes(phase.traffic.sync_to_device + phase.traffic.sync_to_host)
+        );
+    }
+}
+
+fn draw(arguments: &Arguments, name: &str, medians: &[RunReport]) -> Result<()> {
+    let mut csv = String::from(
+        "placement,seconds,samples_per_second,lookup_seconds,model_seconds,update_seconds,sync_seconds,load_seconds,\
+         host_to_device_bytes,device_to_host_bytes,sync_bytes\n",
+    );
+    let (mut times, mut traffic) = (Vec::new(), Vec::new());
+    for (placement, report) in Placement::ALL.iter().zip(medians) {
+        let phase = whole(report);
+        let synced = phase.traffic.sync_to_device + phase.traffic.sync_to_host;
+        let parts = [
+            phase.times.lookup_seconds,
+            phase.times.model_seconds,
+            phase.times.update_seconds,
+            phase.traffic.sync_seconds,
+            phase.load_seconds,
+        ];
+        csv += &format!(
+            "{placement},{},{}",
+            phase.seconds, report.train.samples_per_second
+        );
+        parts.iter().for_each(|part| csv += &format!(",{part}"));
+        csv += &format!(
+            ",{},{},{synced}\n",
+            phase.traffic.host_to_device, phase.traffic.device_to_host
+        );
+        let rest = (phase.seconds - parts.iter().sum::<f64>()).max(0.0);
+        times.push(Bar {
+            name: placement.name().into(),
+            parts: parts.into_iter().chain([rest]).collect(),
+        });
+        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let parts = [
+            phase.traffic.host_to_device,
+            phase.traffic.device_to_host,
+            synced,
+        ];
+        traffic.push(Bar {
+            name: placement.name().into(),
+            parts: parts.into_iter().map(mebibytes).collect(),
+        });
+    }
+    write_text(&arguments.out.join("speedup.csv"), &csv)?;
+    let charts = [
+        (
+            "speedup.svg",
+            BarChart {
+                title: format!("Time per epoch: {name}"),
+                y: "seconds".into(),
+                legend: ["lookup", "model", "update", "sync", "loading", "other"]
+                    .map(String::from)
+                    .to_vec(),
+                bars: times,
+            },
+        ),
+        (
+            "traffic.svg",
+            BarChart {
+                title: format!("Bytes that cross per epoch: {name}"),
+                y: "MiB".into(),
+                legend: ["rows to the device", "gradients to the host", "syncs"]
+                    .map(String::from)
+                    .to_vec(),
+                bars: traffic,
+            },
+        ),
+    ];
+    for (file, chart) in charts {
+        write_text(&arguments.out.join(file), &chart.to_svg()?)?;
+    }
+    Ok(())
+}
