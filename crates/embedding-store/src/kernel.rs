@@ -69,6 +69,11 @@ pub(crate) struct Columns {
     pub(crate) stride: usize,
 }
 
+// SAFETY: a bare address; dereferencing is justified where it is done.
+unsafe impl Send for Columns {}
+// SAFETY: as above.
+unsafe impl Sync for Columns {}
+
 impl Columns {
     #[inline(always)]
     pub(crate) fn row(self, row: u32) -> *const f32 {

@@ -12,7 +12,7 @@ use crate::{Combine, CpuStore, Plan};
 /// Samples of one task.
 const SAMPLES_A_TASK: usize = 32;
 /// Bags between the one that is read and the one whose rows are asked for.
-const PREFETCH_BAGS: usize = 8;
+const PREFETCH_BAGS: usize = 24;
 /// Ids of a bag whose rows are asked for; those of long bags follow while the first are added.
 const PREFETCH_IDS: usize = 4;
 /// Floats of intermediate sums on the stack.

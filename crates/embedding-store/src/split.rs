@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::arena::SendPointer;
 use crate::cold_rows::ColdRows;
 use crate::kernel::{Columns, Kernel, RowAt, prefetch};
-use crate::layout::RowOf;
+use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
 use crate::update::{Floats, Rule, step_dense, step_row};
 use crate::{CpuStore, EmbeddingStore, Plan, Result, read_slice, write_slice};
@@ -114,14 +114,44 @@ pub trait ColdSide: EmbeddingStore {
 pub(crate) struct SplitRows<'a> {
     hot: &'a CpuStore,
     cold: &'a ColdRows,
-    plan: &'a Plan,
+    /// One for each part, laid out once for all bags.
+    parts: &'a [SplitPart<'a>],
 }
 
 impl<'a> SplitRows<'a> {
     /// `cold` lists the rows of this plan that the store does not hold, and the plan has slots.
-    pub(crate) fn new(hot: &'a CpuStore, cold: &'a ColdRows, plan: &'a Plan) -> Self {
+    pub(crate) fn parts(hot: &CpuStore, cold: &'a ColdRows, plan: &'a Plan) -> Vec<SplitPart<'a>> {
         debug_assert_eq!(cold.serial, plan.serial);
-        Self { hot, cold, plan }
+        let weights = cold.weights.as_slice().as_ptr();
+        let part = |index: usize| {
+            let storage = &hot.storage[index];
+            let placed = &hot.layout.parts[index];
+            let from = &cold.parts[index];
+            SplitPart {
+                row_of: storage.row_of,
+                hot: storage.columns(),
+                // Rows of a part are counted in 32 bits.
+                hot_rows: hot.held[index].end as u32,
+                cold: Columns {
+                    base: weights
+                        .wrapping_add(from.start)
+                        .wrapping_sub(from.first_slot * from.width),
+                    stride: from.width,
+                },
+                slots: match placed.kind {
+                    PartKind::Projection => &[],
+                    PartKind::Rows(_) => {
+                        plan.slots_of(index - hot.layout.tables[placed.table].first)
+                    }
+                },
+            }
+        };
+        (0..hot.storage.len()).map(part).collect()
+    }
+
+    /// `parts` are those of this store and these rows.
+    pub(crate) fn new(hot: &'a CpuStore, cold: &'a ColdRows, parts: &'a [SplitPart<'a>]) -> Self {
+        Self { hot, cold, parts }
     }
 }
 
@@ -152,26 +182,7 @@ impl<'a> RowSource<'a> for SplitRows<'a> {
 
     #[inline(always)]
     fn rows(self, part: usize) -> SplitPart<'a> {
-        let hot = &self.hot.storage[part];
-        let cold = &self.cold.parts[part];
-        let table = self.hot.layout.parts[part].table;
-        let weights = self.cold.weights.as_slice().as_ptr();
-        let first = weights
-            .wrapping_add(cold.start)
-            .wrapping_sub(cold.first_slot * cold.width);
-        SplitPart {
-            row_of: hot.row_of,
-            hot: hot.columns(),
-            // Rows of a part are counted in 32 bits.
-            hot_rows: self.hot.held[part].end as u32,
-            cold: Columns {
-                base: first,
-                stride: cold.width,
-            },
-            slots: self
-                .plan
-                .slots_of(part - self.hot.layout.tables[table].first),
-        }
+        self.parts[part]
     }
 
     #[inline(always)]
@@ -202,7 +213,8 @@ impl HotSide for CpuStore {
     }
 
     fn lookup_with(&self, plan: &Plan, cold: &ColdRows, _: &(), into: &Tensor) -> Result<()> {
-        let source = SplitRows::new(self, cold, plan);
+        let parts = SplitRows::parts(self, cold, plan);
+        let source = SplitRows::new(self, cold, &parts);
         write_slice(into, |into| {
             let samples = 0..plan.batch;
             gather(
@@ -373,7 +385,7 @@ impl Kernel for ApplyRows<'_> {
             .state
             .as_ref()
             .map(|state| (Floats::new(state, storage.first), state.width()));
-        let dense = self.store.layout.parts[self.part].kind == crate::layout::PartKind::Projection;
+        let dense = self.store.layout.parts[self.part].kind == PartKind::Projection;
         let grads = self.grads.chunks_exact(width);
         for (index, (&row, grad)) in self.rows.iter().zip(grads).enumerate() {
             if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {

@@ -130,7 +130,8 @@ impl CpuStore {
         match &cold {
             None => fill_workspace(level, layout, dim, &*self, plan, grad, &mut workspace),
             Some(cold) => {
-                let source = SplitRows::new(self, cold, plan);
+                let parts = SplitRows::parts(self, cold, plan);
+                let source = SplitRows::new(self, cold, &parts);
                 fill_workspace(level, layout, dim, source, plan, grad, &mut workspace);
             }
         }
