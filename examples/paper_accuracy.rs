@@ -59,13 +59,13 @@ struct SourceOptions {
 /// One number of an evaluation.
 type Figure = fn(&Evaluation) -> Option<f64>;
 
-/// The runs: the baseline, and FAE with every schedule.
+/// The runs: the baseline, and FAE with every schedule. Cold, then hot is the order of the published code for DLRM.
 const SCHEDULES: [(&str, ScheduleName); 5] = [
-    ("baseline (original order)", ScheduleName::Original),
-    ("FAE, shuffle scheduler", ScheduleName::Shuffle),
-    ("FAE, interleaved at a fixed rate", ScheduleName::Interleave),
-    ("FAE, cold then hot (published code)", ScheduleName::ColdHot),
-    ("FAE, hot then cold", ScheduleName::HotCold),
+    ("original order", ScheduleName::Original),
+    ("shuffle scheduler", ScheduleName::Shuffle),
+    ("fixed rate", ScheduleName::Interleave),
+    ("cold, then hot", ScheduleName::ColdHot),
+    ("hot, then cold", ScheduleName::HotCold),
 ];
 
 fn main() -> ExitCode {
@@ -103,7 +103,7 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
     let mut runs: Vec<(String, Vec<CurvePoint>)> = Vec::new();
     let mut reports = Vec::new();
     println!(
-        "{:<38} {:>9} {:>9} {:>9}",
+        "{:<28} {:>9} {:>9} {:>9}",
         "at the end, on the test set", "log loss", "accuracy", "AUC"
     );
     for (name, schedule) in SCHEDULES {
@@ -127,7 +127,7 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
                 .auc
                 .map_or("undefined".into(), |auc| format!("{auc:.4}"));
             println!(
-                "{name:<38} {:>9.4} {:>8.2}% {auc:>9}",
+                "{name:<28} {:>9.4} {:>8.2}% {auc:>9}",
                 test.log_loss,
                 100.0 * test.accuracy
             );

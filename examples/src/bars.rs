@@ -80,6 +80,7 @@ impl BarChart {
             .label_style(text(14))
             .axis_desc_style((FONT, 15).into_font().color(&INK))
             .y_desc(self.y.as_str())
+            .y_label_formatter(&|value| format!("{value}"))
             .draw()?;
         for (place, bar) in (0..).zip(&self.bars) {
             let (left, right) = (f64::from(place) + 0.2, f64::from(place) + 0.8);
