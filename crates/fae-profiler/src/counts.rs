@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rayon::prelude::*;
 use recsys_data::{Batch, Dataset, IdBlock, TableSchema};
 
 use crate::sample::Sample;
@@ -117,6 +118,9 @@ impl AccessCounts {
 /// same counters would wait for each other. 4 KiB a table fit the second-level cache for 26 tables and more.
 const HEAD: usize = 1024;
 
+/// Samples whose counters are asked for before they are added to.
+const AHEAD: usize = 8;
+
 /// Counters that all threads add to. Sums do not depend on the order of their terms.
 struct Shared<'a> {
     schema: &'a [TableSchema],
@@ -139,7 +143,8 @@ impl<'a> Shared<'a> {
                 }),
             }
         };
-        let counts = schema.iter().map(counters).collect::<Result<_>>()?;
+        let counts: Vec<Result<_>> = schema.par_iter().map(counters).collect();
+        let counts = counts.into_iter().collect::<Result<_>>()?;
         Ok(Self { schema, counts })
     }
 
@@ -178,9 +183,15 @@ impl<'a> Shared<'a> {
             }
         };
         if block.offsets.is_empty() {
-            for ids in block.ids.chunks_exact(tables.max(1)) {
-                for (table, &id) in ids.iter().enumerate() {
-                    access(table, id)?;
+            let tables = tables.max(1);
+            for group in block.ids.chunks(AHEAD * tables) {
+                for ids in group.chunks_exact(tables) {
+                    self.prefetch(ids);
+                }
+                for ids in group.chunks_exact(tables) {
+                    for (table, &id) in ids.iter().enumerate() {
+                        access(table, id)?;
+                    }
                 }
             }
             return Ok(());
@@ -191,6 +202,23 @@ impl<'a> Shared<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Asks for the counters of a sample's rare ids. Atomic additions wait for each other's memory; these requests do not.
+    #[inline]
+    fn prefetch(&self, ids: &[u32]) {
+        #[cfg(target_arch = "x86_64")]
+        for (counts, &id) in self.counts.iter().zip(ids) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            if id as usize >= HEAD {
+                // SAFETY: prefetching reads nothing and never faults, whatever the address.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(counts.as_ptr().wrapping_add(id as usize).cast())
+                };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = ids;
     }
 
     #[inline]

@@ -10,7 +10,7 @@ const NONE: u32 = u32::MAX;
 /// A network whose inner arcs are unlimited.
 #[derive(Debug)]
 pub(super) struct MinCut {
-    /// Where each node's arcs begin, those of a node without limit first; `[nodes + 1]`.
+    /// Where each node's arcs begin, the forward (unlimited) ones first; `[nodes + 1]`.
     first: Vec<u32>,
     /// Where each node's backward arcs begin, `[nodes]`.
     backward: Vec<u32>,
