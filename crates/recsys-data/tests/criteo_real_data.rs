@@ -35,7 +35,7 @@ fn real_data_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let report = prepare(&PrepareOptions {
-        raw: vec![raw],
+        raw: vec![raw.clone()],
         out: out.clone(),
         ..PrepareOptions::default()
     })
@@ -58,12 +58,28 @@ fn real_data_ranks() {
         md5(labels.map(|label| label as u32)),
         "39c9cc77881469332f889e982a90c7e1"
     );
-    let dense = all.into_iter().flat_map(|split| samples(&out, split).dense);
-    // exp(ln(x + 1)) - 1 is the integer again, within the precision of single numbers.
+    // The integers of the text, negative and missing ones as 0, are those that the original program writes …
+    let text = std::fs::read_to_string(&raw).unwrap();
+    let integers = text
+        .lines()
+        .flat_map(|line| line.split('\t').skip(1).take(13));
+    let integers: Vec<u32> = integers
+        .map(|field| field.parse::<i32>().unwrap_or(0).max(0) as u32)
+        .collect();
     assert_eq!(
-        md5(dense.map(|value| (f64::from(value).exp() - 1.0).round() as u32)),
+        md5(integers.iter().copied()),
         "d7b0848ef11927e0acc9e6d1e8578ba8"
     );
+    // … and the data set holds their logarithms. A few bits of an f32's logarithm are the library's choice.
+    let dense: Vec<f32> = all
+        .into_iter()
+        .flat_map(|split| samples(&out, split).dense)
+        .collect();
+    assert_eq!(dense.len(), integers.len());
+    for (found, integer) in dense.iter().zip(integers) {
+        let expected = (f64::from(integer) + 1.0).ln();
+        assert!((f64::from(*found) - expected).abs() <= 2e-7 * expected.max(1.0));
+    }
 }
 
 #[test]
