@@ -1,0 +1,223 @@
+//! The programs around hot rows as users run them, at the edges: what is defined there, and what is refused.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use examples::planted::write_planted;
+use recsys_data::{Planted, PlantedOptions, SplitRows};
+use serde_json::Value;
+
+/// Runs a program that `cargo test` builds beside the tests; returns its exit code and what it wrote to standard error.
+fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples")
+        .join(name);
+    let output = Command::new(program).args(arguments).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A small data set.
+    fn data(&self, name: &str, seed: u64, train: u64) -> String {
+        let options = PlantedOptions {
+            samples: train + 400,
+            seed,
+            ..PlantedOptions::default()
+        };
+        let planted = Planted::new(options.with_scale(0.02)).unwrap();
+        let rows = SplitRows {
+            train,
+            validation: 200,
+            test: 200,
+        };
+        let path = self.path(name);
+        write_planted(&planted, rows, Path::new(&path), false).unwrap();
+        path
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+}
+
+const SMALL: [&str; 6] = [
+    "--bottom-mlp",
+    "13-16",
+    "--top-mlp",
+    "16-1",
+    "--batch-size",
+    "50",
+];
+
+fn train(place: &Place, data: &str, more: &[&str]) -> (Option<i32>, String) {
+    let json = place.path("results.json");
+    let mut arguments = vec!["--data", data, "--json", &json];
+    arguments.extend(SMALL);
+    arguments.extend(more);
+    run("dlrm_fae", &arguments)
+}
+
+#[test]
+fn budgets_from_nothing_to_everything_train_on_every_input() {
+    let place = Place::new();
+    let data = place.data("data", 1, 1000);
+    for (budget, hot) in [
+        ("0", Some(0)),
+        ("63", Some(0)),
+        ("20%", None),
+        ("100%", Some(1000)),
+        ("1TiB", Some(1000)),
+    ] {
+        for placement in ["fae", "mixed"] {
+            let (code, message) = train(
+                &place,
+                &data,
+                &["--budget", budget, "--placement", placement],
+            );
+            assert_eq!(code, Some(0), "{budget} {placement}: {message}");
+            let results = place.json("results.json");
+            assert_eq!(results["train"]["samples"], 1000);
+            let set = &results["hot_set"];
+            assert_eq!(
+                set["hot_inputs"].as_u64().unwrap() + set["cold_inputs"].as_u64().unwrap(),
+                1000
+            );
+            if let Some(hot) = hot {
+                assert_eq!(set["hot_inputs"], hot, "{budget}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_sample_and_more_replicas_than_samples_train() {
+    let place = Place::new();
+    let data = place.data("data", 1, 1);
+    let (code, message) = train(&place, &data, &["--replicas", "3"]);
+    assert_eq!(code, Some(0), "{message}");
+    assert_eq!(place.json("results.json")["train"]["samples"], 1);
+    let empty = place.data("empty", 1, 0);
+    let (code, message) = train(&place, &empty, &[]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(
+        message.contains("no sample") || message.contains("no training"),
+        "{message}"
+    );
+}
+
+#[test]
+fn hot_sets_of_other_data_and_edited_ones_are_refused() {
+    let place = Place::new();
+    let (data, other) = (place.data("data", 1, 500), place.data("other", 2, 500));
+    let hot_set = place.path("hotset.json");
+    let (code, message) = run(
+        "profile",
+        &["--data", &data, "--budget", "25%", "--out", &hot_set],
+    );
+    assert_eq!(code, Some(0), "{message}");
+    let (code, message) = train(&place, &data, &["--hot-set", &hot_set]);
+    assert_eq!(code, Some(0), "{message}");
+    let (code, message) = train(&place, &other, &["--hot-set", &hot_set]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("hotset.json"), "{message}");
+    let text = std::fs::read_to_string(&hot_set).unwrap();
+    std::fs::write(
+        &hot_set,
+        text.replacen("\"hot_rows\": ", "\"hot_rows\": 1", 1),
+    )
+    .unwrap();
+    let (code, message) = train(&place, &data, &["--hot-set", &hot_set]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("hotset.json"), "{message}");
+}
+
+#[test]
+fn options_without_meaning_are_refused_by_name() {
+    let place = Place::new();
+    let data = place.data("data", 1, 100);
+    let cases: [(&[&str], &str); 7] = [
+        (&["--sample", "0"], "sampl"),
+        (&["--sample", "1.5"], "sampl"),
+        (&["--budget", "lots"], "256MiB"),
+        (&["--rate", "0"], "rate"),
+        (&["--schedule", "original", "--rate", "20"], "--rate"),
+        (&["--replicas", "0"], "replicas"),
+        (&["--epochs", "0"], "epochs"),
+    ];
+    for (more, expected) in cases {
+        let (code, message) = train(&place, &data, more);
+        assert_eq!(code, Some(2), "{more:?}: {message}");
+        assert!(message.contains(expected), "{more:?}: {message}");
+    }
+    if !candle_core::utils::cuda_is_available() {
+        for program in ["dlrm_fae", "dlrm_cpu_gpu", "dlrm_cpu"] {
+            let (code, message) = run(program, &["--data", &data, "--device", "cuda"]);
+            assert_eq!(code, Some(2), "{message}");
+            assert!(message.contains("--features cuda"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_programs_of_a_data_set_agree() {
+    let place = Place::new();
+    let data = place.data("data", 1, 600);
+    let mut expected = None;
+    for (program, placement) in [
+        ("dlrm_cpu", "cpu"),
+        ("dlrm_cpu_gpu", "cpu-device"),
+        ("dlrm_fae", "mixed"),
+        ("dlrm_fae", "fae"),
+    ] {
+        let json = place.path("results.json");
+        let mut arguments = vec![
+            "--data",
+            &data,
+            "--json",
+            &json,
+            "--placement",
+            placement,
+            "--budget",
+            "30%",
+            "--schedule",
+            "original",
+        ];
+        arguments.extend(SMALL);
+        let (code, message) = run(program, &arguments);
+        assert_eq!(code, Some(0), "{message}");
+        let found = place.json("results.json")["epochs"].clone();
+        assert_eq!(
+            *expected.get_or_insert(found.clone()),
+            found,
+            "{program} {placement}"
+        );
+    }
+    let missing: PathBuf = place.folder.path().join("absent");
+    let (code, message) = run("dlrm_fae", &["--data", missing.to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("there is no such folder"), "{message}");
+}
