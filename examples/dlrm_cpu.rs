@@ -4,14 +4,11 @@
 //! 2. Train, evaluating after every epoch (and every `--test-every` steps).
 //! 3. Print the results, and write them as JSON and weights where asked.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::Parser;
-use examples::placing::PlacementArguments;
 use examples::process::exit_on_error;
-use examples::training::{TrainArguments, train_and_report};
+use examples::training::{ProgramArguments, train_and_report};
 use trainer::Placement;
 
 /// Train DLRM on the CPU: the baseline that FAE is compared with.
@@ -28,24 +25,11 @@ use trainer::Placement;
       --optimizer adagrad --learning-rate 0.01 --epochs 3 --json results.json"
 )]
 struct Arguments {
-    /// The packed data set.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
     #[command(flatten)]
-    training: TrainArguments,
-    #[command(flatten)]
-    placement: PlacementArguments,
+    program: ProgramArguments,
 }
 
 fn main() -> ExitCode {
-    exit_on_error(run(&Arguments::parse()))
-}
-
-fn run(arguments: &Arguments) -> Result<()> {
-    train_and_report(
-        &arguments.data,
-        &arguments.training,
-        &arguments.placement,
-        Placement::Cpu,
-    )
+    let arguments = Arguments::parse();
+    exit_on_error(train_and_report(&arguments.program, Placement::Cpu))
 }

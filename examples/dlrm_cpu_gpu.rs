@@ -5,14 +5,11 @@
 //!    after every epoch (and every `--test-every` steps).
 //! 3. Print the results, and write them as JSON and weights where asked.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::Parser;
-use examples::placing::PlacementArguments;
 use examples::process::exit_on_error;
-use examples::training::{TrainArguments, train_and_report};
+use examples::training::{ProgramArguments, train_and_report};
 use trainer::Placement;
 
 /// Train DLRM with rows on the CPU and the model on a device: the stronger baseline of the FAE paper.
@@ -30,24 +27,11 @@ use trainer::Placement;
   cargo run --release --features cuda --example dlrm_cpu_gpu -- --data kaggle --preset criteo-kaggle --device cuda"
 )]
 struct Arguments {
-    /// The packed data set.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
     #[command(flatten)]
-    training: TrainArguments,
-    #[command(flatten)]
-    placement: PlacementArguments,
+    program: ProgramArguments,
 }
 
 fn main() -> ExitCode {
-    exit_on_error(run(&Arguments::parse()))
-}
-
-fn run(arguments: &Arguments) -> Result<()> {
-    train_and_report(
-        &arguments.data,
-        &arguments.training,
-        &arguments.placement,
-        Placement::CpuDevice,
-    )
+    let arguments = Arguments::parse();
+    exit_on_error(train_and_report(&arguments.program, Placement::CpuDevice))
 }

@@ -6,14 +6,11 @@
 //!    made equal on both when the sides change.
 //! 4. Print the results, what ran where, how long, and what crossed.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::Parser;
-use examples::placing::PlacementArguments;
 use examples::process::exit_on_error;
-use examples::training::{TrainArguments, train_and_report};
+use examples::training::{ProgramArguments, train_and_report};
 use trainer::Placement;
 
 /// Train DLRM as FAE does: hot inputs on the device, cold ones with rows from the CPU.
@@ -35,24 +32,11 @@ use trainer::Placement;
     dlrm_fae --data kaggle --preset criteo-kaggle --hot-set hotset.json --schedule cold-hot"
 )]
 struct Arguments {
-    /// The packed data set.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
     #[command(flatten)]
-    training: TrainArguments,
-    #[command(flatten)]
-    placement: PlacementArguments,
+    program: ProgramArguments,
 }
 
 fn main() -> ExitCode {
-    exit_on_error(run(&Arguments::parse()))
-}
-
-fn run(arguments: &Arguments) -> Result<()> {
-    train_and_report(
-        &arguments.data,
-        &arguments.training,
-        &arguments.placement,
-        Placement::Fae,
-    )
+    let arguments = Arguments::parse();
+    exit_on_error(train_and_report(&arguments.program, Placement::Fae))
 }

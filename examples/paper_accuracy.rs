@@ -9,12 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use examples::budget::Budget;
 use examples::curve::{Curve, CurvePoint, series, write_csv};
-use examples::placing::{PlacementArguments, ScheduleName};
+use examples::experiment::{Experiment, ExperimentArguments};
+use examples::placing::ScheduleName;
 use examples::process::exit_on_error;
-use examples::profiling::SourceArguments;
-use examples::training::{TrainArguments, write_json};
+use examples::training::write_json;
 use fae_profiler::{Axis, LineChart};
 use recsys_data::{Dataset, Split};
 use serde_json::json;
@@ -32,28 +31,13 @@ use trainer::{Evaluation, Placement};
 )]
 struct Arguments {
     #[command(flatten)]
-    source: SourceOptions,
-    #[command(flatten)]
-    training: TrainArguments,
-    #[command(flatten)]
-    placement: PlacementArguments,
+    experiment: ExperimentArguments,
     /// Points of each curve.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
     points: u64,
     /// Folder for the results.
     #[arg(long, value_name = "DIR", default_value = "out/paper_accuracy")]
     out: PathBuf,
-}
-
-/// Where the inputs come from.
-#[derive(Debug, clap::Args)]
-struct SourceOptions {
-    /// A packed data set [default: planted data].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Without --data: how many planted training inputs are made.
-    #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    inputs: u64,
 }
 
 /// One number of an evaluation.
@@ -70,35 +54,23 @@ const SCHEDULES: [(&str, ScheduleName); 5] = [
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let source = SourceArguments {
-        data: arguments.source.data.clone(),
-        inputs: arguments.source.inputs,
-        seed: arguments.training.seed.unwrap_or(1),
-        threads: arguments
-            .training
-            .threads
-            .and_then(|n| u16::try_from(n).ok()),
-    };
-    exit_on_error(source.on_threads(|| run(&arguments, &source)))
+    let experiment = |experiment| run(&arguments, experiment);
+    exit_on_error(arguments.experiment.run("synthetic", |_| (), experiment))
 }
 
-fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
-    let source = source.open()?;
+fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
+    let Experiment {
+        source,
+        mut settings,
+        mut placement,
+        hot,
+    } = experiment;
     let data = &source.data;
-    let mut training = arguments.training.clone();
-    if arguments.source.data.is_none() && training.preset.is_none() {
-        training.preset = Some("synthetic".into());
-    }
-    let mut placement = arguments.placement.clone();
-    placement.budget.get_or_insert(Budget::Share(0.2));
-    let mut settings = training.settings(data.schema())?;
     let samples = data.split(Split::Train).len() * settings.train.epochs;
     let steps = samples.div_ceil(settings.train.batch_size as u64);
-    settings
-        .train
-        .test_every
-        .get_or_insert((steps / arguments.points).max(1));
-    let hot = placement.hot(data, &settings)?;
+    let every = (steps / arguments.points).max(1);
+    settings.train.test_every.get_or_insert(every);
+    let rate = placement.rate;
 
     let mut runs: Vec<(String, Vec<CurvePoint>)> = Vec::new();
     let mut reports = Vec::new();
@@ -110,8 +82,8 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
         placement.schedule = Some(schedule);
         // A rate for the schedules that have one.
         placement.rate = match schedule {
-            ScheduleName::Shuffle => arguments.placement.rate,
-            ScheduleName::Interleave => Some(arguments.placement.rate.unwrap_or(10.0)),
+            ScheduleName::Shuffle => rate,
+            ScheduleName::Interleave => Some(rate.unwrap_or(10.0)),
             _ => None,
         };
         let default = match schedule {

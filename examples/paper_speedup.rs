@@ -10,12 +10,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use examples::bars::{Bar, BarChart};
-use examples::budget::Budget;
-use examples::placing::PlacementArguments;
+use examples::experiment::{Experiment, ExperimentArguments};
 use examples::process::{exit_on_error, write_text};
-use examples::profiling::SourceArguments;
-use examples::training::{TrainArguments, bytes, write_json};
-use recsys_data::Schema;
+use examples::training::{Settings, bytes, evaluations, write_json};
 use serde_json::json;
 use trainer::{Evaluations, PhaseReport, Placement, RunReport};
 
@@ -31,19 +28,11 @@ use trainer::{Evaluations, PhaseReport, Placement, RunReport};
   cargo run --release --example paper_speedup -- --data kaggle --preset criteo-kaggle --budget 256MiB --max-steps 2000"
 )]
 struct Arguments {
-    /// A packed data set [default: planted data].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Without --data: how many planted training inputs are made.
-    #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    inputs: u64,
+    #[command(flatten)]
+    experiment: ExperimentArguments,
     /// How often each placement is measured; medians are reported.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    #[command(flatten)]
-    training: TrainArguments,
-    #[command(flatten)]
-    placement: PlacementArguments,
     /// Folder for the results.
     #[arg(long, value_name = "DIR", default_value = "out/paper_speedup")]
     out: PathBuf,
@@ -51,33 +40,31 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let source = SourceArguments {
-        data: arguments.data.clone(),
-        inputs: arguments.inputs,
-        seed: arguments.training.seed.unwrap_or(1),
-        threads: arguments
-            .training
-            .threads
-            .and_then(|n| u16::try_from(n).ok()),
+    // The model of the paper's Kaggle runs; on planted data at the batch size of its FAE script.
+    let given =
+        arguments.experiment.data.is_some() || arguments.experiment.training.batch_size.is_some();
+    let adjust = |settings: &mut Settings| {
+        settings.train.test_every = None;
+        if !given {
+            settings.train.batch_size = 1024;
+        }
     };
-    exit_on_error(source.on_threads(|| run(&arguments, &source)))
+    let experiment = |experiment| run(&arguments, experiment);
+    exit_on_error(
+        arguments
+            .experiment
+            .run("criteo-kaggle", adjust, experiment),
+    )
 }
 
-fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
-    let source = source.open()?;
+fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
+    let Experiment {
+        source,
+        settings,
+        mut placement,
+        hot,
+    } = experiment;
     let data = &source.data;
-    let mut training = arguments.training.clone();
-    if arguments.data.is_none() && training.preset.is_none() {
-        // The model of the paper's Kaggle runs, at the batch size of its FAE script.
-        training.preset = Some("criteo-kaggle".into());
-        training.batch_size.get_or_insert(1024);
-    }
-    let mut placement = arguments.placement.clone();
-    placement.budget.get_or_insert(Budget::Share(0.2));
-    let mut settings = training.settings(data.schema())?;
-    settings.train.test_every = None;
-    let hot = placement.hot(data, &settings)?;
-
     let mut reports: Vec<Vec<RunReport>> = vec![Vec::new(); Placement::ALL.len()];
     for round in 1..=arguments.rounds {
         for (default, reports) in Placement::ALL.into_iter().zip(&mut reports) {
@@ -87,7 +74,7 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
             let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
             // Evaluations are no part of what is timed; the schedule's own are.
             let evaluations = if default == Placement::Fae {
-                examples::training::evaluations(data)
+                evaluations(data)
             } else {
                 Evaluations::default()
             };
@@ -102,7 +89,7 @@ fn run(arguments: &Arguments, source: &SourceArguments) -> Result<()> {
         }
     }
     let medians: Vec<RunReport> = reports.into_iter().map(median).collect();
-    print(data.manifest().schema.clone(), &medians);
+    print(data.schema().tables.len(), &medians);
     draw(arguments, &source.name, &medians)?;
     let results: Vec<_> = Placement::ALL
         .iter()
@@ -129,8 +116,8 @@ fn whole(report: &RunReport) -> PhaseReport {
     all
 }
 
-fn print(schema: Schema, medians: &[RunReport]) {
-    println!("one epoch, {} tables", schema.tables.len());
+fn print(tables: usize, medians: &[RunReport]) {
+    println!("one epoch, {tables} tables");
     println!(
         "{:<11} {:>9} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11} {:>11} {:>11}",
         "placement",

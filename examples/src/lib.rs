@@ -3,6 +3,7 @@
 pub mod bars;
 pub mod budget;
 pub mod curve;
+pub mod experiment;
 pub mod logistic_regression;
 pub mod parity;
 pub mod placing;

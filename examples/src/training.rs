@@ -18,6 +18,20 @@ use trainer::{
 use crate::placing::{Hot, PlacementArguments};
 use crate::process::{peak_memory_bytes, write_text};
 
+/// The arguments of a training program: data, model, training and placement.
+#[derive(Debug, Clone, Args)]
+pub struct ProgramArguments {
+    /// The packed data set.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Model and training.
+    #[command(flatten)]
+    pub training: TrainArguments,
+    /// Placement and hot rows.
+    #[command(flatten)]
+    pub placement: PlacementArguments,
+}
+
 /// Options of every training example. Those not given come from the preset.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TrainArguments {
@@ -367,12 +381,12 @@ pub fn evaluations(data: &PackedDataset) -> Evaluations {
 ///
 /// # Errors
 /// Anything that goes wrong, with the file and the remedy.
-pub fn train_and_report(
-    data: &Path,
-    arguments: &TrainArguments,
-    placement: &PlacementArguments,
-    default: Placement,
-) -> Result<()> {
+pub fn train_and_report(program: &ProgramArguments, default: Placement) -> Result<()> {
+    let ProgramArguments {
+        data,
+        training: arguments,
+        placement,
+    } = program;
     let dataset = PackedDataset::open(data)?;
     let settings = arguments.settings(dataset.schema())?;
     let placing = placement.placing(default)?;
