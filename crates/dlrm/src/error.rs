@@ -13,7 +13,7 @@ pub enum Error {
     /// An extent of the configuration is zero.
     #[error("{what} is 0, but must be at least 1")]
     ZeroExtent {
-        /// The field: "dim", "bottom[2]" …
+        /// The field: `dim`, `bottom[2]` …
         what: String,
     },
     /// The bottom MLP names fewer than two widths.
