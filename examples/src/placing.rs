@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use dlrm::Dlrm;
-use embedding_store::{EmbeddingStore, Side, StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::{
+    EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, device_row_bytes,
+};
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Dataset, PackedDataset, Schema, Split};
 use serde::Serialize;
@@ -35,7 +37,7 @@ pub struct PlacementArguments {
     /// With --device cpu: so many replicas of model and hot rows, as on several devices [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Placement")]
     pub replicas: Option<u16>,
-    /// Coming batches that `mixed` fetches cold rows for [default: 1].
+    /// Coming batches that `mixed` fetches cold rows for, up to 4 [default: 1].
     #[arg(long, value_name = "BATCHES", help_heading = "Placement")]
     pub lookahead: Option<usize>,
 
@@ -208,13 +210,18 @@ impl PlacementArguments {
             },
         };
         shuffle.validate()?;
+        let lookahead = self.lookahead.unwrap_or(placement.lookahead());
+        ensure!(
+            lookahead <= PREFETCHED_BATCHES,
+            "--lookahead is {lookahead}; the store keeps the rows of {PREFETCHED_BATCHES} coming batches: give at most that"
+        );
         Ok(Placing {
             placement,
             replicas: devices.len(),
             devices,
             schedule,
             shuffle,
-            lookahead: self.lookahead.unwrap_or(placement.lookahead()),
+            lookahead,
             swap_samples: self.swap_samples,
         })
     }
@@ -460,6 +467,17 @@ mod tests {
             let error = devices("cuda:0,1", None).unwrap_err().to_string();
             assert!(error.contains("--features cuda"), "{error}");
         }
+    }
+
+    #[test]
+    fn more_batches_ahead_than_the_store_keeps_are_refused() {
+        let ahead = |batches| PlacementArguments {
+            lookahead: Some(batches),
+            ..PlacementArguments::default()
+        };
+        assert!(ahead(PREFETCHED_BATCHES).placing(Placement::Mixed).is_ok());
+        let error = ahead(PREFETCHED_BATCHES + 1).placing(Placement::Mixed);
+        assert!(error.unwrap_err().to_string().contains("--lookahead is 5"));
     }
 
     #[test]

@@ -17,8 +17,9 @@ use crate::{
     StoreOptions, TableSpec, Traffic,
 };
 
-/// Batches whose cold rows may be fetched ahead, unless told otherwise.
-const PREFETCHED_BATCHES: usize = 4;
+/// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it more is work for nothing: a further
+/// one takes the place of the next one to run.
+pub const PREFETCHED_BATCHES: usize = 4;
 
 /// A store whose first rows of every table lie on the device of the model and the others in host memory.
 ///

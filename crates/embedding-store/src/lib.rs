@@ -32,7 +32,7 @@ pub use cpu_store::CpuStore;
 pub use device_store::DeviceStore;
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
-pub use hot_cold::HotCold;
+pub use hot_cold::{HotCold, PREFETCHED_BATCHES};
 pub use hot_replicas::HotReplicas;
 pub use hot_rows::{device_row_bytes, device_table_bytes, hot_ranges};
 pub use initialization::Initialization;
