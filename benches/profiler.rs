@@ -134,7 +134,7 @@ fn packed(folder: &std::path::Path) -> PackedDataset {
     let schema = Schema {
         dense: Vec::new(),
         tables: (0..TABLES).map(table).collect(),
-        multi_hot: false,
+        ..Schema::default()
     };
     let rows = SplitRows {
         train: SAMPLES,

@@ -2,7 +2,7 @@
 
 use recsys_data::IdBlock;
 
-/// The largest hot id of every table.
+/// The largest hot id of every bag of a sample, that is of its table; a sequence has a bag for every position and table.
 ///
 /// Ids have 32 bits, and a table may have as many rows as there are ids, so the last hot id is kept instead of their
 /// number; a table without hot rows has none.
@@ -14,7 +14,8 @@ pub(crate) struct HotRows {
 }
 
 impl HotRows {
-    pub(crate) fn new(hot_rows: &[u64]) -> Self {
+    pub(crate) fn new(hot_rows: &[u64], positions: usize) -> Self {
+        let hot_rows = hot_rows.repeat(positions);
         let last = |&rows: &u64| u32::try_from(rows.saturating_sub(1)).unwrap_or(u32::MAX);
         let none: Vec<bool> = hot_rows.iter().map(|&rows| rows == 0).collect();
         Self {
@@ -24,25 +25,26 @@ impl HotRows {
         }
     }
 
-    pub(crate) fn tables(&self) -> usize {
+    /// Bags of a sample.
+    pub(crate) fn bags(&self) -> usize {
         self.last.len()
     }
 
-    /// Whether a row is hot.
+    /// Whether the row that a bag's id means is hot.
     #[inline]
-    pub(crate) fn contains(&self, table: usize, id: u32) -> bool {
-        id <= self.last[table] && !self.none[table]
+    pub(crate) fn contains(&self, bag: usize, id: u32) -> bool {
+        id <= self.last[bag] && !self.none[bag]
     }
 }
 
 /// Calls `emit(samples, bits)` with one bit for every sample of a block, at most 64 at a time: 1 where all ids are hot.
 pub(crate) fn classify(hot: &HotRows, block: IdBlock<'_>, emit: &mut impl FnMut(u32, u64)) {
-    let tables = hot.tables();
+    let bags = hot.bags();
     if !block.offsets.is_empty() {
         return classify_bags(hot, block, emit);
     }
-    if hot.any_none || tables == 0 {
-        let bits = if tables == 0 { u64::MAX } else { 0 };
+    if hot.any_none || bags == 0 {
+        let bits = if bags == 0 { u64::MAX } else { 0 };
         let mut left = block.samples;
         while left > 0 {
             let samples = left.min(64);
@@ -51,29 +53,29 @@ pub(crate) fn classify(hot: &HotRows, block: IdBlock<'_>, emit: &mut impl FnMut(
         }
         return;
     }
-    for ids in block.ids.chunks(64 * tables) {
-        let samples = ids.len() / tables;
+    for ids in block.ids.chunks(64 * bags) {
+        let samples = ids.len() / bags;
         let hot = !cold_bits(&hot.last, ids) & (u64::MAX >> (64 - samples));
         emit(samples as u32, hot);
     }
 }
 
 fn classify_bags(hot: &HotRows, block: IdBlock<'_>, emit: &mut impl FnMut(u32, u64)) {
-    let tables = hot.tables();
-    let bags = |offsets: &[u32]| {
-        offsets.windows(2).enumerate().all(|(table, ends)| {
+    let bags = hot.bags();
+    let all_hot = |offsets: &[u32]| {
+        offsets.windows(2).enumerate().all(|(bag, ends)| {
             block.ids[ends[0] as usize..ends[1] as usize]
                 .iter()
-                .all(|&id| hot.contains(table, id))
+                .all(|&id| hot.contains(bag, id))
         })
     };
     for sample in 0..block.samples {
-        let offsets = &block.offsets[sample * tables..=(sample + 1) * tables];
-        emit(1, u64::from(bags(offsets)));
+        let offsets = &block.offsets[sample * bags..=(sample + 1) * bags];
+        emit(1, u64::from(all_hot(offsets)));
     }
 }
 
-/// Bits of at most 64 samples with one id for every table: 1 where some id is larger than its table's `last`. Without a
+/// Bits of at most 64 samples with one id in every bag: 1 where some id is larger than its bag's `last`. Without a
 /// branch on the data, so that the inner loop compares a register full of ids at a time.
 #[inline(always)]
 fn compare(last: &[u32], ids: &[u32]) -> u64 {

@@ -31,7 +31,7 @@ impl Partition {
     /// A list of another length than the data set's tables, more hot rows than a table has, or data that cannot be read.
     pub fn classify(dataset: &dyn Dataset, hot_rows: &[u64]) -> Result<Self> {
         check_hot_rows(dataset, hot_rows)?;
-        let hot = HotRows::new(hot_rows);
+        let hot = HotRows::new(hot_rows, dataset.schema().positions());
         let chunks = Sample::all(dataset.len()).map_chunks(|numbers, scratch| {
             let mut bits = Bits::with_capacity(numbers.len());
             dataset.visit_ids(numbers, scratch, &mut |block: IdBlock<'_>| {

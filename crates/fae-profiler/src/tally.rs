@@ -141,7 +141,7 @@ impl Tally {
     /// The sums over a sample.
     pub(crate) fn of(dataset: &dyn Dataset, sample: &Sample, hot_rows: &[u64]) -> Result<Self> {
         check_hot_rows(dataset, hot_rows)?;
-        let hot = HotRows::new(hot_rows);
+        let hot = HotRows::new(hot_rows, dataset.schema().positions());
         let parts = sample.map_chunks(|numbers, scratch| {
             let mut tally = Self::default();
             dataset.visit_ids(numbers, scratch, &mut |block| tally.add_block(&hot, block))?;
@@ -153,23 +153,23 @@ impl Tally {
     }
 
     fn add_block(&mut self, hot: &HotRows, block: IdBlock<'_>) {
-        let tables = hot.tables();
+        let bags = hot.bags();
         for sample in 0..block.samples {
             let (mut y, mut x) = (0u64, 0u64);
-            let mut bag = |table: usize, ids: &[u32]| {
+            let mut add = |bag: usize, ids: &[u32]| {
                 x += ids.len() as u64;
-                let hot = ids.iter().filter(|&&id| hot.contains(table, id));
+                let hot = ids.iter().filter(|&&id| hot.contains(bag, id));
                 y += hot.count() as u64;
             };
             if block.offsets.is_empty() {
-                let ids = &block.ids[sample * tables..(sample + 1) * tables];
+                let ids = &block.ids[sample * bags..(sample + 1) * bags];
                 ids.chunks_exact(1)
                     .enumerate()
-                    .for_each(|(t, id)| bag(t, id));
+                    .for_each(|(bag, id)| add(bag, id));
             } else {
-                let offsets = &block.offsets[sample * tables..=(sample + 1) * tables];
-                for (table, ends) in offsets.windows(2).enumerate() {
-                    bag(table, &block.ids[ends[0] as usize..ends[1] as usize]);
+                let offsets = &block.offsets[sample * bags..=(sample + 1) * bags];
+                for (bag, ends) in offsets.windows(2).enumerate() {
+                    add(bag, &block.ids[ends[0] as usize..ends[1] as usize]);
                 }
             }
             self.counts.inputs += 1;

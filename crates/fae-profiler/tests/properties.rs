@@ -11,14 +11,15 @@ use proptest::prelude::*;
 use recsys_data::Dataset;
 use support::{Memory, on_threads, options};
 
-/// Data sets of up to four tables, single-hot or with bags of any size, empty ones included.
+/// Data sets of up to four tables, single-hot or with bags of any size, empty ones included, some of them sequences.
 fn data() -> impl Strategy<Value = Memory> {
     (
         prop::collection::vec(1u64..40, 1..5),
         0usize..300,
         any::<bool>(),
+        0u32..6,
     )
-        .prop_flat_map(|(rows, samples, multi_hot)| {
+        .prop_flat_map(|(rows, samples, multi_hot, positions)| {
             // Small ids more often than large ones.
             let id = |rows: u64| (0..rows, 0..rows).prop_map(|(a, b)| a.min(b) as u32);
             let sizes = if multi_hot { 0..4 } else { 1..2 };
@@ -26,7 +27,13 @@ fn data() -> impl Strategy<Value = Memory> {
                 .iter()
                 .map(|&rows| prop::collection::vec(id(rows), sizes.clone()))
                 .collect();
-            prop::collection::vec(bags, samples).prop_map(move |bags| Memory::new(&rows, bags))
+            prop::collection::vec(bags, samples).prop_map(move |bags| {
+                let items = Memory::new(&rows, bags);
+                match positions {
+                    0 => items,
+                    positions => items.into_sequences(positions),
+                }
+            })
         })
 }
 
@@ -68,7 +75,9 @@ proptest! {
         let counts = on_threads(threads, || AccessCounts::count(&data, &CountOptions::default())).unwrap();
         for (table, rows) in data.schema.table_rows().into_iter().enumerate() {
             let mut expected = vec![0; rows as usize];
-            for &id in data.bags.iter().flat_map(|bags| &bags[table]) {
+            let tables = data.schema.tables.len();
+            let bags = data.bags.iter().flat_map(|bags| bags.iter().skip(table).step_by(tables));
+            for &id in bags.flatten() {
                 expected[id as usize] += 1;
             }
             prop_assert_eq!(counts.accesses(table), expected.iter().map(|&n| u64::from(n)).sum::<u64>());
@@ -105,6 +114,25 @@ proptest! {
         }
         let share = selector.select(Rule::SHARE, budget).unwrap();
         prop_assert!(share.hot_bytes <= budget);
+    }
+
+    #[test]
+    fn a_sequence_is_as_hot_as_one_bag_of_all_its_ids(data in data(), share in 0.0f64..1.1) {
+        let tables = data.schema.tables.len();
+        let merged = data.bags.iter().map(|bags| {
+            let of_table = |table| bags.iter().skip(table).step_by(tables).flatten().copied().collect();
+            (0..tables).map(of_table).collect()
+        });
+        let merged = Memory::new(&data.schema.table_rows(), merged.collect());
+        let options = options(Rule::Inputs, 0, &vec![4; tables]);
+        let select = |data: &Memory, rule| {
+            let mut selector = Selector::new(data, &options).unwrap();
+            let budget = (selector.all_bytes() as f64 * share) as u64;
+            selector.select(rule, budget).unwrap()
+        };
+        for rule in [Rule::Inputs, Rule::Frequency, Rule::SHARE] {
+            prop_assert_eq!(select(&data, rule), select(&merged, rule));
+        }
     }
 
     #[test]

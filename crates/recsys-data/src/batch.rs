@@ -2,12 +2,13 @@
 
 /// The categorical ids of a batch, single-hot or multi-hot.
 ///
-/// Every sample has one *bag* of ids per table. Bags are numbered sample by sample: bag `sample * tables + table`.
+/// Every sample has one *bag* of ids per table; in a sequence every position has. Bags are numbered sample by sample and
+/// position by position: bag `(sample * positions + position) * tables + table`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SparseIds {
-    /// Ids, bag by bag. Single-hot: `[batch, tables]`, row-major.
+    /// Ids, bag by bag. Single-hot: `[batch, tables]`, in sequences `[batch, positions, tables]`, row-major.
     pub ids: Vec<u32>,
-    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly one id.
+    /// Where each bag starts in `ids`, one more than there are bags; empty where every bag holds exactly one id.
     pub offsets: Vec<u32>,
 }
 
@@ -41,9 +42,10 @@ impl SparseIds {
 pub struct Batch {
     /// Click or no click, `[batch]`, 0 or 1.
     pub label: Vec<f32>,
-    /// Dense features after preprocessing, `[batch, dense features]`, row-major.
+    /// Dense features after preprocessing, `[batch, dense features]`, in sequences `[batch, positions, dense features]`,
+    /// row-major.
     pub dense: Vec<f32>,
-    /// Categorical ids, one bag per sample and table.
+    /// Categorical ids, one bag per sample, position and table.
     pub sparse: SparseIds,
 }
 

@@ -9,7 +9,7 @@ pub struct IdBlock<'a> {
     pub samples: usize,
     /// Ids, bag by bag, as in [`SparseIds::ids`](crate::SparseIds::ids).
     pub ids: &'a [u32],
-    /// Where each bag starts in `ids`, `[samples * tables + 1]`; empty where every bag holds exactly one id.
+    /// Where each bag starts in `ids`, one more than there are bags; empty where every bag holds exactly one id.
     pub offsets: &'a [u32],
 }
 

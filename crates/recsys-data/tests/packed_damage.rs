@@ -6,7 +6,7 @@ mod numbered;
 
 use std::path::{Path, PathBuf};
 
-use numbered::{mix, small_batch, write};
+use numbered::{mix, schema, small_batch, write};
 use proptest::prelude::*;
 use recsys_data::{
     Batch, Dataset, Error, PackedDataset, PackedWriter, Result, Split, SplitRows, WriterOptions,
@@ -26,7 +26,7 @@ fn data_set(multi_hot: bool) -> (tempfile::TempDir, PathBuf) {
         shard_rows: 700,
         ..WriterOptions::default()
     };
-    write(&out, ROWS, multi_hot, options, 333).unwrap();
+    write(&out, ROWS, &schema(multi_hot), options, 333).unwrap();
     (folder, out)
 }
 
@@ -119,7 +119,7 @@ fn swapped_shards_are_called_just_that() {
                     validation: 40,
                     test: 0,
                 },
-                false,
+                &schema(false),
                 options,
                 333,
             )

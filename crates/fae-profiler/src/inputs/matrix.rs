@@ -30,10 +30,11 @@ pub(super) struct InputMatrix {
 impl InputMatrix {
     pub(super) fn read(dataset: &dyn Dataset, sample: &Sample, row_bytes: &[u64]) -> Result<Self> {
         let tables = row_bytes.len();
+        let positions = dataset.schema().positions();
         let chunks = sample.map_chunks(|numbers, scratch| {
             let mut depths = Vec::with_capacity(numbers.len() * tables);
             dataset.visit_ids(numbers, scratch, &mut |block| {
-                push_depths(block, &mut depths);
+                push_depths(block, tables, positions, &mut depths);
             })?;
             Ok(depths)
         })?;
@@ -158,7 +159,8 @@ pub(super) fn raise(rows: &mut [u32], to: &[u32]) {
     }
 }
 
-fn push_depths(block: IdBlock<'_>, depths: &mut Vec<u32>) {
+fn push_depths(block: IdBlock<'_>, tables: usize, positions: usize, depths: &mut Vec<u32>) {
+    let start = depths.len();
     // The largest id of all has no depth in 32 bits; a set chosen here is judged on the ids themselves.
     let depth = |ids: &[u32]| ids.iter().max().map_or(0, |id| id.saturating_add(1));
     if block.offsets.is_empty() {
@@ -167,6 +169,25 @@ fn push_depths(block: IdBlock<'_>, depths: &mut Vec<u32>) {
         let bags = block.offsets.windows(2);
         depths.extend(bags.map(|ends| depth(&block.ids[ends[0] as usize..ends[1] as usize])));
     }
+    if positions > 1 && tables > 0 {
+        deepest_of_positions(depths, start, tables, positions);
+    }
+}
+
+/// Replaces the depths of all positions of a sequence by the largest of every table.
+fn deepest_of_positions(depths: &mut Vec<u32>, start: usize, tables: usize, positions: usize) {
+    let mut end = start;
+    for sequence in (start..depths.len()).step_by(tables * positions) {
+        depths.copy_within(sequence..sequence + tables, end);
+        for position in 1..positions {
+            for table in 0..tables {
+                let depth = depths[sequence + position * tables + table];
+                depths[end + table] = depths[end + table].max(depth);
+            }
+        }
+        end += tables;
+    }
+    depths.truncate(end);
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

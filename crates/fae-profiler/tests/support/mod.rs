@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use recsys_data::{
@@ -14,7 +15,7 @@ use recsys_data::{
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     pub(crate) schema: Schema,
-    /// For every sample the ids of every table.
+    /// For every sample the ids of every table, position after position.
     pub(crate) bags: Vec<Vec<Vec<u32>>>,
 }
 
@@ -30,8 +31,17 @@ impl Memory {
             dense: vec!["I1".into()],
             tables: rows.iter().enumerate().map(table).collect(),
             multi_hot,
+            sequence_length: None,
         };
         Self { schema, bags }
+    }
+
+    /// The samples as the positions of sequences; those that fill no sequence are left out.
+    pub(crate) fn into_sequences(mut self, positions: u32) -> Self {
+        self.schema.sequence_length = NonZeroU32::new(positions);
+        let sequences = self.bags.chunks_exact(positions as usize);
+        self.bags = sequences.map(<[_]>::concat).collect();
+        self
     }
 
     /// Samples with one id for every table.
@@ -42,7 +52,7 @@ impl Memory {
 
     /// Whether every id of a sample is below its table's number, as the definition says it.
     pub(crate) fn is_hot(&self, sample: usize, hot_rows: &[u64]) -> bool {
-        let bags = self.bags[sample].iter().zip(hot_rows);
+        let bags = self.bags[sample].iter().zip(hot_rows.iter().cycle());
         bags.flat_map(|(bag, hot)| bag.iter().map(move |&id| u64::from(id) < *hot))
             .all(|hot| hot)
     }
@@ -88,7 +98,9 @@ impl Dataset for Memory {
         }
         for &sample in samples {
             into.label.push((sample % 2) as f32);
-            into.dense.push(sample as f32);
+            let positions = self.schema.positions();
+            into.dense
+                .extend(std::iter::repeat_n(sample as f32, positions));
             for bag in &self.bags[sample as usize] {
                 ids.extend(bag);
                 if self.schema.multi_hot {

@@ -172,7 +172,7 @@ fn schema(vocabularies: &[Vocabulary]) -> Schema {
     Schema {
         dense: (1..=CRITEO_DENSE).map(field_name).collect(),
         tables: vocabularies.iter().enumerate().map(table).collect(),
-        multi_hot: false,
+        ..Schema::default()
     }
 }
 

@@ -227,5 +227,6 @@ pub(crate) fn criteo_schema(
             })
             .collect(),
         multi_hot,
+        sequence_length: None,
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct BlockBytes<'a> {
     pub(super) label: &'a [u8],
     pub(super) dense: &'a [u8],
     pub(super) ids: &'a [u8],
-    /// `[samples * tables + 1]`; empty in single-hot data.
+    /// One more than there are bags; empty in single-hot data.
     pub(super) offsets: &'a [u8],
 }
 
@@ -122,10 +122,9 @@ impl BlockBytes<'_> {
             let (at, value) = floats(self.dense)
                 .enumerate()
                 .find(|(_, value)| !value.is_finite())?;
-            let columns = schema.dense.len();
             return BadValue::new(
-                at / columns,
-                &schema.dense[at % columns],
+                at / schema.dense_values(),
+                &schema.dense[at % schema.dense.len()],
                 value,
                 "a finite number",
             );
@@ -142,13 +141,14 @@ impl BlockBytes<'_> {
         if tables.is_empty() {
             return None;
         }
-        for (sample, row) in self.ids.chunks_exact(4 * tables.len()).enumerate() {
+        for (position, row) in self.ids.chunks_exact(4 * tables.len()).enumerate() {
             let beyond = |(id, table): (u32, &crate::TableSchema)| u64::from(id) >= table.rows;
             if ids(row)
                 .zip(tables)
                 .fold(false, |any, pair| any | beyond(pair))
             {
                 let (id, table) = ids(row).zip(tables).find(|pair| beyond(*pair))?;
+                let sample = position / schema.positions();
                 return BadValue::new(sample, &table.name, id, allowed_ids(table.rows));
             }
         }
@@ -160,7 +160,7 @@ impl BlockBytes<'_> {
         let first = longs(self.offsets).next()?;
         let (mut all, mut position) = (ids(self.ids), first);
         for (bag, end) in longs(self.offsets).skip(1).enumerate() {
-            let (sample, table) = (bag / tables, &schema.tables[bag % tables]);
+            let (sample, table) = (bag / schema.bags(), &schema.tables[bag % tables]);
             let last = first + (self.ids.len() / 4) as u64;
             if end < position || end > last {
                 return BadValue::new(sample, "offsets", end, format!("{position} to {last}"));
@@ -219,7 +219,7 @@ impl BlockBuffer {
 
     /// Adds samples `range` of a batch that [`check_shape`] accepted.
     pub(super) fn push(&mut self, batch: &Batch, range: std::ops::Range<usize>, schema: &Schema) {
-        let (dense, tables) = (schema.dense.len(), schema.tables.len());
+        let (dense, bags) = (schema.dense_values(), schema.bags());
         self.samples += range.len();
         self.label.extend(
             batch.label[range.clone()]
@@ -229,7 +229,7 @@ impl BlockBuffer {
         let values = &batch.dense[range.start * dense..range.end * dense];
         self.dense
             .extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        let bags = range.start * tables..range.end * tables;
+        let bags = range.start * bags..range.end * bags;
         let sparse = &batch.sparse;
         let range = if sparse.is_single_hot() {
             bags.clone()
@@ -277,9 +277,9 @@ pub(super) fn check_shape(batch: &Batch, schema: &Schema) -> Result<()> {
     check(
         "dense values",
         batch.dense.len(),
-        samples * schema.dense.len(),
+        samples * schema.dense_values(),
     )?;
-    let bags = samples * schema.tables.len();
+    let bags = samples * schema.bags();
     if sparse.is_single_hot() || !schema.multi_hot {
         check("ids", sparse.ids.len(), bags)?;
         return check(

@@ -11,20 +11,30 @@ pub(super) struct ShardLayout {
     pub(super) split: Split,
     pub(super) shard: u64,
     pub(super) rows: u64,
+    /// Extents of `dense` and `ids` within a sample: the positions of a sequence, then the columns.
+    dense_shape: Vec<u64>,
+    ids_shape: Vec<u64>,
+    /// Dense values of a sample.
     pub(super) dense: u64,
-    pub(super) tables: u64,
+    /// Bags of a sample.
+    pub(super) bags: u64,
     pub(super) multi_hot: bool,
 }
 
 impl ShardLayout {
     pub(super) fn new(schema: &Schema, split: Split, shard: u64, rows: u64) -> Self {
-        let (dense, tables) = (schema.dense.len() as u64, schema.tables.len() as u64);
+        let shape = |columns: usize| -> Vec<u64> {
+            let positions = schema.sequence_length.map(|length| u64::from(length.get()));
+            positions.into_iter().chain([columns as u64]).collect()
+        };
         Self {
             split,
             shard,
             rows,
-            dense,
-            tables,
+            dense_shape: shape(schema.dense.len()),
+            ids_shape: shape(schema.tables.len()),
+            dense: schema.dense_values() as u64,
+            bags: schema.bags() as u64,
             multi_hot: schema.multi_hot,
         }
     }
@@ -42,11 +52,12 @@ impl ShardLayout {
 
     /// Number of ids in single-hot data.
     pub(super) fn single_hot_ids(&self) -> u64 {
-        self.rows.saturating_mul(self.tables)
+        self.rows.saturating_mul(self.bags)
     }
 
     /// The tensors in file order, for `ids` ids in all.
     pub(super) fn tensors(&self, ids: u64) -> Vec<TensorEntry> {
+        let of_samples = |shape: &[u64]| [&[self.rows], shape].concat();
         let checked = self.checked_tensors().len() as u64;
         let mut tensors = vec![TensorEntry {
             name: "checksums",
@@ -69,12 +80,12 @@ impl ShardLayout {
         tensors.push(TensorEntry {
             name: "dense",
             dtype: "F32",
-            shape: vec![self.rows, self.dense],
+            shape: of_samples(&self.dense_shape),
         });
         let shape = if self.multi_hot {
             vec![ids]
         } else {
-            vec![self.rows, self.tables]
+            of_samples(&self.ids_shape)
         };
         tensors.push(TensorEntry {
             name: "ids",

@@ -142,7 +142,7 @@ impl Shard {
 
     /// Offsets of samples `rows`, with the end of the last bag.
     fn offsets(&self, rows: &Range<u64>) -> &[u8] {
-        let bags = rows.start * self.layout.tables..rows.end * self.layout.tables + 1;
+        let bags = rows.start * self.layout.bags..rows.end * self.layout.bags + 1;
         self.part(&self.offsets, 8, &bags)
     }
 
@@ -151,7 +151,7 @@ impl Shard {
         let label = self.part(&self.label, 4, rows);
         let dense = self.part(&self.dense, 4 * self.layout.dense, rows);
         if !self.layout.multi_hot {
-            let ids = self.part(&self.ids, 4 * self.layout.tables, rows);
+            let ids = self.part(&self.ids, 4 * self.layout.bags, rows);
             return Some(BlockBytes {
                 label,
                 dense,

@@ -54,11 +54,11 @@ impl ShardPlan {
     ) -> Result<()> {
         let ShardLayout {
             dense,
-            tables,
+            bags,
             multi_hot,
             ..
         } = self.layout;
-        let id = if multi_hot { id } else { row * tables };
+        let id = if multi_hot { id } else { row * bags };
         files.write_at(&self.name, self.label + row * 4, bytes.label)?;
         if !bytes.dense.is_empty() {
             files.write_at(&self.name, self.dense + row * dense * 4, bytes.dense)?;
@@ -67,7 +67,7 @@ impl ShardPlan {
             files.write_at(&self.name, self.ids + id * 4, bytes.ids)?;
         }
         if multi_hot {
-            files.write_at(&self.name, self.offsets + row * tables * 8, bytes.offsets)?;
+            files.write_at(&self.name, self.offsets + row * bags * 8, bytes.offsets)?;
         }
         Ok(())
     }
@@ -290,7 +290,7 @@ impl SplitWriter {
         if let Some(bad) = bytes.bad_value(schema) {
             return Err(bad.into_error(target, self.split, |sample| positions[sample]));
         }
-        let (dense, ids) = (4 * schema.dense.len(), 4 * schema.tables.len());
+        let (dense, ids) = (4 * schema.dense_values(), 4 * schema.bags());
         let mut start = 0;
         while start < positions.len() {
             let shard = positions[start] / self.shard_rows;
@@ -344,10 +344,7 @@ impl SplitWriter {
 /// Reads a scattered shard back, block by block, and hashes it.
 fn scattered_checksums(plan: &ShardPlan, files: &mut ShardFiles) -> Result<Vec<u8>> {
     let ShardLayout {
-        rows,
-        dense,
-        tables,
-        ..
+        rows, dense, bags, ..
     } = plan.layout;
     let mut checksums = Vec::new();
     let mut bytes = Vec::new();
@@ -356,7 +353,7 @@ fn scattered_checksums(plan: &ShardPlan, files: &mut ShardFiles) -> Result<Vec<u
         for (start, width) in [
             (plan.label, 4),
             (plan.dense, 4 * dense),
-            (plan.ids, 4 * tables),
+            (plan.ids, 4 * bags),
         ] {
             bytes.resize((samples * width) as usize, 0);
             files.read_at(&plan.name, start + first * width, &mut bytes)?;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses a part of this")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use recsys_data::{
@@ -34,13 +35,32 @@ pub(crate) fn schema(multi_hot: bool) -> Schema {
         dense: ["I1", "I2", "I3"].map(String::from).to_vec(),
         tables: tables.collect(),
         multi_hot,
+        sequence_length: None,
+    }
+}
+
+/// One schema of every kind.
+pub(crate) fn schemas() -> [Schema; 4] {
+    [
+        schema(false),
+        schema(true),
+        sequences(false),
+        sequences(true),
+    ]
+}
+
+/// The columns of [`schema`], at five positions.
+pub(crate) fn sequences(multi_hot: bool) -> Schema {
+    Schema {
+        sequence_length: NonZeroU32::new(5),
+        ..schema(multi_hot)
     }
 }
 
 impl Numbered {
-    pub(crate) fn new(split: Split, len: u64, multi_hot: bool) -> Self {
+    pub(crate) fn new(split: Split, len: u64, schema: &Schema) -> Self {
         Self {
-            schema: schema(multi_hot),
+            schema: schema.clone(),
             split,
             len,
         }
@@ -51,9 +71,10 @@ impl Numbered {
         into.label
             .push(if seed.is_multiple_of(4) { 1.0 } else { 0.0 });
         into.dense.extend(
-            (0..self.schema.dense.len() as u64).map(|i| (mix(seed ^ i) % 10_000) as f32 / 64.0),
+            (0..self.schema.dense_values() as u64).map(|i| (mix(seed ^ i) % 10_000) as f32 / 64.0),
         );
-        for (t, table) in (0..).zip(&self.schema.tables) {
+        let tables = std::iter::repeat_n(&self.schema.tables, self.schema.positions());
+        for (t, table) in (0..).zip(tables.flatten()) {
             let bag = if self.schema.multi_hot {
                 mix(seed + t) % 4
             } else {
@@ -105,7 +126,7 @@ pub(crate) fn small_batch() -> (Schema, Batch) {
     let schema = Schema {
         dense: vec!["I1".into()],
         tables: vec![table],
-        multi_hot: false,
+        ..Schema::default()
     };
     let sparse = SparseIds {
         ids: vec![0, 9, 3],
@@ -148,13 +169,13 @@ pub(crate) fn vocabulary(rows: u64) -> Vocabulary {
 pub(crate) fn write(
     out: &Path,
     rows: SplitRows,
-    multi_hot: bool,
+    schema: &Schema,
     options: WriterOptions,
     batch_size: usize,
 ) -> Result<Manifest> {
-    let mut writer = PackedWriter::create(out, schema(multi_hot), rows, options)?;
+    let mut writer = PackedWriter::create(out, schema.clone(), rows, options)?;
     for split in Split::ALL {
-        let source = Numbered::new(split, rows.of(split), multi_hot);
+        let source = Numbered::new(split, rows.of(split), schema);
         for first in (0..source.len).step_by(batch_size) {
             writer.append(
                 split,
@@ -162,7 +183,7 @@ pub(crate) fn write(
             )?;
         }
     }
-    for (table, column) in schema(multi_hot).tables.iter().enumerate() {
+    for (table, column) in schema.tables.iter().enumerate() {
         writer.write_vocabulary(table, &vocabulary(column.rows))?;
     }
     writer.finish(provenance())
