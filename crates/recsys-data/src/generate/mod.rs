@@ -10,7 +10,7 @@ mod separation;
 mod text;
 mod zipf;
 
-pub(crate) use counter::mix;
+pub(crate) use counter::{Counter, Draws, mix};
 pub use planted::Planted;
 pub use planted_options::{PlantedOptions, PlantedTable};
 pub use random::{RandomData, RandomDataOptions};
