@@ -8,6 +8,7 @@ pub mod logistic_regression;
 pub mod parity;
 pub mod placing;
 pub mod planted;
+pub mod preparing;
 pub mod process;
 pub mod profiling;
 pub mod progress;

@@ -371,6 +371,26 @@ pub enum Error {
         /// What is wrong with it.
         defect: crate::EventDefect,
     },
+    /// A line of the original's text is no sequence.
+    #[error("{path}, line {line}: {defect}; such files are written by the original's taobao_prepare.py: restore the file", path = path.display())]
+    BadSequence {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        defect: crate::SequenceDefect,
+    },
+    /// An array in an `.npz` file is missing, damaged or of another form.
+    #[error("{path}: array {array} {problem}; such files are written by the original's tbsm_data_pytorch.py: restore the file", path = path.display())]
+    BadArray {
+        /// The file.
+        path: PathBuf,
+        /// The array's name.
+        array: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An event occurs twice, and that is not allowed.
     #[error(
         "event {event} occurs twice: mend the files, keep such events with --duplicates keep, or leave them out with --bad-rows skip"

@@ -35,9 +35,9 @@ pub use packed::{
 pub use schema::{Schema, TableSchema};
 pub use subset::{SampleList, Subset};
 pub use taobao::{
-    Behaviour, Duplicates, EventDefect, OutOfRange, PointsPerUser, PrepareTaobao, RawEvent,
-    SequenceRules, SequenceSplit, ShortHistory, Spread, TaobaoOptions, TaobaoReport, parse_event,
-    parse_events,
+    Behaviour, Duplicates, EventDefect, ImportOptions, ImportReport, ImportTaobao, OutOfRange,
+    PointsPerUser, PrepareTaobao, RawEvent, SequenceDefect, SequenceRules, SequenceSplit,
+    ShortHistory, Spread, TaobaoOptions, TaobaoReport, parse_event, parse_events,
 };
 pub use text::{Progress, SkippedRows, Stage};
 pub use vocabulary::Vocabulary;

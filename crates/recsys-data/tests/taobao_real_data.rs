@@ -39,15 +39,24 @@ fn real_data_of_43_users_give_the_published_counts_and_samples() {
     let options = options(&place, raw);
     let report = prepare(&options).unwrap();
     assert_eq!(report.events, 4321);
-    assert_eq!((report.users, report.items, report.categories), (43, 3276, 567));
+    assert_eq!(
+        (report.users, report.items, report.categories),
+        (43, 3276, 567)
+    );
     assert_eq!(
         report.behaviours,
         [("pv", 3926), ("cart", 190), ("fav", 128), ("buy", 77)]
     );
-    assert_eq!((report.first_time, report.last_time), (1_505_117_799, 1_512_316_753));
+    assert_eq!(
+        (report.first_time, report.last_time),
+        (1_505_117_799, 1_512_316_753)
+    );
     assert_eq!((report.out_of_range, report.duplicates), (1, 0));
     let spread = report.events_per_user;
-    assert_eq!((spread.least, spread.quarter, spread.median), (12.0, 44.0, 84.0));
+    assert_eq!(
+        (spread.least, spread.quarter, spread.median),
+        (12.0, 44.0, 84.0)
+    );
     assert_eq!((spread.three_quarters, spread.most), (119.5, 466.0));
     assert!((spread.percent_90 - 180.6).abs() < 1e-9 && (spread.percent_99 - 387.46).abs() < 1e-9);
     assert_eq!((report.windows, report.points), (3477, 3477));
@@ -63,7 +72,12 @@ fn real_data_of_43_users_give_the_published_counts_and_samples() {
         samples(&options.out, Split::Test),
     );
     let place_values: Vec<f32> = (0..21).map(|place| place as f32 / 21.0).collect();
-    assert!(train.dense.chunks_exact(21).all(|dense| dense == place_values));
+    assert!(
+        train
+            .dense
+            .chunks_exact(21)
+            .all(|dense| dense == place_values)
+    );
 
     // The samples of a user lie together in either split; the published list has the user's training samples, then the test ones.
     let mut hash = Md5::new();
@@ -80,7 +94,11 @@ fn real_data_of_43_users_give_the_published_counts_and_samples() {
             }
         }
     }
-    let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(hash, "b71c359b285a1d0acef5032866cb997c");
 }
 
@@ -100,12 +118,23 @@ fn real_data_of_two_hours_have_no_window_and_are_counted_all_the_same() {
     };
     let report = prepare(&padded).unwrap();
     assert_eq!(report.events, 96_168);
-    assert_eq!((report.users, report.items, report.categories), (58_732, 75_384, 3_757));
+    assert_eq!(
+        (report.users, report.items, report.categories),
+        (58_732, 75_384, 3_757)
+    );
     assert_eq!(
         report.behaviours,
-        [("pv", 85_773), ("cart", 5_292), ("fav", 2_959), ("buy", 2_144)]
+        [
+            ("pv", 85_773),
+            ("cart", 5_292),
+            ("fav", 2_959),
+            ("buy", 2_144)
+        ]
     );
-    assert_eq!((report.first_time, report.last_time), (1_511_658_000, 1_511_664_909));
+    assert_eq!(
+        (report.first_time, report.last_time),
+        (1_511_658_000, 1_511_664_909)
+    );
     assert_eq!(report.single_event_users, 58_732 - 20_550);
     assert_eq!(report.windows, 96_168 - 58_732);
 }
@@ -121,7 +150,10 @@ fn real_data_by_the_rules_of_the_original() {
         ..options(&place, raw)
     })
     .unwrap();
-    assert_eq!((report.users, report.items, report.categories), (43, 3276, 567));
+    assert_eq!(
+        (report.users, report.items, report.categories),
+        (43, 3276, 567)
+    );
     // The last time of 43 users in order, number 30: at most 12 are later.
     let test = &report.splits[2];
     assert!(test.rows <= 12, "{test:?}");

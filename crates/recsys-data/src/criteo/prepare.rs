@@ -12,8 +12,8 @@ use super::write_pass::WritePass;
 use super::{CRITEO_DENSE, CRITEO_TABLES, PrepareOptions, field_name};
 use crate::text::{check_output, folder_bytes, staged, stored_bytes};
 use crate::{
-    PackedWriter, Progress, Provenance, Result, Schema, SkippedRows, SourceFile, Stage, TableSchema,
-    Vocabulary, WriterOptions,
+    PackedWriter, Progress, Provenance, Result, Schema, SkippedRows, SourceFile, Stage,
+    TableSchema, Vocabulary, WriterOptions,
 };
 
 /// Prepares Criteo rows: pass one counts categories, pass two writes ids.

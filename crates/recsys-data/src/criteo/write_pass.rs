@@ -53,8 +53,7 @@ impl WritePass<'_> {
             }
             Ok(())
         };
-        let sources =
-            read_all(&self.options.raw, |chunk| self.encode(&chunk), consume)?;
+        let sources = read_all(&self.options.raw, |chunk| self.encode(&chunk), consume)?;
         for ((now, before), path) in sources.iter().zip(self.sources).zip(&self.options.raw) {
             if now != before {
                 return Err(self.changed(path));

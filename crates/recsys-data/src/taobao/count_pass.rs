@@ -81,9 +81,8 @@ impl Counted {
         let (users, items, categories) = (&mut self.users, &mut self.items, &mut self.categories);
         let (user_numbers, item_numbers) = rayon::join(
             || {
-                let numbers = |chunk: &Parsed| {
-                    numbers(users, chunk.events.iter().map(|event| event.user))
-                };
+                let numbers =
+                    |chunk: &Parsed| numbers(users, chunk.events.iter().map(|event| event.user));
                 chunks.iter().map(numbers).collect::<Vec<_>>()
             },
             || {
@@ -285,11 +284,7 @@ fn numbers(
 }
 
 /// The numbers of the items of a chunk; [`LEFT_OUT`] where an item has another category than before.
-fn item_numbers(
-    items: &mut CategoryCounts,
-    categories: &mut Vec<u32>,
-    chunk: &Parsed,
-) -> Vec<u32> {
+fn item_numbers(items: &mut CategoryCounts, categories: &mut Vec<u32>, chunk: &Parsed) -> Vec<u32> {
     let mut all = numbers(items, chunk.events.iter().map(|event| event.item));
     for (item, event) in all.iter_mut().zip(&chunk.events) {
         match categories.get(*item as usize) {

@@ -83,7 +83,7 @@ impl Ids {
 const NO_ID: u32 = u32::MAX;
 
 /// The ids of values in order of first appearance.
-fn rank(values: &[u32], counts: &[u64], padding: bool) -> (Vec<u32>, Vocabulary) {
+pub(super) fn rank(values: &[u32], counts: &[u64], padding: bool) -> (Vec<u32>, Vocabulary) {
     let mut order: Vec<u32> = (0..values.len() as u32)
         .filter(|&number| counts[number as usize] > 0)
         .collect();

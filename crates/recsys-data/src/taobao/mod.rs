@@ -9,17 +9,21 @@ mod defect;
 mod division;
 mod encode;
 mod history;
+mod import;
+mod npz;
 mod options;
 mod parse;
 mod prepare;
 mod reference;
 mod report;
 mod rules;
+mod sequence_text;
 mod store;
 mod windows;
 mod write_pass;
 
 pub use defect::EventDefect;
+pub use import::{ImportOptions, ImportReport, ImportTaobao};
 pub use options::{
     Duplicates, OutOfRange, PointsPerUser, SequenceRules, SequenceSplit, ShortHistory,
     TaobaoOptions,
@@ -27,6 +31,7 @@ pub use options::{
 pub use parse::{Behaviour, RawEvent, parse_event, parse_events};
 pub use prepare::PrepareTaobao;
 pub use report::{Spread, TaobaoReport};
+pub use sequence_text::SequenceDefect;
 
 use crate::Schema;
 

@@ -95,7 +95,7 @@ pub fn parse_event(text: &[u8], event: &mut RawEvent) -> Option<usize> {
 /// Eight bytes at once: those that are digits are found and put together by the same operations on all of them (SIMD within
 /// a register).
 #[inline(always)]
-fn decimal(text: &[u8]) -> Option<(u64, usize)> {
+pub(super) fn decimal(text: &[u8]) -> Option<(u64, usize)> {
     const fn every(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
@@ -193,7 +193,8 @@ mod tests {
 
     fn events() -> impl Strategy<Value = RawEvent> {
         let id = || {
-            (any::<u32>(), 0u32..32).prop_map(|(value, shift)| value.checked_shr(shift).unwrap_or(0))
+            (any::<u32>(), 0u32..32)
+                .prop_map(|(value, shift)| value.checked_shr(shift).unwrap_or(0))
         };
         (id(), id(), id(), any::<i32>(), 0usize..4).prop_map(
             |(user, item, category, time, behaviour)| RawEvent {

@@ -96,8 +96,7 @@ impl PrepareTaobao {
                     counted.minutes.as_ref(),
                     Counter::new(options.seed, USERS),
                 );
-                let windowed =
-                    WindowRules::new(options, &ids, &counted.users, &division, &points);
+                let windowed = WindowRules::new(options, &ids, &counted.users, &division, &points);
                 let rows = if division.needs_times() {
                     let (rows, seconds) = staged(progress, Stage::Sort, event_bytes, || {
                         tally(options, &counted, &windowed, progress)
@@ -289,10 +288,16 @@ fn remove_duplicates(
 ) -> Result<u64> {
     let mut all: Vec<Event> = Vec::new();
     let look = |histories: &Histories| histories.duplicates.clone();
-    survey(&counted.store, options.duplicates, progress, look, |found| {
-        all.extend(found);
-        Ok(())
-    })?;
+    survey(
+        &counted.store,
+        options.duplicates,
+        progress,
+        look,
+        |found| {
+            all.extend(found);
+            Ok(())
+        },
+    )?;
     if let Some(event) = all.first().filter(|_| options.bad_rows == BadRows::Error) {
         let item = event.item() as usize;
         return Err(Error::DuplicateEvent {

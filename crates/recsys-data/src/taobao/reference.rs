@@ -247,7 +247,9 @@ fn roles(options: &TaobaoOptions, users: &CategoryCounts, last: &[i32]) -> Vec<R
         .for_each(|&user| roles[user as usize] = Role::Target);
     let counter = Counter::new(options.seed, USERS);
     let order = shuffled(trains.into_iter(), counter);
-    let kept = order.len().min(usize::try_from(options.train_users).unwrap_or(usize::MAX));
+    let kept = order
+        .len()
+        .min(usize::try_from(options.train_users).unwrap_or(usize::MAX));
     let validation = part(kept as u64, options.validation) as usize;
     for (place, &user) in order[..kept].iter().enumerate() {
         roles[user as usize] = if place < validation {

@@ -54,7 +54,13 @@ impl Samples {
 
     /// Adds a sample whose positions are rows of `self.rows`; `candidate` takes the place of what follows them.
     #[inline]
-    pub(super) fn push(&mut self, split: Split, rows: Range<usize>, candidate: [u32; 3], label: f32) {
+    pub(super) fn push(
+        &mut self,
+        split: Split,
+        rows: Range<usize>,
+        candidate: [u32; 3],
+        label: f32,
+    ) {
         let batch = &mut self.batches[split as usize];
         batch.label.push(label);
         batch.dense.extend_from_slice(&self.positions);
@@ -152,10 +158,7 @@ impl<'a> WindowRules<'a> {
                 items,
             });
         }
-        let hash = number
-            .wrapping_mul(2_654_435_761)
-            .wrapping_add(self.shift)
-            & 0xffff_ffff;
+        let hash = number.wrapping_mul(2_654_435_761).wrapping_add(self.shift) & 0xffff_ffff;
         let mut rank = hash % items;
         while touched.binary_search(&(rank as u32 + first)).is_ok() {
             rank += 1;

@@ -53,9 +53,14 @@ mod tests {
         let mut chosen = Vec::new();
         for user in 0..12_000 {
             choose(12, 5, Counter::new(1, 1), user, &mut chosen);
-            chosen.iter().for_each(|&window| counts[window as usize] += 1);
+            chosen
+                .iter()
+                .for_each(|&window| counts[window as usize] += 1);
         }
         // 5,000 expected, standard deviation 54.
-        assert!(counts.iter().all(|count| count.abs_diff(5000) < 270), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| count.abs_diff(5000) < 270),
+            "{counts:?}"
+        );
     }
 }

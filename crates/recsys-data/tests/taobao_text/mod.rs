@@ -17,7 +17,12 @@ pub(crate) fn event(index: u64) -> String {
     let item = item * item % 223;
     let behaviour = ["pv", "pv", "pv", "cart", "fav", "buy"][(bits >> 10) as usize % 6];
     let time = 1_511_600_000 + (bits >> 3) % 500;
-    format!("{},{},{},{behaviour},{time}", 1000 - user * 7, item * 31, item % 13)
+    format!(
+        "{},{},{},{behaviour},{time}",
+        1000 - user * 7,
+        item * 31,
+        item % 13
+    )
 }
 
 /// The first `events` events, each with a line feed.
@@ -98,4 +103,50 @@ pub(crate) fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     all.sort();
     all
+}
+
+/// A zip archive of some files.
+pub(crate) fn zip(files: &[(&str, &[u8])], deflate: bool) -> Vec<u8> {
+    use std::io::Write;
+    let mut archive = Vec::new();
+    let mut directory = Vec::new();
+    for (name, content) in files {
+        let mut data = content.to_vec();
+        if deflate {
+            let mut encoder =
+                flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(content).unwrap();
+            data = encoder.finish().unwrap();
+        }
+        let mut crc = flate2::Crc::new();
+        crc.update(content);
+        // Fields that a local header and an entry of the directory share (APPNOTE.TXT, sections 4.3.7 and 4.3.12).
+        let mut shared = Vec::new();
+        for word in [20u16, 0, if deflate { 8 } else { 0 }, 0, 33] {
+            shared.extend(word.to_le_bytes());
+        }
+        for word in [crc.sum(), data.len() as u32, content.len() as u32] {
+            shared.extend(word.to_le_bytes());
+        }
+        shared.extend((name.len() as u16).to_le_bytes());
+        shared.extend([0, 0]);
+        let start = archive.len() as u32;
+        archive.extend(b"PK\x03\x04");
+        archive.extend(&shared);
+        archive.extend(name.as_bytes());
+        archive.extend(data);
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&shared);
+        directory.extend([0; 10]);
+        directory.extend(start.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (start, size) = (archive.len() as u32, directory.len() as u32);
+    archive.extend(directory);
+    archive.extend(b"PK\x05\x06\0\0\0\0");
+    archive.extend([(files.len() as u16).to_le_bytes(); 2].concat());
+    archive.extend(size.to_le_bytes());
+    archive.extend(start.to_le_bytes());
+    archive.extend([0, 0]);
+    archive
 }
