@@ -156,7 +156,7 @@ fn ids_are_ranks_and_an_item_has_one_category() {
         // Groups of rows twice as large each: the mean count of a row falls from one to the next.
         let means: Vec<f64> = (0..)
             .map(|group| (1 << group) - 1)
-            .take_while(|first| 2 * first + 1 <= counts.len())
+            .take_while(|first| 2 * first < counts.len())
             .map(|first| counts[first..=2 * first].iter().sum::<f64>() / (first + 1) as f64)
             .collect();
         for pair in means[if table == 0 { 4 } else { 0 }..].windows(2) {

@@ -39,25 +39,33 @@ pub(crate) fn write_chunks<R: Default>(
 ) -> io::Result<()> {
     // Two chunks a thread: memory stays small, and no thread waits long for the slowest.
     let chunks = 2 * rayon::current_num_threads() as u64;
-    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); chunks as usize];
-    let mut first = numbers.start;
-    while first < numbers.end {
+    let fill = |first: u64, buffers: &mut [Vec<u8>]| {
+        let at = |chunks: u64| {
+            first
+                .saturating_add(chunks.saturating_mul(chunk))
+                .min(numbers.end)
+        };
         buffers
             .par_iter_mut()
             .enumerate()
             .for_each_init(R::default, |memory, (number, text)| {
-                let start = first.saturating_add(number as u64 * chunk).min(numbers.end);
+                let number = number as u64;
                 text.clear();
-                fill(
-                    memory,
-                    start..start.saturating_add(chunk).min(numbers.end),
-                    text,
-                );
+                fill(memory, at(number)..at(number + 1), text);
             });
-        for text in &buffers {
-            writer.write_all(text)?;
-        }
-        first = first.saturating_add(chunks * chunk);
+    };
+    let mut ready = vec![Vec::new(); chunks as usize];
+    let mut next = ready.clone();
+    let mut first = numbers.start;
+    fill(first, &mut ready);
+    while first < numbers.end {
+        first = first.saturating_add(chunks.saturating_mul(chunk));
+        // The writer may be slow: other threads go on meanwhile.
+        rayon::in_place_scope(|scope| {
+            scope.spawn(|_| fill(first, &mut next));
+            ready.iter().try_for_each(|text| writer.write_all(text))
+        })?;
+        std::mem::swap(&mut ready, &mut next);
     }
     writer.flush()
 }
