@@ -4,6 +4,7 @@
 mod error;
 mod fused;
 mod fused_dlrm;
+mod fused_tbsm;
 mod inputs;
 mod learning_rate;
 mod loss;
@@ -23,6 +24,7 @@ mod weights;
 pub use error::{Error, Result};
 pub use fused::{Fused, FusedNetwork};
 pub use fused_dlrm::FusedDlrm;
+pub use fused_tbsm::FusedTbsm;
 pub use inputs::Inputs;
 pub use learning_rate::LearningRatePolicy;
 pub use loss::{Loss, LossKind};

@@ -102,6 +102,47 @@ pub trait Model: Send {
     }
 }
 
+impl<M: Model + ?Sized> Model for Box<M> {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        (**self).forward(dense, rows)
+    }
+
+    fn parameters(&self) -> Vec<Var> {
+        (**self).parameters()
+    }
+
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        (**self).named_weights()
+    }
+
+    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+        (**self).load_weights(weights)
+    }
+
+    fn input_shape(&self) -> Option<InputShape> {
+        (**self).input_shape()
+    }
+
+    fn table_prefix(&self) -> &str {
+        (**self).table_prefix()
+    }
+
+    fn piece(&self, batch: usize) -> usize {
+        (**self).piece(batch)
+    }
+
+    fn forward_backward(
+        &mut self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        loss: &mut LossGradient<'_>,
+        apply: &mut ApplyGradient<'_>,
+    ) -> Result<()> {
+        (**self).forward_backward(dense, rows, rows_grad, loss, apply)
+    }
+}
+
 /// Forward and backward by candle's autograd.
 pub(crate) fn autograd(
     forward: impl FnOnce(&Tensor) -> Result<Tensor>,

@@ -139,6 +139,16 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         )?)
     }
 
+    /// The plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on other threads.
+    ///
+    /// # Errors
+    /// An id beyond its table, or bags that do not fit the tables and positions.
+    pub fn plan(&self, batch: &Batch) -> Result<Plan> {
+        let mut plan = Plan::default();
+        plan_batch(&self.store.planner(), batch, self.positions(), &mut plan)?;
+        Ok(plan)
+    }
+
     /// One training step on a batch and its plan: gather, forward, loss, backward, update. Returns the mean loss before
     /// the update.
     ///
