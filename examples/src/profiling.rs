@@ -102,7 +102,13 @@ impl SourceArguments {
                     validation: self.inputs / 12,
                     test: self.inputs / 12,
                 };
-                let data = write_planted(&planted, rows, &folder.path().join("planted"), false)?;
+                let data = write_planted(
+                    &planted,
+                    planted.options(),
+                    rows,
+                    &folder.path().join("planted"),
+                    false,
+                )?;
                 (data, "planted data".to_owned(), Some(folder))
             }
         };

@@ -26,7 +26,10 @@ pub use criteo::{
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
-pub use generate::{Planted, PlantedOptions, PlantedTable, RandomData, RandomDataOptions};
+pub use generate::{
+    Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,
+    RandomDataOptions,
+};
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
 pub use packed::{
     Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,
