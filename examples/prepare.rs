@@ -28,15 +28,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Dataset {
-    /// Criteo Kaggle: lines of 40 fields separated by TAB.
+    // What they say about themselves stands at their arguments.
     CriteoKaggle(CriteoArguments),
-    /// Taobao UserBehavior: lines of user, item, category, behaviour and time, made into behaviour sequences.
     Taobao(TaobaoArguments),
-    /// Sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
     TaobaoImport(ImportArguments),
 }
 
-/// Prepare Criteo Kaggle rows.
+/// Criteo Kaggle: lines of 40 fields separated by TAB.
 ///
 /// Every line holds a label (0 or 1), 13 integers and 26 categories in hexadecimal, separated by TAB; an empty field is a missing
 /// value. Integers become ln(max(x, 0) + 1), missing ones 0; categories become ids.

@@ -12,7 +12,7 @@ use crate::process::peak_memory_bytes;
 use crate::progress::Bars;
 use crate::training::{bytes, write_json};
 
-/// Import Taobao sequences that the original programs prepared.
+/// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
 ///
 /// Two kinds of files are read. An .npz file (taobao_train_t20.npz, taobao_val_t20.npz, taobao_test_t20.npz) holds samples: X_cat
 /// int32 [3, n, 21] with users, items and categories, X_int float64 [1, n, 21], y int32 [n]; they are taken as they are, in their

@@ -16,7 +16,7 @@ use crate::process::peak_memory_bytes;
 use crate::progress::Bars;
 use crate::training::{bytes, write_json};
 
-/// Prepare Taobao UserBehavior events.
+/// Taobao UserBehavior: lines of user, item, category, behaviour and time, made into behaviour sequences.
 ///
 /// Every line holds user, item, category, behaviour (pv, cart, fav or buy) and Unix time in seconds, separated by commas. The
 /// events of every user are put into the order of time. An event with --ts-length events before it is a window: its history and

@@ -8,7 +8,7 @@ pub(super) const FAMILY: u64 = 1;
 /// A number below `bound`, by multiplication (Lemire 2019, without the rejection: the bias is below `bound` / 2^64).
 #[inline]
 pub(super) fn below(draws: &mut Draws, bound: u64) -> u64 {
-    (u128::from(draws.bits()) * u128::from(bound) >> 64) as u64
+    ((u128::from(draws.bits()) * u128::from(bound)) >> 64) as u64
 }
 
 /// Puts the numbers of `most` of `windows` windows into `into`, in order; all where there are no more.
