@@ -66,6 +66,41 @@ fn bad_input_is_exit_code_two_with_one_line_that_names_the_place() {
     assert!(message.contains("--raw"), "{message}");
 }
 
+#[test]
+fn events_become_sequences_or_one_line_that_names_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.csv");
+    let mut text: String = (0..300)
+        .map(|event| format!("{},{event},{},pv,{event}\n", event % 3, event % 7))
+        .collect();
+    std::fs::write(&path, &text).unwrap();
+    let out = folder.path().join("out");
+    let taobao = |more: &[&str]| {
+        let mut command = Command::new(program());
+        command.arg("taobao").arg("--raw").arg(&path);
+        command.arg("--out").arg(&out).args(more);
+        run(&mut command)
+    };
+    let (code, message) = taobao(&["--split", "user", "--test", "0.4", "--memory", "1MiB"]);
+    assert_eq!(code, Some(0), "{message}");
+    let data = PackedDataset::open(&out).unwrap();
+    data.verify().unwrap();
+    assert_eq!(data.schema().positions(), 21);
+
+    let (code, message) = taobao(&["--rules", "reference", "--test", "0.4", "--force"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("leave --test out"), "{message}");
+    text.push_str("1,2,3,look,4\n");
+    std::fs::write(&path, &text).unwrap();
+    let (code, message) = taobao(&["--force"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(
+        message.contains("events.csv, line 301: behaviour (field 4) is \"look\""),
+        "{message}"
+    );
+    assert_eq!(names(folder.path()), ["events.csv", "out"]);
+}
+
 /// A limit on the size of files stands in for a full disk: the system refuses the reservation in the same way.
 #[test]
 fn a_disk_that_fills_up_leaves_nothing_behind() {
