@@ -29,7 +29,7 @@ const SAMPLES: u64 = 2;
 ///
 /// Sample `k` depends on the seed and `k` alone, so samples can be read in any order and by any number of threads.
 ///
-/// Memory: 8 bytes a user, 12 an item, a few dozen a category.
+/// Memory: 8 bytes a user, 12 an item, 32 a category.
 ///
 /// [`drift`]: PlantedSequencesOptions::drift
 /// [`noise`]: PlantedSequencesOptions::noise
