@@ -6,7 +6,8 @@
 //! coefficients are the values of feature `i`: vectors run along the row, nothing is summed across lanes, and the work
 //! stops at the diagonal up to whole vectors.
 
-use crate::simd::{dispatch, multiply_add};
+use crate::dispatch;
+use crate::simd::multiply_add;
 use crate::transpose::transpose_block;
 
 /// Lanes of a vector.
@@ -50,7 +51,7 @@ impl DotShape {
 
 /// One sample's features, padded to whole vectors, and what is computed from them.
 #[derive(Debug, Default)]
-pub(crate) struct DotScratch {
+pub struct DotScratch {
     /// `[padded features, padded dim]`; the padding stays zero.
     features: Vec<f32>,
     /// `[padded dim, padded features]`.

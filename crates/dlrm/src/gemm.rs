@@ -3,8 +3,8 @@
 use gemm::Parallelism;
 
 /// A matrix in a slice: element `[r, c]` is `data[r * row_stride + c * column_stride]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
@@ -14,7 +14,10 @@ pub(crate) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// `rows` rows of `columns` values, `stride` values from the start of one to the start of the next.
-    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    ///
+    /// # Panics
+    /// When the matrix exceeds `data`.
+    pub fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(
             fits(data.len(), rows, columns, stride),
             "matrix exceeds its slice"
@@ -29,7 +32,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The same values with rows and columns exchanged.
-    pub(crate) fn transposed(self) -> Self {
+    pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -46,7 +49,10 @@ fn fits(len: usize, rows: usize, columns: usize, stride: usize) -> bool {
 
 /// `into = left · right`, or `into += left · right` with `accumulate`, on the calling thread alone. `into` has the
 /// rows of `left`, the columns of `right`, and `stride` values from row to row.
-pub(crate) fn multiply(
+///
+/// # Panics
+/// When the inner extents differ, or the product exceeds `into`.
+pub fn multiply(
     left: Matrix<'_>,
     right: Matrix<'_>,
     into: &mut [f32],

@@ -2,20 +2,25 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::layout::{Layer, Layout};
-use crate::{DlrmConfig, Interaction, Result};
+use crate::layout::Layer;
+use crate::{DlrmConfig, Interaction, Network, Result};
 
-/// From `dense [batch, dense features]` and `rows [batch, tables, dim]` to `[batch, outputs]`.
-pub(crate) fn forward(
-    config: &DlrmConfig,
-    layout: &Layout,
-    parameters: &Tensor,
-    dense: &Tensor,
-    rows: &Tensor,
-) -> Result<Tensor> {
-    let bottom = mlp(&layout.bottom, parameters, dense.clone())?;
-    let interaction = interact(config, &bottom, rows)?;
-    mlp(&layout.top, parameters, interaction)
+impl Network {
+    /// The plain candle graph of the network, on any device: from `parameters` (flat, as [`DlrmConfig::parameters`]
+    /// describes them), `dense [batch, dense features]` and `rows [batch, tables, dim]` to `[batch, outputs]`.
+    ///
+    /// # Errors
+    /// candle's, where shapes do not fit or the device fails.
+    pub fn forward_graph(
+        &self,
+        parameters: &Tensor,
+        dense: &Tensor,
+        rows: &Tensor,
+    ) -> Result<Tensor> {
+        let bottom = mlp(&self.layout().bottom, parameters, dense.clone())?;
+        let interaction = interact(self.config(), &bottom, rows)?;
+        mlp(&self.layout().top, parameters, interaction)
+    }
 }
 
 fn mlp(layers: &[Layer], parameters: &Tensor, mut x: Tensor) -> Result<Tensor> {

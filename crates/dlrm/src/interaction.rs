@@ -5,23 +5,24 @@ use crate::{DlrmConfig, Interaction};
 
 /// The interaction layer of one model.
 #[derive(Debug, Clone)]
-pub(crate) struct InteractionLayer {
+pub struct InteractionLayer {
     kind: Interaction,
     tables: usize,
     dim: usize,
-    pub(crate) width: usize,
+    width: usize,
     /// Values from one sample to the next in the layer's output: the width, rounded up to whole vectors.
     pub(crate) stride: usize,
 }
 
 /// Room that the dot kernels use, reused from sample to sample.
-pub(crate) type InteractionScratch = DotScratch;
+pub type InteractionScratch = DotScratch;
 
 /// Values behind the last sample that a buffer of outputs needs: kernels store whole vectors.
-pub(crate) const SLACK: usize = 8;
+pub const SLACK: usize = 8;
 
 impl InteractionLayer {
-    pub(crate) fn new(config: &DlrmConfig) -> Self {
+    /// The layer of a valid configuration.
+    pub fn new(config: &DlrmConfig) -> Self {
         let width = config.interaction_width();
         Self {
             kind: config.interaction,
@@ -30,6 +31,12 @@ impl InteractionLayer {
             width,
             stride: width.next_multiple_of(8),
         }
+    }
+
+    /// Values from one sample to the next in the output: the width, rounded up to whole vectors. What lies between the two is
+    /// unspecified.
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 
     fn dot(&self, with_self: bool) -> DotShape {
@@ -41,8 +48,12 @@ impl InteractionLayer {
         }
     }
 
-    /// From `bottom [n, dim]` and `rows [n, tables, dim]` to `output`, `width` values every `stride`.
-    pub(crate) fn forward(
+    /// From `bottom [n, dim]` and `rows [n, tables, dim]` to `output`, `width` values every `stride`, with
+    /// [`SLACK`] values of room behind the last sample.
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    pub fn forward(
         &self,
         n: usize,
         bottom: &[f32],
@@ -68,7 +79,10 @@ impl InteractionLayer {
     }
 
     /// From `output_grad` (strided as the output) the gradients of `bottom` and `rows`, which are overwritten.
-    pub(crate) fn backward(
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    pub fn backward(
         &self,
         n: usize,
         bottom: &[f32],

@@ -1,8 +1,9 @@
 //! One fully connected layer, forward and backward, on the samples of one slice.
 
+use crate::dispatch;
 use crate::gemm::{Matrix, multiply};
 use crate::layout::Layer;
-use crate::simd::{dispatch, multiply_add};
+use crate::simd::multiply_add;
 
 /// Samples of one slice: row `r` starts at `data[r * stride]`.
 #[derive(Clone, Copy)]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::init::initial_parameters;
-use crate::operator::{NetworkOp, PassPool};
-use crate::{DlrmConfig, Error, Network, ParameterSpec, Result, graph};
+use crate::named::{flat_parameters, named_parameters};
+use crate::operator::{EngineOp, PassPool};
+use crate::{DlrmConfig, Error, Network, ParameterSpec, Pass, Result};
 
 /// A deep learning recommendation model: the MLPs and the interaction. Embedding rows come in as an argument, already
 /// gathered and pooled; where they live is not the model's business.
@@ -15,7 +16,7 @@ use crate::{DlrmConfig, Error, Network, ParameterSpec, Result, graph};
 pub struct Dlrm {
     network: Arc<Network>,
     parameters: Var,
-    passes: PassPool,
+    passes: PassPool<Pass>,
 }
 
 impl Dlrm {
@@ -88,7 +89,7 @@ impl Dlrm {
         }
         // No copy where the tensor is contiguous already.
         let (dense, rows) = (dense.contiguous()?, rows.contiguous()?);
-        let operator = NetworkOp::new(self.network.clone(), self.passes.clone(), keep);
+        let operator = EngineOp::new(self.network.clone(), self.passes.clone(), keep);
         Ok(parameters.apply_op3(&dense, &rows, operator)?)
     }
 
@@ -103,13 +104,7 @@ impl Dlrm {
     }
 
     fn graph(&self, parameters: &Tensor, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        let output = graph::forward(
-            self.config(),
-            self.network.layout(),
-            parameters,
-            dense,
-            rows,
-        )?;
+        let output = self.network.forward_graph(parameters, dense, rows)?;
         Ok(if self.config().output_width() == 1 {
             output.squeeze(1)?
         } else {
@@ -167,12 +162,7 @@ impl Dlrm {
     /// # Errors
     /// candle's, where the device fails.
     pub fn named_parameters(&self) -> Result<Vec<(String, Tensor)>> {
-        let flat = self.parameters.as_detached_tensor();
-        let named = |spec: ParameterSpec| -> Result<(String, Tensor)> {
-            let values = flat.narrow(0, spec.range.start, spec.range.len())?.copy()?;
-            Ok((spec.name, values.reshape(spec.shape)?))
-        };
-        self.specs().into_iter().map(named).collect()
+        named_parameters(&self.parameters.as_detached_tensor(), self.specs())
     }
 
     /// Replaces all parameters. Either all are replaced or, on an error, none.
@@ -180,43 +170,7 @@ impl Dlrm {
     /// # Errors
     /// When names are missing or unknown (all of them are listed), when a shape differs, or when candle fails.
     pub fn load_named(&self, parameters: &HashMap<String, Tensor>) -> Result<()> {
-        let specs = self.specs();
-        let missing: Vec<String> = specs
-            .iter()
-            .filter(|spec| !parameters.contains_key(&spec.name))
-            .map(|spec| spec.name.clone())
-            .collect();
-        let known = |name: &str| specs.iter().any(|spec| spec.name == name);
-        let mut unknown: Vec<String> = parameters
-            .keys()
-            .filter(|name| !known(name))
-            .cloned()
-            .collect();
-        if !missing.is_empty() || !unknown.is_empty() {
-            unknown.sort_unstable();
-            return Err(Error::ParameterNames { missing, unknown });
-        }
-        let mut flat = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let Some(tensor) = parameters.get(&spec.name) else {
-                continue;
-            };
-            if tensor.dims() != spec.shape {
-                let found = tensor.dims().to_vec();
-                return Err(Error::ParameterShape {
-                    name: spec.name,
-                    expected: spec.shape,
-                    found,
-                });
-            }
-            flat.push(
-                tensor
-                    .to_device(self.parameters.device())?
-                    .to_dtype(DType::F32)?
-                    .flatten_all()?,
-            );
-        }
-        self.parameters.set(&Tensor::cat(&flat, 0)?.detach())?;
-        Ok(())
+        let flat = flat_parameters(self.specs(), parameters, self.parameters.device())?;
+        Ok(self.parameters.set(&flat)?)
     }
 }

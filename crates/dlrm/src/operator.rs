@@ -1,4 +1,4 @@
-//! The whole network as one differentiable candle operator.
+//! A whole network as one differentiable candle operator.
 //!
 //! candle's autograd zero-fills a tensor and adds to it on every edge, on one thread; a graph of the network has about
 //! forty edges, this operator three.
@@ -9,12 +9,142 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 
 use crate::{Network, Pass};
 
-/// Passes that no operator holds, shared by a model and its operators.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PassPool(Arc<Mutex<Vec<Pass>>>);
+/// A network on plain slices that can stand in a candle graph: what [`Network`] offers, for any model.
+pub trait Engine: Send + Sync + 'static {
+    /// The workspaces of one forward and backward pass.
+    type Pass: Default + Send + 'static;
+    /// What the engine answers where arguments do not fit.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// The operator's name in messages.
+    const NAME: &'static str;
 
-impl PassPool {
-    pub(crate) fn take(&self) -> Pass {
+    /// The shape of the output for a batch.
+    fn output_shape(&self, batch: usize) -> Shape;
+
+    /// The output, and in `pass` what backward needs.
+    ///
+    /// # Errors
+    /// When a slice has the wrong length or the batch is empty.
+    fn forward(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        pass: &mut Self::Pass,
+        output: &mut [f32],
+    ) -> Result<(), Self::Error>;
+
+    /// The output alone.
+    ///
+    /// # Errors
+    /// When a slice has the wrong length or the batch is empty.
+    fn infer(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        pass: &mut Self::Pass,
+        output: &mut [f32],
+    ) -> Result<(), Self::Error>;
+
+    /// The gradients of `rows`, where asked for that of `dense`, and in `pass` those of the parameters.
+    ///
+    /// # Errors
+    /// When a slice has the wrong length, or `pass` does not hold the forward pass of this batch.
+    fn backward(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        output_grad: &[f32],
+        pass: &mut Self::Pass,
+        rows_grad: &mut [f32],
+        dense_grad: Option<&mut [f32]>,
+    ) -> Result<(), Self::Error>;
+
+    /// Flat parameter gradients whose sum, in this order, is the gradient of the last backward pass.
+    fn gradients(pass: &Self::Pass) -> impl ExactSizeIterator<Item = &[f32]>;
+}
+
+impl Engine for Network {
+    type Pass = Pass;
+    type Error = crate::Error;
+    const NAME: &'static str = "dlrm";
+
+    fn output_shape(&self, batch: usize) -> Shape {
+        match self.config().output_width() {
+            1 => Shape::from(batch),
+            outputs => Shape::from((batch, outputs)),
+        }
+    }
+
+    fn forward(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        pass: &mut Pass,
+        output: &mut [f32],
+    ) -> crate::Result<()> {
+        Network::forward(self, parameters, dense, rows, pass, output)
+    }
+
+    fn infer(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        pass: &mut Pass,
+        output: &mut [f32],
+    ) -> crate::Result<()> {
+        Network::infer(self, parameters, dense, rows, pass, output)
+    }
+
+    fn backward(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        output_grad: &[f32],
+        pass: &mut Pass,
+        rows_grad: &mut [f32],
+        dense_grad: Option<&mut [f32]>,
+    ) -> crate::Result<()> {
+        Network::backward(
+            self,
+            parameters,
+            dense,
+            rows,
+            output_grad,
+            pass,
+            rows_grad,
+            dense_grad,
+        )
+    }
+
+    fn gradients(pass: &Pass) -> impl ExactSizeIterator<Item = &[f32]> {
+        pass.gradients()
+    }
+}
+
+/// Passes that no operator holds, shared by a model and its operators.
+#[derive(Debug)]
+pub struct PassPool<P>(Arc<Mutex<Vec<P>>>);
+
+impl<P> Default for PassPool<P> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<P> Clone for PassPool<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Default> PassPool<P> {
+    fn take(&self) -> P {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -22,7 +152,7 @@ impl PassPool {
             .unwrap_or_default()
     }
 
-    pub(crate) fn give_back(&self, pass: Pass) {
+    fn give_back(&self, pass: P) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -30,19 +160,21 @@ impl PassPool {
     }
 }
 
-/// `(parameters, dense, rows) -> output`. One operator belongs to one forward pass: it keeps that pass's activations,
-/// so that a second forward before backward disturbs nothing, and gives the workspace back after backward or, where
-/// none comes, when the graph is dropped.
-pub(crate) struct NetworkOp {
-    network: Arc<Network>,
-    pool: PassPool,
+/// `(parameters, dense, rows) -> output`, to be applied with candle's `apply_op3` to contiguous tensors on the CPU. One
+/// operator belongs to one forward pass: it keeps that pass's activations, so that a second forward before backward
+/// disturbs nothing, and gives the workspace back after backward or, where none comes, when the graph is dropped.
+#[derive(Debug)]
+pub struct EngineOp<E: Engine> {
+    network: Arc<E>,
+    pool: PassPool<E::Pass>,
     /// Whether a backward pass can follow.
     keep: bool,
-    pass: Mutex<Option<Pass>>,
+    pass: Mutex<Option<E::Pass>>,
 }
 
-impl NetworkOp {
-    pub(crate) fn new(network: Arc<Network>, pool: PassPool, keep: bool) -> Self {
+impl<E: Engine> EngineOp<E> {
+    /// An operator for one forward pass; without `keep`, for one that no backward pass follows.
+    pub fn new(network: Arc<E>, pool: PassPool<E::Pass>, keep: bool) -> Self {
         Self {
             network,
             pool,
@@ -51,7 +183,7 @@ impl NetworkOp {
         }
     }
 
-    fn take_pass(&self) -> Option<Pass> {
+    fn take_pass(&self) -> Option<E::Pass> {
         self.pass
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -59,12 +191,27 @@ impl NetworkOp {
     }
 }
 
-impl Drop for NetworkOp {
+impl<E: Engine> Drop for EngineOp<E> {
     fn drop(&mut self) {
         if let Some(pass) = self.take_pass() {
             self.pool.give_back(pass);
         }
     }
+}
+
+/// The sum of all slices of the parameter gradient, in their order.
+fn sum_gradients<E: Engine>(pass: &E::Pass) -> Vec<f32> {
+    let mut sum = Vec::new();
+    for (k, gradients) in E::gradients(pass).enumerate() {
+        if k == 0 {
+            sum.extend_from_slice(gradients);
+        } else {
+            sum.iter_mut()
+                .zip(gradients)
+                .for_each(|(sum, gradient)| *sum += gradient);
+        }
+    }
+    sum
 }
 
 fn contiguous<'a>(
@@ -74,7 +221,7 @@ fn contiguous<'a>(
 ) -> candle_core::Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => candle_core::bail!("dlrm: {what} must be contiguous"),
+        None => candle_core::bail!("{what} of a fused operator must be contiguous"),
     }
 }
 
@@ -88,15 +235,15 @@ fn read<const N: usize, R>(
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
         match &**storage {
             Storage::Cpu(storage) => *slice = contiguous(storage, layout, "an argument")?,
-            _ => candle_core::bail!("dlrm: the fused operator runs on the CPU alone"),
+            _ => candle_core::bail!("a fused operator runs on the CPU alone"),
         }
     }
     with(slices)
 }
 
-impl CustomOp3 for NetworkOp {
+impl<E: Engine> CustomOp3 for EngineOp<E> {
     fn name(&self) -> &'static str {
-        "dlrm"
+        E::NAME
     }
 
     fn cpu_fwd(
@@ -111,8 +258,8 @@ impl CustomOp3 for NetworkOp {
         let parameters = contiguous(parameters, parameters_layout, "parameters")?;
         let dense = contiguous(dense, dense_layout, "dense")?;
         let rows = contiguous(rows, rows_layout, "rows")?;
-        let (batch, outputs) = (dense_layout.dims()[0], self.network.config().output_width());
-        let mut output = vec![0.0f32; batch * outputs];
+        let shape = self.network.output_shape(dense_layout.dims()[0]);
+        let mut output = vec![0.0f32; shape.elem_count()];
         let mut pass = self.pool.take();
         let result = if self.keep {
             self.network
@@ -127,11 +274,6 @@ impl CustomOp3 for NetworkOp {
             self.pool.give_back(pass);
         }
         result.map_err(candle_core::Error::wrap)?;
-        let shape = if outputs == 1 {
-            Shape::from(batch)
-        } else {
-            Shape::from((batch, outputs))
-        };
         Ok((CpuStorage::F32(output), shape))
     }
 
@@ -172,10 +314,10 @@ impl CustomOp3 for NetworkOp {
                     .map_err(candle_core::Error::wrap)
             },
         );
-        let mut gradient = Vec::new();
-        if parameters.track_op() {
-            pass.sum_gradients(&mut gradient);
-        }
+        let gradient = match parameters.track_op() {
+            true => sum_gradients::<E>(&pass),
+            false => Vec::new(),
+        };
         self.pool.give_back(pass);
         result?;
         let device = output_grad.device();

@@ -84,20 +84,6 @@ impl Pass {
             .map(|lane| lane.gradients.as_slice())
     }
 
-    /// Adds the parameter gradients of all slices into `into` (overwritten), in their order.
-    pub(crate) fn sum_gradients(&self, into: &mut Vec<f32>) {
-        into.clear();
-        for (k, gradients) in self.gradients().enumerate() {
-            if k == 0 {
-                into.extend_from_slice(gradients);
-            } else {
-                into.iter_mut()
-                    .zip(gradients)
-                    .for_each(|(sum, gradient)| *sum += gradient);
-            }
-        }
-    }
-
     /// Makes room for a forward pass cut as `cut`; with `keep`, for the activations of every slice.
     pub(crate) fn fit(
         &mut self,

@@ -1,7 +1,11 @@
 //! Runtime choice between the same code compiled for AVX2 with FMA and for the build's own target.
 
-/// Defines `$name(arguments)`, which calls `$body::<true>` compiled for AVX2 and FMA where the processor has both, and
+/// Defines `pub(crate) fn $name(arguments)`, which calls `$body::<true>` compiled for AVX2 and FMA where the processor has both, and
 /// `$body::<false>` elsewhere. The body must be `#[inline(always)]`, so that it is compiled in its caller's target.
+///
+/// The body's one generic parameter, `WIDE: bool`, says which of the two it is compiled for: see
+/// [`multiply_add`](crate::parts::multiply_add).
+#[macro_export]
 macro_rules! dispatch {
     ($(#[$doc:meta])* fn $name:ident => $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
         $(#[$doc])*
@@ -22,11 +26,9 @@ macro_rules! dispatch {
         }
     };
 }
-pub(crate) use dispatch;
-
 /// `a * b + c`, as one instruction in bodies compiled for FMA. Without the instruction `f32::mul_add` would be a call
 /// into the C library, hence the two roundings there.
 #[inline(always)]
-pub(crate) fn multiply_add<const WIDE: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub fn multiply_add<const WIDE: bool>(a: f32, b: f32, c: f32) -> f32 {
     if WIDE { a.mul_add(b, c) } else { a * b + c }
 }

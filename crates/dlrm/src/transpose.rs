@@ -1,8 +1,12 @@
 //! Transposing blocks of 8 × 8 values.
 
 /// `into[c][r] = from[r][c]` for 8 rows and 8 columns, with `from_stride` and `into_stride` values from row to row.
+/// `WIDE` must be true only in code compiled for AVX2: in the bodies of [`dispatch`](crate::dispatch!).
+///
+/// # Panics
+/// When the block exceeds `from` or `into`.
 #[inline(always)]
-pub(crate) fn transpose_block<const WIDE: bool>(
+pub fn transpose_block<const WIDE: bool>(
     from: &[f32],
     from_stride: usize,
     into: &mut [f32],

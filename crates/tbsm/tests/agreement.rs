@@ -1,0 +1,304 @@
+//! The fused operator against the plain candle graph and against finite differences.
+
+use candle_core::{Device, Tensor, Var};
+use dlrm::{DlrmConfig, Interaction, Output, SliceSize};
+use proptest::prelude::*;
+use tbsm::{Inner, Mechanism, Network, Pass, SequenceLayer, Tbsm, TbsmConfig};
+
+type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// Values without pattern, between -1 and 1, that depend on seed and position alone.
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+const INNERS: [Inner; 3] = [Inner::Dot, Inner::Ind, Inner::Def];
+const MECHANISMS: [Mechanism; 2] = [Mechanism::Mlp, Mechanism::Mul];
+
+/// Every variant of the time-series layer, with one and with three heads.
+fn every_tsl(mlp: &[usize]) -> impl Iterator<Item = SequenceLayer> {
+    let choices = INNERS.into_iter().flat_map(|inner| {
+        MECHANISMS.into_iter().flat_map(move |mechanism| {
+            [(1, false), (1, true), (3, false), (3, true)]
+                .map(|(heads, sequential)| (inner, mechanism, heads, sequential))
+        })
+    });
+    choices.map(|(inner, mechanism, heads, sequential)| SequenceLayer::Tsl {
+        heads,
+        inner,
+        mechanism,
+        mlp: mlp.to_vec(),
+        sequential,
+    })
+}
+
+/// A small model.
+fn small(sequence: SequenceLayer, normalise: bool) -> TbsmConfig {
+    TbsmConfig {
+        tower: DlrmConfig {
+            tables: 2,
+            dim: 4,
+            bottom: vec![2, 4],
+            top: vec![6, 5],
+            interaction: Interaction::Dot { with_self: false },
+            output: Output::Relu,
+            slice: SliceSize::Auto,
+        },
+        history: 5,
+        normalise,
+        sequence,
+        head: vec![7, 1],
+    }
+}
+
+fn close(found: &Tensor, expected: &Tensor, what: &str) -> TestResult {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let found = found.flatten_all()?.to_vec1::<f32>()?;
+    let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+    let largest = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+    for (k, (f, e)) in found.iter().zip(&expected).enumerate() {
+        assert!(
+            (f - e).abs() <= 5e-5 * largest,
+            "{what}[{k}]: {f} but {e} (largest {largest})"
+        );
+    }
+    Ok(())
+}
+
+/// Forward and all gradients of the operator, inside a larger graph, equal those of the plain graph.
+fn compare(config: TbsmConfig, batch: usize) -> TestResult {
+    let model = Tbsm::new(config.clone(), 5, &Device::Cpu)?;
+    let (positions, tower) = (config.positions(), &config.tower);
+    let features = tower.bottom[0];
+    let count = batch * positions;
+    let dense_shape = (batch, positions, features);
+    let dense = Var::from_vec(values(count * features, 1), dense_shape, &Device::Cpu)?;
+    let rows = Var::from_vec(
+        values(count * tower.tables * tower.dim, 2),
+        (batch, positions, tower.tables, tower.dim),
+        &Device::Cpu,
+    )?;
+    let weights = Tensor::from_vec(values(batch, 3), batch, &Device::Cpu)?;
+    // What goes in and what comes out are intermediate results, so every edge of the operator is used.
+    let run =
+        |forward: &dyn Fn(&Tensor, &Tensor) -> tbsm::Result<Tensor>| -> candle_core::Result<_> {
+            let output = forward(&dense.affine(0.5, 0.1)?, &rows.affine(1.5, 0.0)?)
+                .map_err(candle_core::Error::wrap)?;
+            let gradients = (&output * &weights)?.sum_all()?.backward()?;
+            Ok((output, gradients))
+        };
+    let (fused, fused_gradients) = run(&|d, r| model.forward(d, r))?;
+    let (plain, plain_gradients) = run(&|d, r| model.forward_graph(d, r))?;
+    assert_eq!(fused.dims(), [batch]);
+    close(&fused, &plain, "output")?;
+    for (what, var) in [
+        ("parameters", model.parameters()),
+        ("dense", &dense),
+        ("rows", &rows),
+    ] {
+        let (Some(found), Some(expected)) = (fused_gradients.get(var), plain_gradients.get(var))
+        else {
+            return Err(format!("no gradient of {what}").into());
+        };
+        close(found, expected, what)?;
+    }
+    let inferred = model.infer(&dense.affine(0.5, 0.1)?, &rows.affine(1.5, 0.0)?)?;
+    assert_eq!(inferred.to_vec1::<f32>()?, fused.to_vec1::<f32>()?);
+    assert!(!inferred.track_op());
+    Ok(())
+}
+
+#[test]
+fn every_variant_of_the_time_series_layer() -> TestResult {
+    for normalise in [true, false] {
+        for sequence in every_tsl(&[6]).chain(every_tsl(&[])) {
+            compare(small(sequence.clone(), normalise), 19)?;
+            compare(
+                TbsmConfig {
+                    history: 20,
+                    tower: TbsmConfig::default().tower,
+                    ..small(sequence, normalise)
+                },
+                33,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_taobao_model_at_several_batches() -> TestResult {
+    for batch in [1, 16, 100, 256] {
+        compare(TbsmConfig::default(), batch)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn multi_head_attention_and_lstm() -> TestResult {
+    let others = [
+        SequenceLayer::Mha { heads: 1 },
+        SequenceLayer::Mha { heads: 8 },
+        SequenceLayer::Rnn { layers: 1 },
+        SequenceLayer::Rnn { layers: 3 },
+    ];
+    for sequence in others {
+        for normalise in [false, true] {
+            compare(small(sequence.clone(), normalise), 35)?;
+        }
+        compare(
+            TbsmConfig {
+                sequence,
+                ..TbsmConfig::default()
+            },
+            20,
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn many_slices_share_lanes() -> TestResult {
+    let mut config = TbsmConfig::default();
+    for (slice, batch) in [(1, 17), (3, 100), (2, 33), (40, 130)] {
+        config.tower.slice = SliceSize::Fixed(slice);
+        compare(config.clone(), batch)?;
+    }
+    Ok(())
+}
+
+fn sequence() -> impl Strategy<Value = SequenceLayer> {
+    let inner = prop::sample::select(&INNERS);
+    let mechanism = prop::sample::select(&MECHANISMS);
+    let mlp = prop::collection::vec(1usize..12, 0..3);
+    prop_oneof![
+        4 => (1usize..4, inner, mechanism, mlp, any::<bool>()).prop_map(
+            |(heads, inner, mechanism, mlp, sequential)| SequenceLayer::Tsl {
+                heads, inner, mechanism, mlp, sequential,
+            }
+        ),
+        1 => (1usize..4).prop_map(|heads| SequenceLayer::Mha { heads }),
+        1 => (1usize..4).prop_map(|layers| SequenceLayer::Rnn { layers }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_small_configuration(
+        tables in 1usize..8,
+        dim in 1usize..20,
+        bottom in prop::collection::vec(1usize..20, 1..3),
+        top in prop::collection::vec(1usize..20, 1..3),
+        interaction in prop_oneof![
+            Just(Interaction::Dot { with_self: false }),
+            Just(Interaction::Dot { with_self: true }),
+            Just(Interaction::Cat),
+        ],
+        slice in prop_oneof![Just(SliceSize::Auto), (1usize..40).prop_map(SliceSize::Fixed)],
+        history in 4usize..26,
+        normalise in any::<bool>(),
+        sequence in sequence(),
+        head in prop::collection::vec(1usize..70, 0..3),
+        batch in 1usize..40,
+    ) {
+        let bottom = bottom.into_iter().chain([dim]).collect();
+        let tower = DlrmConfig { tables, dim, bottom, top, interaction, output: Output::Relu, slice };
+        let head = head.into_iter().chain([1]).collect();
+        let config = TbsmConfig { tower, history, normalise, sequence, head };
+        compare(config, batch).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    }
+}
+
+/// The engine's gradients of all arguments equal central differences of its outputs.
+fn differentiate(config: TbsmConfig) -> TestResult {
+    let network = Network::new(config.clone())?;
+    let (batch, positions, tower) = (4, config.positions(), &config.tower);
+    let initial = Tbsm::new(config.clone(), 3, &Device::Cpu)?;
+    let mut arguments = [
+        initial.parameters().to_vec1::<f32>()?,
+        values(batch * positions * tower.bottom[0], 2),
+        values(batch * positions * tower.tables * tower.dim, 3),
+    ];
+    let weights = values(batch, 4);
+    let mut pass = Pass::default();
+    let mut output = vec![0.0; batch];
+    let [parameters, dense, rows] = &arguments;
+    let (mut rows_grad, mut dense_grad) = (vec![f32::NAN; rows.len()], vec![f32::NAN; dense.len()]);
+    network.forward(parameters, dense, rows, &mut pass, &mut output)?;
+    let grad = Some(dense_grad.as_mut_slice());
+    network.backward(
+        parameters,
+        dense,
+        rows,
+        &weights,
+        &mut pass,
+        &mut rows_grad,
+        grad,
+    )?;
+    let mut parameters_grad = vec![0.0f32; parameters.len()];
+    for slice in pass.gradients() {
+        for (sum, gradient) in parameters_grad.iter_mut().zip(slice) {
+            *sum += gradient;
+        }
+    }
+    let mut loss = |[parameters, dense, rows]: &[Vec<f32>; 3]| -> tbsm::Result<f64> {
+        network.infer(parameters, dense, rows, &mut pass, &mut output)?;
+        let terms = output.iter().zip(&weights);
+        Ok(terms.map(|(o, w)| f64::from(*o) * f64::from(*w)).sum())
+    };
+    let step = 1.0 / 1024.0;
+    for (which, gradient) in [parameters_grad, dense_grad, rows_grad].iter().enumerate() {
+        let (mut outliers, mut moved) = (0, 0);
+        for (k, &found) in gradient.iter().enumerate() {
+            let center = arguments[which][k];
+            arguments[which][k] = center + step;
+            let above = loss(&arguments)?;
+            arguments[which][k] = center - step;
+            let below = loss(&arguments)?;
+            arguments[which][k] = center;
+            let expected = (above - below) / f64::from(2.0 * step);
+            moved += usize::from(expected.abs() > 5e-4);
+            // Rounding of the outputs alone moves a difference by 1e-4.
+            let tolerance = 2e-4 + 1e-2 * expected.abs();
+            outliers += usize::from((f64::from(found) - expected).abs() > tolerance);
+        }
+        // A difference is wrong where the step crosses the kink of a ReLU, which few do.
+        assert!(
+            outliers * 20 <= gradient.len(),
+            "{config:?}, argument {which}: {outliers} of {} differ",
+            gradient.len()
+        );
+        assert!(moved > 0, "{config:?}: argument {which} moves nothing");
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_every_time_series_layer_equal_finite_differences() -> TestResult {
+    for normalise in [true, false] {
+        for sequence in every_tsl(&[6]) {
+            differentiate(small(sequence, normalise))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_attention_and_lstm_equal_finite_differences() -> TestResult {
+    for normalise in [true, false] {
+        differentiate(small(SequenceLayer::Mha { heads: 1 }, normalise))?;
+        differentiate(small(SequenceLayer::Mha { heads: 3 }, normalise))?;
+        differentiate(small(SequenceLayer::Rnn { layers: 1 }, normalise))?;
+        differentiate(small(SequenceLayer::Rnn { layers: 2 }, normalise))?;
+    }
+    Ok(())
+}
