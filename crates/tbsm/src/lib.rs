@@ -17,6 +17,7 @@ mod pass;
 mod product;
 mod tower;
 mod vectors;
+mod wide;
 
 pub use config::{Inner, Mechanism, SequenceLayer, TbsmConfig};
 pub use error::{Error, Result};
