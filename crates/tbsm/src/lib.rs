@@ -2,7 +2,9 @@
 #![deny(missing_docs)]
 
 mod attention;
+mod block;
 mod config;
+mod engine;
 mod error;
 mod graph;
 mod init;
