@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use examples::model::ModelKind;
 use examples::process::exit_on_error;
 use examples::training::{ProgramArguments, train_and_report};
 use trainer::Placement;
@@ -31,5 +32,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    exit_on_error(train_and_report(&arguments.program, Placement::Cpu))
+    exit_on_error(train_and_report(
+        &arguments.program,
+        ModelKind::Dlrm,
+        Placement::Cpu,
+    ))
 }

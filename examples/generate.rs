@@ -1,11 +1,11 @@
-//! Planted samples of any number: raw Criteo text to try the reader on, or a packed data set to train on at once.
+//! Planted samples of any number: raw text to try the readers on, or packed data sets to train on at once.
 //!
-//! 1. Draw a hidden model: skewed, correlated categories, and the probability of a click for every sample.
+//! 1. Draw a hidden model: the probability of a click for every sample, or users whose interests drift.
 //! 2. Write raw text, or a packed data set whose ids are ranks by design.
 //! 3. Print the best AUC that any model can reach on its test rows.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,8 +14,11 @@ use clap::{Args, Parser, Subcommand};
 use examples::planted::write_planted;
 use examples::process::exit_on_error;
 use examples::training::bytes;
-use indicatif::ProgressBar;
-use recsys_data::{Planted, PlantedOptions, SplitRows};
+use indicatif::{ProgressBar, ProgressStyle};
+use recsys_data::{
+    Dataset, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, SplitRows,
+};
+use serde::Serialize;
 
 /// Make samples whose best reachable AUC is known.
 #[derive(Parser)]
@@ -23,7 +26,9 @@ use recsys_data::{Planted, PlantedOptions, SplitRows};
     version,
     after_help = "Examples:
   generate text --rows 10000000 --out train.txt
-  generate packed --rows 2000000 --scale 20 --out planted"
+  generate packed --rows 2000000 --scale 20 --out planted
+  generate sequences --rows 2000000 --out sequences
+  generate events --events 100000000 --scale 20 --out UserBehavior.csv"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -33,23 +38,95 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Form {
     /// Raw Criteo text, to be read by `prepare criteo-kaggle`
-    Text(Planting),
+    Text(Clicks),
     /// A packed data set: 6/7 of the rows for training, then validation, then test
-    Packed(Planting),
+    Packed(Clicks),
+    /// Packed behaviour sequences, split alike: does an item follow the user's last events?
+    ///
+    /// Every user likes a few categories and has one of them in mind, which changes now and then. Candidates are the
+    /// user's next event or an item drawn by popularity, half and half. The best AUC is that of somebody who sees what
+    /// the user likes and has in mind; a model has to infer it from the history.
+    Sequences(Sequences),
+    /// Raw events in the text of Taobao's UserBehavior.csv, to be made into sequences by a preparation
+    ///
+    /// The same users as those of `sequences`. Lines are user, item, category, behaviour and Unix time; users come in
+    /// text order of their numbers, the events of each by time. No best AUC is printed: it depends on how the preparation
+    /// draws negative candidates.
+    Events(Events),
 }
 
 #[derive(Args)]
-struct Planting {
+struct Clicks {
     /// Rows to make.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
+    /// Multiply the rows of every large table (119,000 categories in all at 1).
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Sequences {
+    /// Rows to make.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rows: u64,
+    /// Events before the candidate.
+    #[arg(long, default_value_t = 20)]
+    history: u32,
+    #[command(flatten)]
+    behaviour: Behaviour,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Events {
+    /// Events to make, about 100 a user.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    events: u64,
+    #[command(flatten)]
+    behaviour: Behaviour,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Behaviour {
+    /// Multiply users, items and categories (50,000, 200,000 and 1,000 at 1; Taobao has as many users and items as 20 gives).
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    /// Categories that a user likes.
+    #[arg(long, default_value_t = 8)]
+    interests: u32,
+    /// Probability, per event, that the user's mind moves to another of them.
+    #[arg(long, default_value_t = 0.2)]
+    drift: f64,
+    /// Share of the events that have nothing to do with the user.
+    #[arg(long, default_value_t = 0.2)]
+    noise: f64,
+}
+
+impl Behaviour {
+    fn options(&self, seed: u64) -> PlantedSequencesOptions {
+        PlantedSequencesOptions {
+            seed,
+            interests: self.interests,
+            drift: self.drift,
+            noise: self.noise,
+            ..PlantedSequencesOptions::default()
+        }
+        .with_scale(self.scale)
+    }
+}
+
+#[derive(Args)]
+struct Output {
     /// Seed; another one is another hidden model.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Multiply the rows of every large table (119,000 categories in all at 1).
-    #[arg(long, default_value_t = 1.0)]
-    scale: f64,
-    /// The file (text) or folder (packed) to write.
+    /// The file (text, events) or folder (packed, sequences) to write.
     #[arg(long)]
     out: PathBuf,
     /// Replace what is there.
@@ -60,57 +137,109 @@ struct Planting {
     threads: Option<usize>,
 }
 
+fn scale(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if scale > 0.0 && scale <= 1e5 => Ok(scale),
+        _ => Err("allowed: more than 0, up to 100,000".into()),
+    }
+}
+
 fn main() -> ExitCode {
     exit_on_error(run(Arguments::parse().form))
 }
 
 fn run(form: Form) -> Result<()> {
-    let (Form::Text(planting) | Form::Packed(planting)) = &form;
+    let output = match &form {
+        Form::Text(clicks) | Form::Packed(clicks) => &clicks.output,
+        Form::Sequences(sequences) => &sequences.output,
+        Form::Events(events) => &events.output,
+    };
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(planting.threads.unwrap_or(0))
+        .num_threads(output.threads.unwrap_or(0))
         .build()?;
-    pool.install(|| {
-        ensure!(
-            planting.scale > 0.0 && planting.scale <= 1e5,
-            "--scale is {}; allowed: more than 0, up to 100,000",
-            planting.scale
-        );
-        let planted = Planted::new(
-            PlantedOptions {
-                samples: planting.rows,
-                seed: planting.seed,
-                ..PlantedOptions::default()
-            }
-            .with_scale(planting.scale),
-        )?;
-        match &form {
-            Form::Text(_) => text(&planted, planting)?,
-            Form::Packed(_) => packed(&planted, planting)?,
+    pool.install(|| match &form {
+        Form::Text(clicks) => {
+            let planted = planted_clicks(clicks)?;
+            let what = format!("{} rows", clicks.rows);
+            text(output, &what, |writer| {
+                planted.write_criteo_text(0..clicks.rows, writer)
+            })?;
+            print_best(planted.best_auc(last_rows(clicks.rows)));
+            Ok(())
         }
-        let last = (planting.rows - planting.rows / 14)..planting.rows;
-        if let Ok(best) = planted.best_auc(last) {
-            println!("best reachable AUC on the last fourteenth of the rows: {best:.4}");
+        Form::Packed(clicks) => {
+            let planted = planted_clicks(clicks)?;
+            packed(&planted, planted.options(), output)?;
+            print_best(planted.best_auc(last_rows(clicks.rows)));
+            Ok(())
         }
-        Ok(())
+        Form::Sequences(sequences) => {
+            let planted = PlantedSequences::new(PlantedSequencesOptions {
+                samples: sequences.rows,
+                history: sequences.history,
+                ..sequences.behaviour.options(output.seed)
+            })?;
+            packed(&planted, planted.options(), output)?;
+            print_best(planted.best_auc(last_rows(sequences.rows)));
+            Ok(())
+        }
+        Form::Events(Events {
+            events, behaviour, ..
+        }) => {
+            let planted = PlantedSequences::new(behaviour.options(output.seed))?;
+            text(output, &format!("{events} events"), |writer| {
+                planted.write_user_behaviour(*events, writer)
+            })
+        }
     })
 }
 
-fn text(planted: &Planted, planting: &Planting) -> Result<()> {
-    let out = &planting.out;
+fn planted_clicks(clicks: &Clicks) -> Result<Planted> {
+    let options = PlantedOptions {
+        samples: clicks.rows,
+        seed: clicks.output.seed,
+        ..PlantedOptions::default()
+    };
+    Ok(Planted::new(options.with_scale(clicks.scale))?)
+}
+
+/// The rows of the test split, half of the last seventh.
+fn last_rows(rows: u64) -> std::ops::Range<u64> {
+    (rows - rows / 14)..rows
+}
+
+fn print_best(best: recsys_data::Result<f64>) {
+    // Too few rows have none.
+    if let Ok(best) = best {
+        println!("best reachable AUC on the last fourteenth of the rows: {best:.4}");
+    }
+}
+
+fn text(
+    output: &Output,
+    what: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let out = &output.out;
     ensure!(
-        planting.force || !out.exists(),
+        output.force || !out.exists(),
         "{} exists: choose another file, or replace it with --force",
         out.display()
     );
     let temporary = out.with_extension("partial.tmp");
     let file = File::create(&temporary)
         .with_context(|| format!("cannot create {}", temporary.display()))?;
-    let bar = ProgressBar::new_spinner().with_message(format!("writing {} rows", planting.rows));
+    let bar = ProgressBar::new_spinner().with_message(format!("writing {what}"));
+    // The template is a constant; were it wrong, the plain spinner would do.
+    let bar = match ProgressStyle::with_template("{spinner} {msg}: {bytes} {bytes_per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    };
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    let written = planted
-        .write_criteo_text(0..planting.rows, &mut writer)
-        .and_then(|()| writer.get_ref().sync_all())
+    let mut writer = BufWriter::with_capacity(1 << 20, bar.wrap_write(&file));
+    let written = write(&mut writer)
+        .and_then(|()| writer.flush())
+        .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::rename(&temporary, out));
     bar.finish_and_clear();
     if written.is_err() {
@@ -119,22 +248,22 @@ fn text(planted: &Planted, planting: &Planting) -> Result<()> {
     }
     written.with_context(|| format!("cannot write {}", out.display()))?;
     println!(
-        "{} rows, {} in {}",
-        planting.rows,
+        "{what}, {} in {}",
         bytes(out.metadata()?.len()),
         out.display()
     );
     Ok(())
 }
 
-fn packed(planted: &Planted, planting: &Planting) -> Result<()> {
-    let last = planting.rows / 7;
-    let rows = SplitRows {
-        train: planting.rows - last,
+fn packed(planted: &impl Dataset, options: &impl Serialize, output: &Output) -> Result<()> {
+    let rows = planted.len();
+    let last = rows / 7;
+    let splits = SplitRows {
+        train: rows - last,
         validation: last.div_ceil(2),
         test: last / 2,
     };
-    write_planted(planted, rows, &planting.out, planting.force)?;
-    println!("{} rows in {}", planting.rows, planting.out.display());
+    write_planted(planted, options, splits, &output.out, output.force)?;
+    println!("{rows} rows in {}", output.out.display());
     Ok(())
 }

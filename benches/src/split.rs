@@ -107,6 +107,13 @@ impl SplitTables {
         hot as f64 / ids.count() as f64
     }
 
+    /// The rows that a batch looks up, in its order, numbered over all tables.
+    pub fn looked_up(&self, batch: &Planned) -> Vec<u32> {
+        let ids = batch.ids.iter().enumerate();
+        ids.map(|(bag, id)| (bag % self.tables) as u32 * self.rows as u32 + id)
+            .collect()
+    }
+
     /// The distinct rows of a plan, ascending, numbered over all tables.
     pub fn distinct(&self, plan: &Plan) -> Vec<u32> {
         let rows = |table: usize| {

@@ -8,7 +8,7 @@ use crate::batches::zipf_batches;
 /// Samples of a batch.
 pub const BATCH: usize = 2048;
 /// Batches that take turns, so that one batch's rows are not all in the cache from the last time.
-pub const BATCHES: usize = 24;
+pub const BATCHES: usize = 48;
 
 /// A store of equal tables of dimension 16, and the plans of some batches.
 pub struct Tables {

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod curve;
 pub mod experiment;
 pub mod logistic_regression;
+pub mod model;
 pub mod parity;
 pub mod placing;
 pub mod planted;

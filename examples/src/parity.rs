@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device, Tensor, safetensors};
-use dlrm::{Dlrm, DlrmConfig, Interaction};
+use dlrm::{Dlrm, DlrmConfig, Interaction, Output};
 use embedding_store::{
     Combine, EmbeddingStore, Encoding, Optimizer, Plan, Rows, Side, StoreOptions, TableSpec,
 };
 use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
-use trainer::{FusedDlrm, LearningRatePolicy, Loss, LossKind, Model, Placement, Trainer};
+use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use trainer::{
+    FusedDlrm, FusedTbsm, LearningRatePolicy, Loss, LossKind, Model, Placement, Trainer,
+};
 
 /// Largest relative error of a step's loss.
 const LOSS_TOLERANCE: f64 = 1e-5;
@@ -45,6 +48,24 @@ struct Case {
     steps: usize,
     #[serde(default)]
     embedding: EmbeddingKind,
+    /// Present where `model` is `tbsm`.
+    #[serde(flatten)]
+    sequence: Option<SequenceCase>,
+}
+
+/// What `case.json` says about a TBSM beside its tower.
+#[derive(Debug, Deserialize)]
+struct SequenceCase {
+    ts_length: usize,
+    tsl_heads: usize,
+    tsl_inner: String,
+    tsl_mechanism: String,
+    #[serde(default)]
+    tsl_mlp: Vec<usize>,
+    final_mlp: Vec<usize>,
+    tsl_proj: bool,
+    #[serde(default)]
+    tsl_sequential: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,8 +91,6 @@ pub enum Outcome {
     Pass(Errors),
     /// The largest errors, and where they are.
     Fail(Errors),
-    /// A kind of model that this program does not train yet.
-    NotSupported(String),
 }
 
 /// The largest errors of a case, each as a multiple of what is allowed.
@@ -151,21 +170,8 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
             path.display()
         )
     })?;
-    let kind: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    if kind["model"] == "tbsm" {
-        return Ok(Outcome::NotSupported(
-            "TBSM cases are not supported yet".into(),
-        ));
-    }
     let case: Case = serde_json::from_str(&text)
         .with_context(|| format!("{} does not describe a case", path.display()))?;
-    ensure!(
-        case.model == "dlrm",
-        "{}: model `{}`, expected `dlrm` or `tbsm`",
-        path.display(),
-        case.model
-    );
     let init = Weights::load(folder.join("init.safetensors"))?;
     let batches = Weights::load(folder.join("batches.safetensors"))?;
     let expected = Weights::load(folder.join("expected.safetensors"))?;
@@ -174,17 +180,11 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
         .with_context(|| format!("{} has settings that fit no model", path.display()))?;
     let loss = case.loss().with_context(|| path.display().to_string())?;
     let batches = case.batches(&batches)?;
-    let planner = trainer.store().planner();
     let plans = batches
         .iter()
         .map(|batch| {
             let mut plan = Plan::default();
-            let ids = embedding_store::Ids {
-                batch: batch.len(),
-                ids: &batch.sparse.ids,
-                offsets: &batch.sparse.offsets,
-            };
-            planner.plan(ids, &mut plan).map(|()| plan)
+            trainer.plan(batch, &mut plan).map(|()| plan)
         })
         .collect::<Result<Vec<_>, _>>()
         .with_context(|| {
@@ -201,7 +201,7 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
             let ids = batch.sparse.bag(bag);
             ids.iter().all(|&id| u64::from(id) < hot_rows[bag % tables])
         };
-        if (0..batch.len() * tables).all(hot) {
+        if (0..batch.len() * case.positions() * tables).all(hot) {
             Side::Hot
         } else {
             Side::Cold
@@ -272,9 +272,10 @@ fn all_weights<M: Model, S: EmbeddingStore>(
     for (name, tensor) in trainer.model().named_weights()? {
         weights.push((name, tensor.flatten_all()?.to_vec1()?));
     }
+    let prefix = trainer.model().table_prefix();
     for (index, part) in trainer.store().parts().iter().enumerate() {
         weights.push((
-            part.name.clone(),
+            format!("{prefix}{}", part.name),
             trainer.store().export(index, 0..part.rows)?.weights,
         ));
     }
@@ -353,23 +354,8 @@ impl Case {
         &self,
         init: &Weights,
         replay: &ReplayOptions,
-    ) -> Result<Trainer<FusedDlrm, Box<dyn EmbeddingStore>>> {
-        let interaction = match self.interaction.as_str() {
-            "dot" => Interaction::Dot {
-                with_self: self.interact_self,
-            },
-            "cat" => Interaction::Cat,
-            other => bail!("interaction `{other}`, expected dot or cat"),
-        };
-        let config = DlrmConfig {
-            tables: self.table_rows.len(),
-            dim: self.embedding_dim,
-            bottom: self.bottom_mlp.clone(),
-            top: self.top_mlp.clone(),
-            interaction,
-            ..DlrmConfig::default()
-        };
-        let mut model = FusedDlrm::new(Dlrm::new(config, 0, &Device::Cpu)?);
+    ) -> Result<Trainer<Box<dyn Model>, Box<dyn EmbeddingStore>>> {
+        let mut model = self.model()?;
         let dense = model.named_weights()?.into_iter().map(|(name, _)| {
             let weight = init.tensor(&name)?.clone();
             Ok((name, weight))
@@ -387,10 +373,11 @@ impl Case {
             &[Device::Cpu],
             Some(&self.hot_rows(replay)),
         )?;
+        let prefix = model.table_prefix();
         let parts: Vec<_> = store
             .parts()
             .iter()
-            .map(|part| (part.name.clone(), part.rows, part.dim))
+            .map(|part| (format!("{prefix}{}", part.name), part.rows, part.dim))
             .collect();
         for (index, (name, rows, dim)) in parts.into_iter().enumerate() {
             // A mixed-dimension table as wide as the others has no projection, and the plain name.
@@ -413,22 +400,72 @@ impl Case {
         Ok(Trainer::new(model, store, Device::Cpu))
     }
 
+    /// Positions of a sample.
+    fn positions(&self) -> usize {
+        self.sequence
+            .as_ref()
+            .map_or(1, |sequence| sequence.ts_length + 1)
+    }
+
+    fn model(&self) -> Result<Box<dyn Model>> {
+        let interaction = match self.interaction.as_str() {
+            "dot" => Interaction::Dot {
+                with_self: self.interact_self,
+            },
+            "cat" => Interaction::Cat,
+            other => bail!("interaction `{other}`, expected dot or cat"),
+        };
+        let config = DlrmConfig {
+            tables: self.table_rows.len(),
+            dim: self.embedding_dim,
+            bottom: self.bottom_mlp.clone(),
+            top: self.top_mlp.clone(),
+            interaction,
+            ..DlrmConfig::default()
+        };
+        match (self.model.as_str(), &self.sequence) {
+            ("dlrm", _) => Ok(Box::new(FusedDlrm::new(Dlrm::new(
+                config,
+                0,
+                &Device::Cpu,
+            )?))),
+            ("tbsm", Some(sequence)) => {
+                let config = sequence.config(config)?;
+                Ok(Box::new(FusedTbsm::new(Tbsm::new(
+                    config,
+                    0,
+                    &Device::Cpu,
+                )?)))
+            }
+            ("tbsm", None) => bail!("model `tbsm` needs `ts_length` and the keys `tsl_…`"),
+            (other, _) => bail!("model `{other}`, expected dlrm or tbsm"),
+        }
+    }
+
     fn batches(&self, file: &Weights) -> Result<Vec<Batch>> {
         let (steps, batch) = (self.steps, self.batch_size);
         let label = file.floats("label", steps * batch)?;
         let features = self.bottom_mlp.first().copied().unwrap_or(0);
-        let dense = file.floats("dense", steps * batch * features)?;
+        let positions = self.positions();
+        let values = positions * features;
+        let dense = file.floats("dense", steps * batch * values)?;
         let sparse = file.tensor("sparse")?;
-        let &[.., lookups] = sparse.dims() else {
-            bail!("{}: `sparse` is a scalar", file.path.display())
+        let bags = batch * positions * self.table_rows.len();
+        // Sequences have one id at each position and table.
+        let lookups = match (&self.sequence, sparse.dims()) {
+            (Some(_), _) => 1,
+            (None, &[.., lookups]) => lookups,
+            (None, []) => bail!("{}: `sparse` is a scalar", file.path.display()),
         };
-        let bags = batch * self.table_rows.len();
         ensure!(
             sparse.elem_count() == steps * bags * lookups,
-            "{}: `sparse` has shape {:?}, case.json needs [{steps}, {batch}, {}, ids per table]",
+            "{}: `sparse` has shape {:?}, case.json needs [{steps}, {batch}, {}]",
             file.path.display(),
             sparse.dims(),
-            self.table_rows.len()
+            match &self.sequence {
+                Some(_) => format!("{positions}, {}", self.table_rows.len()),
+                None => format!("{}, ids per table", self.table_rows.len()),
+            }
         );
         let ids = sparse
             .to_dtype(DType::I64)?
@@ -449,13 +486,45 @@ impl Case {
         Ok((0..steps)
             .map(|step| Batch {
                 label: label[step * batch..][..batch].to_vec(),
-                dense: dense[step * batch * features..][..batch * features].to_vec(),
+                dense: dense[step * batch * values..][..batch * values].to_vec(),
                 sparse: SparseIds {
                     ids: ids[step * bags * lookups..][..bags * lookups].to_vec(),
                     offsets: offsets.clone(),
                 },
             })
             .collect())
+    }
+}
+
+impl SequenceCase {
+    fn config(&self, tower: DlrmConfig) -> Result<TbsmConfig> {
+        let inner = match self.tsl_inner.as_str() {
+            "dot" => Inner::Dot,
+            "ind" => Inner::Ind,
+            "def" => Inner::Def,
+            other => bail!("tsl_inner `{other}`, expected dot, ind or def"),
+        };
+        let mechanism = match self.tsl_mechanism.as_str() {
+            "mlp" => Mechanism::Mlp,
+            "mul" => Mechanism::Mul,
+            other => bail!("tsl_mechanism `{other}`, expected mlp or mul"),
+        };
+        Ok(TbsmConfig {
+            tower: DlrmConfig {
+                output: Output::Relu,
+                ..tower
+            },
+            history: self.ts_length,
+            normalise: self.tsl_proj,
+            sequence: SequenceLayer::Tsl {
+                heads: self.tsl_heads,
+                inner,
+                mechanism,
+                mlp: self.tsl_mlp.clone(),
+                sequential: self.tsl_sequential,
+            },
+            head: self.final_mlp.clone(),
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
-use dlrm::Dlrm;
 use embedding_store::{
     EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, device_row_bytes,
 };
@@ -15,15 +14,16 @@ use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Dataset, PackedDataset, Schema, Split};
 use serde::Serialize;
 use trainer::{
-    Evaluations, FusedDlrm, Inputs, Interleave, Observer, Placement, Replicas, RunReport, Schedule,
+    Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport, Schedule,
     ShuffleOptions, ShuffleScheduler, Trainer, fit,
 };
 
 use crate::budget::Budget;
+use crate::profiling::default_sample;
 use crate::training::{Settings, evaluations};
 
 /// A trainer on any placement.
-pub type AnyTrainer = Trainer<Replicas<FusedDlrm>, Box<dyn EmbeddingStore>>;
+pub type AnyTrainer = Trainer<Replicas<Box<dyn Model>>, Box<dyn EmbeddingStore>>;
 
 /// Where rows live, which are hot, and in which order hot and cold inputs come.
 #[derive(Debug, Clone, Default, Args)]
@@ -51,7 +51,7 @@ pub struct PlacementArguments {
     /// How hot rows are chosen [default: inputs].
     #[arg(long, value_enum, help_heading = "Hot rows")]
     pub strategy: Option<StrategyName>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1].
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; 0.2 of sequences].
     #[arg(long, value_name = "RATE", help_heading = "Hot rows")]
     pub sample: Option<f64>,
 
@@ -251,7 +251,7 @@ impl PlacementArguments {
                             .bytes(all.sum()),
                         bytes_per_row,
                         count: CountOptions {
-                            sample: self.sample.unwrap_or(1.0),
+                            sample: self.sample.unwrap_or(default_sample(data.schema())),
                             seed: settings.train.seed,
                         },
                         ..SelectOptions::default()
@@ -281,7 +281,7 @@ fn bytes_per_row(schema: &Schema, settings: &Settings) -> Vec<u64> {
 
 fn store_options(settings: &Settings) -> StoreOptions {
     StoreOptions {
-        dim: settings.model.dim,
+        dim: settings.model.dim(),
         optimizer: settings.optimizer,
         seed: settings.train.seed,
         ..StoreOptions::default()
@@ -388,8 +388,8 @@ impl Placing {
         let models = devices
             .iter()
             .map(|device| {
-                let dlrm = Dlrm::new(settings.model.clone(), settings.train.seed, device)?;
-                Ok((FusedDlrm::new(dlrm), device.clone()))
+                let model = settings.model.build(settings.train.seed, device)?;
+                Ok((model, device.clone()))
             })
             .collect::<Result<_>>()?;
         Ok(Trainer::new(Replicas::new(models)?, store, device))

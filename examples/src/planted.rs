@@ -6,28 +6,29 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, Planted, Provenance, Split, SplitRows,
-    WriterOptions,
+    Batch, Dataset, PackedDataset, PackedWriter, Provenance, Split, SplitRows, WriterOptions,
 };
+use serde::Serialize;
 
-/// Writes the first samples of a planted data set, split after split, and opens the result. Samples are drawn in parallel; the same
-/// bytes come out on any number of threads.
+/// Writes the first samples of a planted data set, split after split, and opens the result; the manifest keeps the `options` that it
+/// was made with. Samples are drawn in parallel; the same bytes come out on any number of threads.
 ///
 /// # Errors
 /// A folder that cannot be written.
 pub fn write_planted(
-    planted: &Planted,
+    planted: &impl Dataset,
+    options: &impl Serialize,
     rows: SplitRows,
     out: &Path,
     force: bool,
 ) -> Result<PackedDataset> {
     const BATCH: u64 = 8192;
     const BATCHES_AT_ONCE: usize = 32;
-    let options = WriterOptions {
+    let writing = WriterOptions {
         force,
         ..WriterOptions::default()
     };
-    let mut writer = PackedWriter::create(out, planted.schema().clone(), rows, options)?;
+    let mut writer = PackedWriter::create(out, planted.schema().clone(), rows, writing)?;
     let bar = ProgressBar::new(Split::ALL.iter().map(|&split| rows.of(split)).sum());
     let mut first = 0;
     for split in Split::ALL {
@@ -52,7 +53,7 @@ pub fn write_planted(
     bar.finish_and_clear();
     writer.finish(Provenance {
         dataset: "planted".into(),
-        options: serde_json::to_value(planted.options())?,
+        options: serde_json::to_value(options)?,
         ..Provenance::default()
     })?;
     Ok(PackedDataset::open(out)?)

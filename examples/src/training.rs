@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use dlrm::{DlrmConfig, Interaction, SliceSize};
+use dlrm::SliceSize;
 use embedding_store::{EmbeddingStore, Optimizer};
 use recsys_data::{Card, Dataset, Order, PackedDataset, Schema, Split};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use trainer::{
     Placement, RunReport, StopAt, TrainOptions, load_weights, save_weights,
 };
 
+use crate::model::{ModelArguments, ModelConfig, ModelKind, named};
 use crate::placing::{Hot, PlacementArguments};
 use crate::process::{peak_memory_bytes, write_text};
 
@@ -35,28 +36,16 @@ pub struct ProgramArguments {
 /// Options of every training example. Those not given come from the preset.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TrainArguments {
-    /// Take model and training settings from a data set's card: criteo-kaggle, criteo-terabyte, synthetic …
+    /// Take model and training settings from a data set's card: criteo-kaggle, criteo-terabyte, taobao-userbehavior, synthetic …
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// Your own settings, in the form of the cards in `datasets/`; they win over the preset.
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
 
-    /// Width of the embedding rows [default: 16].
-    #[arg(long, help_heading = "Model")]
-    pub dim: Option<usize>,
-    /// Widths of the bottom MLP, dense features first, embedding width last [default: 13-512-256-64-16].
-    #[arg(long, value_name = "WIDTHS", help_heading = "Model")]
-    pub bottom_mlp: Option<String>,
-    /// Widths of the top MLP after the interaction, whose width is computed [default: 512-256-1].
-    #[arg(long, value_name = "WIDTHS", help_heading = "Model")]
-    pub top_mlp: Option<String>,
-    /// How rows and dense features meet [default: dot].
-    #[arg(long, help_heading = "Model")]
-    pub interaction: Option<InteractionKind>,
-    /// Let `dot` keep the products of every feature with itself.
-    #[arg(long, help_heading = "Model")]
-    pub interact_self: bool,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArguments,
 
     /// Optimizer of dense weights and embedding rows [default: sgd].
     #[arg(long, help_heading = "Training")]
@@ -138,15 +127,6 @@ pub struct TrainArguments {
     pub log: Option<PathBuf>,
 }
 
-/// How rows and dense features meet.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum InteractionKind {
-    /// Dot products of all pairs of features.
-    Dot,
-    /// All features side by side.
-    Cat,
-}
-
 /// Optimizers.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum OptimizerKind {
@@ -182,7 +162,7 @@ pub enum OrderKind {
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
     /// The model.
-    pub model: DlrmConfig,
+    pub model: ModelConfig,
     /// The optimizer of dense weights and rows.
     pub optimizer: Optimizer,
     /// The loop.
@@ -198,54 +178,10 @@ impl TrainArguments {
     /// # Errors
     /// An unknown preset, an unreadable file, or settings that make no sense or do not fit the data set.
     pub fn settings(&self, schema: &Schema) -> Result<Settings> {
-        let card = self.card()?;
-        let (model, training) = (card.model, card.training);
-        let dim = self.dim.or(model.dim).unwrap_or(16);
-        let bottom = match self.bottom_mlp.clone().or(model.bottom_mlp) {
-            Some(widths) => widths_from(&widths, "--bottom-mlp")?,
-            None => vec![schema.dense.len(), 512, 256, 64, dim],
-        };
-        let top = widths_from(
-            &self
-                .top_mlp
-                .clone()
-                .or(model.top_mlp)
-                .unwrap_or_else(|| "512-256-1".into()),
-            "--top-mlp",
-        )?;
-        let interaction = match self.interaction {
-            Some(kind) => kind,
-            None => named(model.interaction.as_deref().unwrap_or("dot"), "interaction")?,
-        };
-        let with_self = self.interact_self || model.interact_self.unwrap_or(false);
-        let config = DlrmConfig {
-            tables: schema.tables.len(),
-            dim,
-            bottom,
-            top,
-            interaction: match interaction {
-                InteractionKind::Dot => Interaction::Dot { with_self },
-                InteractionKind::Cat => Interaction::Cat,
-            },
-            slice: self.slice.map_or(SliceSize::Auto, SliceSize::Fixed),
-            ..DlrmConfig::default()
-        };
-        ensure!(
-            config.bottom.first() == Some(&schema.dense.len()),
-            "the bottom MLP takes {} dense features, the data set has {}: start --bottom-mlp with {}",
-            config.bottom.first().copied().unwrap_or(0),
-            schema.dense.len(),
-            schema.dense.len()
-        );
-        config.validate()?;
-        ensure!(
-            config.top.last() == Some(&1),
-            "the top MLP must end in width 1, the click's logit: --top-mlp {}-1",
-            {
-                let widths: Vec<String> = config.top.iter().map(usize::to_string).collect();
-                widths.join("-")
-            }
-        );
+        let card = self.card(ModelKind::of(schema))?;
+        let slice = self.slice.map_or(SliceSize::Auto, SliceSize::Fixed);
+        let config = self.model.config(&card, schema, slice)?;
+        let training = card.training;
 
         let optimizer = match self.optimizer {
             Some(kind) => kind,
@@ -318,10 +254,10 @@ impl TrainArguments {
         })
     }
 
-    fn card(&self) -> Result<Card> {
+    fn card(&self, kind: ModelKind) -> Result<Card> {
         let preset = match &self.preset {
             Some(name) => Card::builtin(name)?,
-            None => Card::default(),
+            None => kind.default_card()?,
         };
         match &self.config {
             Some(path) => {
@@ -344,26 +280,6 @@ impl From<OptimizerKind> for Optimizer {
     }
 }
 
-/// A value of a command-line choice by its name in a card.
-fn named<T: ValueEnum>(name: &str, key: &str) -> Result<T> {
-    T::from_str(name, true).map_err(|_| {
-        let allowed: Vec<_> = T::value_variants()
-            .iter()
-            .filter_map(ValueEnum::to_possible_value)
-            .collect();
-        let allowed: Vec<&str> = allowed.iter().map(|value| value.get_name()).collect();
-        anyhow::anyhow!("{key} `{name}`, expected one of: {}", allowed.join(", "))
-    })
-}
-
-/// `13-512-256` as widths.
-fn widths_from(text: &str, option: &str) -> Result<Vec<usize>> {
-    text.split('-')
-        .map(|width| width.trim().parse::<usize>())
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("{option} `{text}` is no list of widths such as 512-256-1"))
-}
-
 /// The evaluation sets of a packed data set; empty splits are left out.
 pub fn evaluations(data: &PackedDataset) -> Evaluations {
     let split = |split| {
@@ -376,18 +292,33 @@ pub fn evaluations(data: &PackedDataset) -> Evaluations {
     }
 }
 
-/// Trains on a packed data set, on `default` where no placement is asked for, prints the results and writes the files that were
+/// Trains a kind of model on a packed data set, on `default` where no placement is asked for, prints the results and writes the files that were
 /// asked for.
 ///
 /// # Errors
 /// Anything that goes wrong, with the file and the remedy.
-pub fn train_and_report(program: &ProgramArguments, default: Placement) -> Result<()> {
+pub fn train_and_report(
+    program: &ProgramArguments,
+    kind: ModelKind,
+    default: Placement,
+) -> Result<()> {
     let ProgramArguments {
         data,
         training: arguments,
         placement,
     } = program;
     let dataset = PackedDataset::open(data)?;
+    match (kind, ModelKind::of(dataset.schema())) {
+        (ModelKind::Dlrm, ModelKind::Tbsm) => bail!(
+            "the samples of {} are sequences: train TBSM on them, with tbsm_cpu, tbsm_cpu_gpu or tbsm_fae",
+            data.display()
+        ),
+        (ModelKind::Tbsm, ModelKind::Dlrm) => bail!(
+            "the samples of {} are no sequences: train DLRM on them, with dlrm_cpu, dlrm_cpu_gpu or dlrm_fae",
+            data.display()
+        ),
+        _ => {}
+    }
     let settings = arguments.settings(dataset.schema())?;
     let placing = placement.placing(default)?;
     on_threads(settings.threads, || {

@@ -55,7 +55,7 @@ impl Place {
             test: 200,
         };
         let path = self.path(name);
-        write_planted(&planted, rows, Path::new(&path), false).unwrap();
+        write_planted(&planted, planted.options(), rows, Path::new(&path), false).unwrap();
         path
     }
 

@@ -44,17 +44,37 @@ fn run_avx2(kernel: impl Kernel) {
     kernel.run();
 }
 
-/// Asks for the cache lines of a row, two at most: the hardware fetches what follows.
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T0 as NEAR, _MM_HINT_T1 as FAR};
+#[cfg(not(target_arch = "x86_64"))]
+const NEAR: i32 = 0;
+#[cfg(not(target_arch = "x86_64"))]
+const FAR: i32 = 1;
+
+/// Asks for a row that is needed very soon.
 #[inline(always)]
 pub(crate) fn prefetch(row: *const f32, width: usize) {
+    prefetch_lines::<NEAR>(row, width);
+}
+
+/// Asks for a row that is needed some dozens of rows later, into the second-level cache: the first level's few buffers for
+/// lines on their way are then free for the rows that are read.
+#[inline(always)]
+pub(crate) fn prefetch_far(row: *const f32, width: usize) {
+    prefetch_lines::<FAR>(row, width);
+}
+
+/// Asks for the cache lines of a row, two at most: the hardware fetches what follows.
+#[inline(always)]
+fn prefetch_lines<const HINT: i32>(row: *const f32, width: usize) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::_mm_prefetch;
         // SAFETY: prefetching reads nothing and never faults, whatever the address.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(row.cast());
+            _mm_prefetch::<HINT>(row.cast());
             if width > 16 {
-                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(16).cast());
+                _mm_prefetch::<HINT>(row.wrapping_add(16).cast());
             }
         }
     }

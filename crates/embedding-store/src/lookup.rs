@@ -5,14 +5,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::cpu_store::PartStorage;
-use crate::kernel::{Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, prefetch};
+use crate::kernel::{Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, prefetch_far};
 use crate::layout::{Composition, Layout};
 use crate::{Combine, CpuStore, Plan};
 
-/// Samples of one task.
-const SAMPLES_A_TASK: usize = 32;
+/// Bags of one task: half a dozen microseconds at least, so that handing it out costs nothing, whatever the number of tables.
+const BAGS_A_TASK: usize = 2048;
 /// Bags between the one that is read and the one whose rows are asked for.
-const PREFETCH_BAGS: usize = 24;
+const PREFETCH_BAGS: usize = 48;
 /// Ids of a bag whose rows are asked for; those of long bags follow while the first are added.
 const PREFETCH_IDS: usize = 4;
 /// Floats of intermediate sums on the stack.
@@ -53,7 +53,9 @@ pub(crate) fn gather<'a>(
     samples: Range<usize>,
     into: &mut [f32],
 ) {
-    into.par_chunks_mut(SAMPLES_A_TASK * layout.tables.len() * dim)
+    let tables = layout.tables.len();
+    let samples_a_task = (BAGS_A_TASK / tables.max(1)).max(1);
+    into.par_chunks_mut(samples_a_task * tables * dim)
         .enumerate()
         .for_each(|(task, into)| {
             level.run(Gather {
@@ -61,7 +63,7 @@ pub(crate) fn gather<'a>(
                 dim,
                 source,
                 plan,
-                first_sample: samples.start + task * SAMPLES_A_TASK,
+                first_sample: samples.start + task * samples_a_task,
                 into,
             });
         });
@@ -96,7 +98,7 @@ impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
                 let (rows, width) = (source.rows(part), layout.parts[part].width);
                 let Bag { first, ids } = plan.lookups_of(bag + PREFETCH_BAGS);
                 for (lookup, &id) in (first..).zip(ids.iter().take(PREFETCH_IDS)) {
-                    prefetch(rows.row_at(lookup, id), width);
+                    prefetch_far(rows.row_at(lookup, id), width);
                 }
             }
             pooled_row(layout, source, table, plan.lookups_of(bag), row);

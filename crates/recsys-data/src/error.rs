@@ -369,6 +369,14 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// More positions of a sequence were asked for than it has.
+    #[error("{positions} positions of every sequence were asked for, the data set's have {length}")]
+    SequenceTooShort {
+        /// Positions asked for.
+        positions: u32,
+        /// Positions of the data set's sequences; 0 where samples are no sequences.
+        length: u32,
+    },
     /// The work that a loader does on a batch ahead of its use failed.
     #[error("batch {batch}: {source}")]
     Prepare {

@@ -7,6 +7,7 @@ mod criteo;
 mod dataset;
 mod error;
 mod generate;
+mod last_positions;
 mod loader;
 mod packed;
 mod schema;
@@ -24,7 +25,11 @@ pub use criteo::{
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
-pub use generate::{Planted, PlantedOptions, PlantedTable, RandomData, RandomDataOptions};
+pub use generate::{
+    Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,
+    RandomDataOptions,
+};
+pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
 pub use packed::{
     Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,

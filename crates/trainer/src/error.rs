@@ -18,6 +18,9 @@ pub enum Error {
     /// The model refused its configuration or input.
     #[error(transparent)]
     Dlrm(#[from] dlrm::Error),
+    /// The model of sequences refused its configuration or input.
+    #[error(transparent)]
+    Tbsm(#[from] tbsm::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

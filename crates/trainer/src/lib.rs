@@ -2,7 +2,9 @@
 #![deny(missing_docs)]
 
 mod error;
+mod fused;
 mod fused_dlrm;
+mod fused_tbsm;
 mod inputs;
 mod learning_rate;
 mod loss;
@@ -20,12 +22,14 @@ mod step;
 mod weights;
 
 pub use error::{Error, Result};
+pub use fused::{Fused, FusedNetwork};
 pub use fused_dlrm::FusedDlrm;
+pub use fused_tbsm::FusedTbsm;
 pub use inputs::Inputs;
 pub use learning_rate::LearningRatePolicy;
 pub use loss::{Loss, LossKind};
 pub use metrics::{Evaluation, Scores};
-pub use model::{ApplyGradient, Gradient, LossGradient, Model};
+pub use model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
 pub use observer::{Console, Event, JsonLines, Observer, Observers};
 pub use optimizer::DenseOptimizer;
 pub use options::{StopAt, TrainOptions};

@@ -24,13 +24,27 @@ pub type ApplyGradient<'a> = dyn FnMut(usize, &Var, Gradient<'_>) -> Result<()> 
 /// must come once; most models ask for all at once, replicas each for their part.
 pub type LossGradient<'a> = dyn FnMut(Range<usize>, &Tensor) -> Result<Tensor> + 'a;
 
+/// What a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputShape {
+    /// Dense features of a sample, or of each of its positions.
+    pub dense_features: usize,
+    /// Embedding tables.
+    pub tables: usize,
+    /// Width of an embedding row.
+    pub dim: usize,
+    /// Positions of a sample, where the model takes sequences.
+    pub sequence_length: Option<usize>,
+}
+
 /// A model on gathered embedding rows.
 ///
 /// [`Model::forward`] and [`Model::parameters`] are all that an ordinary candle model needs; the rest has defaults. The
 /// model never sees an id: rows come in as a tensor, and their gradient goes back to the store.
 pub trait Model: Send {
     /// Logits `[batch]` from dense features `[batch, dense features]` and pooled rows `[batch, tables, dim]`,
-    /// differentiable in both and in the parameters.
+    /// differentiable in both and in the parameters. A model of sequences gets `[batch, positions, dense features]` and
+    /// `[batch, positions, tables, dim]`.
     ///
     /// # Errors
     /// Inputs of other shapes than the model's configuration.
@@ -51,13 +65,15 @@ pub trait Model: Send {
     /// A missing weight, or one of another shape.
     fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()>;
 
-    /// Refuses data of other widths than the model was made for.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) with both values.
-    fn check(&self, dense_features: usize, tables: usize, dim: usize) -> Result<()> {
-        let _ = (dense_features, tables, dim);
-        Ok(())
+    /// What the model takes; data of another shape are refused before the first step. `None` for a model that takes
+    /// samples of any widths, but no sequences.
+    fn input_shape(&self) -> Option<InputShape> {
+        None
+    }
+
+    /// What stands before the names of the store's matrices (`emb_l.0.weight` …) in files that hold all weights.
+    fn table_prefix(&self) -> &str {
+        ""
     }
 
     /// Samples that the model works on as one piece in a batch of `batch`: replicas get shares of whole pieces.
@@ -83,6 +99,47 @@ pub trait Model: Send {
     ) -> Result<()> {
         let forward = |rows: &Tensor| self.forward(dense, rows);
         autograd(forward, &self.parameters(), rows, rows_grad, loss, apply)
+    }
+}
+
+impl<M: Model + ?Sized> Model for Box<M> {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        (**self).forward(dense, rows)
+    }
+
+    fn parameters(&self) -> Vec<Var> {
+        (**self).parameters()
+    }
+
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        (**self).named_weights()
+    }
+
+    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+        (**self).load_weights(weights)
+    }
+
+    fn input_shape(&self) -> Option<InputShape> {
+        (**self).input_shape()
+    }
+
+    fn table_prefix(&self) -> &str {
+        (**self).table_prefix()
+    }
+
+    fn piece(&self, batch: usize) -> usize {
+        (**self).piece(batch)
+    }
+
+    fn forward_backward(
+        &mut self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        loss: &mut LossGradient<'_>,
+        apply: &mut ApplyGradient<'_>,
+    ) -> Result<()> {
+        (**self).forward_backward(dense, rows, rows_grad, loss, apply)
     }
 }
 

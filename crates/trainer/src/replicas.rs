@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use embedding_store::read_slice;
 
 use crate::model::copy_into;
-use crate::{ApplyGradient, Error, Gradient, LossGradient, Model, Result};
+use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Result};
 
 /// Copies of a model, each on its device, that train on their shares of every batch.
 ///
@@ -102,8 +102,12 @@ impl<M: Model> Model for Replicas<M> {
             .try_for_each(|model| model.load_weights(weights))
     }
 
-    fn check(&self, dense_features: usize, tables: usize, dim: usize) -> Result<()> {
-        self.models[0].check(dense_features, tables, dim)
+    fn input_shape(&self) -> Option<InputShape> {
+        self.models[0].input_shape()
+    }
+
+    fn table_prefix(&self) -> &str {
+        self.models[0].table_prefix()
     }
 
     fn forward_backward(

@@ -8,7 +8,7 @@ use embedding_store::{EmbeddingStore, Ids, Plan, Planner, read_slice, write_slic
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
 
 use crate::model::copy_into;
-use crate::{DenseOptimizer, Error, Loss, Model, Result, Scores, StepTimes};
+use crate::{DenseOptimizer, Error, InputShape, Loss, Model, Result, Scores, StepTimes};
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
 ///
@@ -29,6 +29,9 @@ struct Buffers {
     dense: Tensor,
     rows: Tensor,
     rows_grad: Tensor,
+    /// The memory of `rows` and `rows_grad` as the store sees them: every position of a sequence is a sample.
+    store_rows: Tensor,
+    store_rows_grad: Tensor,
 }
 
 /// Batch sizes whose buffers are kept: training's and evaluation's, full and last.
@@ -84,8 +87,18 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// # Errors
     /// [`Error::Mismatch`] with both values.
     pub fn check(&self, schema: &Schema) -> Result<()> {
-        self.model
-            .check(schema.dense.len(), schema.tables.len(), self.store.dim())?;
+        let length = schema.sequence_length.map(|length| length.get() as usize);
+        if let Some(shape) = self.model.input_shape() {
+            check_shape(shape, schema, self.store.dim())?;
+        }
+        if self.sequence_length() != length {
+            return Err(Error::Mismatch {
+                what: "positions of a sample".into(),
+                model: self.sequence_length().unwrap_or(1) as u64,
+                data: length.unwrap_or(1) as u64,
+                remedy: "give the model the data set's sequence length, or a data set of sequences to a model of them",
+            });
+        }
         let tables = self.store.tables();
         if tables.len() != schema.tables.len() {
             return Err(Error::Mismatch {
@@ -118,11 +131,20 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         options: LoaderOptions,
     ) -> Result<Loader<Plan>> {
         let planner = self.store.planner();
+        let positions = self.positions();
         Ok(Loader::new(
             dataset,
             options,
-            move |batch, plan: &mut Plan| Ok(plan_batch(&planner, batch, plan)?),
+            move |batch, plan: &mut Plan| Ok(plan_batch(&planner, batch, positions, plan)?),
         )?)
+    }
+
+    /// Makes the plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on other threads.
+    ///
+    /// # Errors
+    /// An id beyond its table, or bags that do not fit the tables and positions.
+    pub fn plan(&self, batch: &Batch, into: &mut Plan) -> Result<()> {
+        plan_batch(&self.store.planner(), batch, self.positions(), into)
     }
 
     /// One training step on a batch and its plan: gather, forward, loss, backward, update. Returns the mean loss before
@@ -169,6 +191,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             dense,
             rows,
             rows_grad,
+            store_rows_grad,
             ..
         } = &buffers[at];
         let mut mean = 0.0;
@@ -202,7 +225,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         }
         fetched?;
         let computed = Instant::now();
-        store.update(plan, rows_grad, learning_rate)?;
+        store.update(plan, store_rows_grad, learning_rate)?;
         self.times.add(StepTimes {
             lookup_seconds: (filled - start).as_secs_f64(),
             model_seconds: (computed - filled).as_secs_f64(),
@@ -245,7 +268,9 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Writes a batch's dense features and rows into the buffers of its size; returns their place.
     fn fill(&mut self, batch: &Batch, plan: &Plan) -> Result<usize> {
         let at = self.buffers_for(batch)?;
-        let Buffers { dense, rows, .. } = &self.buffers[at];
+        let Buffers {
+            dense, store_rows, ..
+        } = &self.buffers[at];
         if dense.device().is_cpu() {
             write_slice(dense, |into| into.copy_from_slice(&batch.dense))?;
         } else {
@@ -254,8 +279,18 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                 dense,
             )?;
         }
-        self.store.lookup(plan, rows)?;
+        self.store.lookup(plan, store_rows)?;
         Ok(at)
+    }
+
+    /// Positions of a sample, where the model takes sequences.
+    fn sequence_length(&self) -> Option<usize> {
+        self.model.input_shape()?.sequence_length
+    }
+
+    /// Samples of the store for each of the batch.
+    fn positions(&self) -> usize {
+        self.sequence_length().unwrap_or(1)
     }
 
     fn buffers_for(&mut self, batch: &Batch) -> Result<usize> {
@@ -285,12 +320,35 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             });
         }
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &self.device);
-        let rows = [size, self.store.tables().len(), self.store.dim()];
+        let (tables, dim, positions) = (
+            self.store.tables().len(),
+            self.store.dim(),
+            self.positions(),
+        );
+        let dense_values = batch.dense.len() / size;
+        let (dense, rows) = match self.sequence_length() {
+            None => (zeros(&[size, dense_values])?, zeros(&[size, tables, dim])?),
+            Some(_) if !dense_values.is_multiple_of(positions) => {
+                return Err(Error::Option {
+                    option: "batch",
+                    value: format!("{dense_values} dense values for {positions} positions"),
+                    remedy: "give every position the same dense features",
+                });
+            }
+            Some(_) => (
+                zeros(&[size, positions, dense_values / positions])?,
+                zeros(&[size, positions, tables, dim])?,
+            ),
+        };
+        let rows_grad = rows.zeros_like()?;
+        let items = [size * positions, tables, dim];
         let buffers = Buffers {
             batch: size,
-            dense: zeros(&[size, batch.dense.len() / size])?,
-            rows: zeros(&rows)?,
-            rows_grad: zeros(&rows)?,
+            store_rows: rows.reshape(&items)?,
+            store_rows_grad: rows_grad.reshape(&items)?,
+            dense,
+            rows,
+            rows_grad,
         };
         if self.buffers.len() == KEPT_BUFFERS {
             self.buffers.remove(0);
@@ -300,13 +358,55 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     }
 }
 
-/// Plans the ids of a batch.
+/// Refuses data of other widths than the model's.
+fn check_shape(shape: InputShape, schema: &Schema, dim: usize) -> Result<()> {
+    let InputShape {
+        dense_features,
+        tables,
+        dim: width,
+        ..
+    } = shape;
+    let pairs = [
+        (
+            "dense features",
+            dense_features,
+            schema.dense.len(),
+            "set the bottom MLP's first width",
+        ),
+        (
+            "categorical tables",
+            tables,
+            schema.tables.len(),
+            "set the model's number of tables",
+        ),
+        (
+            "embedding width",
+            width,
+            dim,
+            "give model and store the same embedding width",
+        ),
+    ];
+    for (what, model, data, remedy) in pairs {
+        if model != data {
+            return Err(Error::Mismatch {
+                what: what.into(),
+                model: model as u64,
+                data: data as u64,
+                remedy,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Plans the ids of a batch whose samples have `positions` positions: each of them is a sample for the store, so that a row
+/// which a sequence names several times is one distinct row of the plan, moved once.
 ///
 /// # Errors
 /// An id beyond its table.
-pub(crate) fn plan_batch(planner: &Planner, batch: &Batch, plan: &mut Plan) -> Result<()> {
+fn plan_batch(planner: &Planner, batch: &Batch, positions: usize, plan: &mut Plan) -> Result<()> {
     let ids = Ids {
-        batch: batch.len(),
+        batch: batch.len() * positions,
         ids: &batch.sparse.ids,
         offsets: &batch.sparse.offsets,
     };

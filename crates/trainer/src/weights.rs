@@ -57,8 +57,12 @@ fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> R
             tensor.dims().iter().map(|&extent| extent as u64).collect(),
         );
     }
+    let prefix = trainer.model().table_prefix();
     for part in trainer.store().parts() {
-        entry(&part.name, vec![part.rows, part.dim as u64]);
+        entry(
+            &format!("{prefix}{}", part.name),
+            vec![part.rows, part.dim as u64],
+        );
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -131,11 +135,12 @@ pub fn load_weights<M: Model, S: EmbeddingStore>(
         );
     }
     trainer.model_mut().load_weights(&dense)?;
+    let prefix = trainer.model().table_prefix();
     let parts: Vec<_> = trainer
         .store()
         .parts()
         .iter()
-        .map(|part| (part.name.clone(), part.rows, part.dim))
+        .map(|part| (format!("{prefix}{}", part.name), part.rows, part.dim))
         .collect();
     for (index, (name, rows, dim)) in parts.into_iter().enumerate() {
         let view = find(&name, &[rows as usize, dim])?;

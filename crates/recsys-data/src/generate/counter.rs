@@ -56,6 +56,19 @@ impl Draws {
     pub(crate) fn uniform(&mut self) -> f64 {
         unit(self.bits())
     }
+
+    /// The next number of an exponential distribution with mean 1.
+    #[inline]
+    pub(crate) fn exponential(&mut self) -> f64 {
+        -(1.0 - self.uniform()).ln()
+    }
+
+    /// The next standard normal number, of two uniform ones (Box and Muller 1958).
+    #[inline]
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (2.0 * self.exponential()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
 }
 
 /// The upper 53 bits as a number of `U[0, 1)`.
@@ -91,5 +104,27 @@ mod tests {
         assert!((mean - 0.5).abs() < 0.006, "{mean}");
         assert!((variance - 1.0 / 12.0).abs() < 0.002, "{variance}");
         assert!(draws.iter().all(|u| (0.0..1.0).contains(u)));
+    }
+
+    #[test]
+    fn normal_and_exponential_draws_have_their_moments() {
+        let counter = Counter::new(2, 0);
+        let count = 40_000;
+        let (mut normal, mut squared, mut exponential) = (0.0, 0.0, 0.0);
+        for k in 0..count {
+            let mut draws = counter.sample(k);
+            let z = draws.normal();
+            normal += z;
+            squared += z * z;
+            exponential += draws.exponential();
+        }
+        let mean = |sum: f64| sum / count as f64;
+        assert!(mean(normal).abs() < 0.02, "{}", mean(normal));
+        assert!((mean(squared) - 1.0).abs() < 0.03, "{}", mean(squared));
+        assert!(
+            (mean(exponential) - 1.0).abs() < 0.02,
+            "{}",
+            mean(exponential)
+        );
     }
 }

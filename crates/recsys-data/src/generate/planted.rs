@@ -9,7 +9,7 @@ use super::counter::{Counter, Draws, mix, unit};
 use super::dense_levels::{LEVELS, Level, levels};
 use super::hidden_model::{DIM, HiddenModel, Parts, ROWS_WITH_EFFECT};
 use super::planted_options::PlantedOptions;
-use super::separation::weighted_auc;
+use super::separation::auc_of_samples;
 use super::text;
 use super::zipf::{TopicShifts, Zipf};
 use crate::{Batch, Dataset, Error, Result, Schema};
@@ -260,21 +260,11 @@ impl Planted {
         samples: Range<u64>,
         weights: impl Fn(&PlantedSample) -> (f64, f64) + Sync,
     ) -> Result<f64> {
-        let Range { start: first, end } = samples;
-        let scored = samples
-            .into_par_iter()
-            .map_init(PlantedSample::default, |row, sample| {
-                self.sample(sample, row);
-                let (positive, negative) = weights(row);
-                (row.probability, positive, negative)
-            })
-            .collect();
-        let auc = weighted_auc(scored);
-        if auc.is_nan() {
-            Err(Error::UndefinedAuc { first, end })
-        } else {
-            Ok(auc)
-        }
+        auc_of_samples(samples, |row: &mut PlantedSample, sample| {
+            self.sample(sample, row);
+            let (positive, negative) = weights(row);
+            (row.probability, positive, negative)
+        })
     }
 }
 

@@ -132,83 +132,84 @@ impl PlantedOptions {
 
     /// Checks every value.
     pub(crate) fn validate(&self) -> Result<()> {
-        let check = |valid: bool, option: &'static str, value: String, allowed: &'static str| {
-            if valid {
-                Ok(())
-            } else {
-                Err(Error::InvalidOption {
-                    option,
-                    value,
-                    allowed,
-                })
-            }
-        };
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let effect = |value: f64| (0.0..=100.0).contains(&value);
         for table in &self.tables {
             check(
                 table.rows >= 1 && table.rows < u64::from(u32::MAX),
                 "tables.rows",
-                table.rows.to_string(),
+                table.rows,
                 "1 to 4,294,967,294",
             )?;
             check(
                 (0.0..=10.0).contains(&table.exponent),
                 "tables.exponent",
-                table.exponent.to_string(),
+                table.exponent,
                 "0 to 10",
             )?;
             check(
                 share(table.missing),
                 "tables.missing",
-                table.missing.to_string(),
+                table.missing,
                 "0 to 1",
             )?;
         }
         check(
             (1..=1 << 16).contains(&self.topics),
             "topics",
-            self.topics.to_string(),
+            self.topics,
             "1 to 65,536",
         )?;
         check(
             share(self.correlation),
             "correlation",
-            self.correlation.to_string(),
+            self.correlation,
             "0 to 1",
         )?;
         let strictly_between = self.click_rate > 0.0 && self.click_rate < 1.0;
         check(
             strictly_between,
             "click_rate",
-            self.click_rate.to_string(),
+            self.click_rate,
             "more than 0 and less than 1",
         )?;
         check(
             effect(self.category_effect),
             "category_effect",
-            self.category_effect.to_string(),
+            self.category_effect,
             "0 to 100",
         )?;
         check(
             effect(self.dense_effect),
             "dense_effect",
-            self.dense_effect.to_string(),
+            self.dense_effect,
             "0 to 100",
         )?;
         check(
             effect(self.interaction_effect),
             "interaction_effect",
-            self.interaction_effect.to_string(),
+            self.interaction_effect,
             "0 to 100",
         )?;
-        check(
-            share(self.rarity),
-            "rarity",
-            self.rarity.to_string(),
-            "0 to 1",
-        )
+        check(share(self.rarity), "rarity", self.rarity, "0 to 1")
     }
+}
+
+/// An error that names the option where its value is not valid.
+pub(crate) fn check(
+    valid: bool,
+    option: &'static str,
+    value: impl ToString,
+    allowed: &'static str,
+) -> Result<()> {
+    if valid {
+        return Ok(());
+    }
+    Err(Error::InvalidOption {
+        option,
+        value: value.to_string(),
+        allowed,
+    })
 }
 
 /// A schema with Criteo's column names.

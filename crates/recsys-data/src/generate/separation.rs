@@ -1,5 +1,30 @@
 //! Area under the ROC curve of known probabilities: the best that any model can reach on planted samples.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::{Error, Result};
+
+/// The AUC over numbered samples, drawn in parallel; `scored` gives a sample's score and its two weights, as
+/// [`weighted_auc`] takes them, and has memory of type `R` that is reused.
+pub(crate) fn auc_of_samples<R: Default + Send>(
+    samples: Range<u64>,
+    scored: impl Fn(&mut R, u64) -> (f64, f64, f64) + Sync,
+) -> Result<f64> {
+    let Range { start: first, end } = samples;
+    let scored = samples
+        .into_par_iter()
+        .map_init(R::default, &scored)
+        .collect();
+    let auc = weighted_auc(scored);
+    if auc.is_nan() {
+        Err(Error::UndefinedAuc { first, end })
+    } else {
+        Ok(auc)
+    }
+}
+
 /// The AUC of scores with a positive and a negative weight each, ties counted half; NaN where one class has no weight.
 ///
 /// Labels are the weights `(1, 0)` and `(0, 1)`; with `(p, 1 - p)` it is the expectation over labels, to first order

@@ -1,4 +1,4 @@
-//! Planted samples as raw Criteo text.
+//! Raw text: planted samples as Criteo's, and what other formats share.
 
 use std::io;
 use std::ops::Range;
@@ -7,36 +7,65 @@ use rayon::prelude::*;
 
 use super::planted::{Planted, PlantedSample};
 
-/// Lines that one task formats.
+/// Criteo lines that one task formats.
 const CHUNK: u64 = 8192;
 
 /// See [`Planted::write_criteo_text`].
 pub(crate) fn write(
     planted: &Planted,
     samples: Range<u64>,
+    writer: impl io::Write,
+) -> io::Result<()> {
+    write_chunks(
+        samples,
+        CHUNK,
+        writer,
+        |row: &mut PlantedSample, samples, lines| {
+            for sample in samples {
+                planted.sample(sample, row);
+                push_line(planted, row, lines);
+            }
+        },
+    )
+}
+
+/// Lets `fill` write the text of `chunk` numbers at a time, in parallel, and writes it in order. `fill` has memory of
+/// type `R` that is reused.
+pub(crate) fn write_chunks<R: Default>(
+    numbers: Range<u64>,
+    chunk: u64,
     mut writer: impl io::Write,
+    fill: impl Fn(&mut R, Range<u64>, &mut Vec<u8>) + Sync,
 ) -> io::Result<()> {
     // Two chunks a thread: memory stays small, and no thread waits long for the slowest.
     let chunks = 2 * rayon::current_num_threads() as u64;
-    let mut buffers: Vec<Vec<u8>> = vec![Vec::new(); chunks as usize];
-    let mut first = samples.start;
-    while first < samples.end {
-        buffers.par_iter_mut().enumerate().for_each_init(
-            PlantedSample::default,
-            |row, (chunk, lines)| {
-                let start = first.saturating_add(chunk as u64 * CHUNK).min(samples.end);
-                let end = start.saturating_add(CHUNK).min(samples.end);
-                lines.clear();
-                for sample in start..end {
-                    planted.sample(sample, row);
-                    push_line(planted, row, lines);
-                }
-            },
-        );
-        for lines in &buffers {
-            writer.write_all(lines)?;
-        }
-        first = first.saturating_add(chunks * CHUNK);
+    let fill = |first: u64, buffers: &mut [Vec<u8>]| {
+        let at = |chunks: u64| {
+            first
+                .saturating_add(chunks.saturating_mul(chunk))
+                .min(numbers.end)
+        };
+        buffers
+            .par_iter_mut()
+            .enumerate()
+            .for_each_init(R::default, |memory, (number, text)| {
+                let number = number as u64;
+                text.clear();
+                fill(memory, at(number)..at(number + 1), text);
+            });
+    };
+    let mut ready = vec![Vec::new(); chunks as usize];
+    let mut next = ready.clone();
+    let mut first = numbers.start;
+    fill(first, &mut ready);
+    while first < numbers.end {
+        first = first.saturating_add(chunks.saturating_mul(chunk));
+        // The writer may be slow: other threads go on meanwhile.
+        rayon::in_place_scope(|scope| {
+            scope.spawn(|_| fill(first, &mut next));
+            ready.iter().try_for_each(|text| writer.write_all(text))
+        })?;
+        std::mem::swap(&mut ready, &mut next);
     }
     writer.flush()
 }
@@ -62,9 +91,15 @@ fn push_decimal(value: i32, line: &mut Vec<u8>) {
     if value < 0 {
         line.push(b'-');
     }
-    let mut digits = [0u8; 10];
+    push_number(u64::from(value.unsigned_abs()), line);
+}
+
+/// Decimal digits.
+#[inline]
+pub(crate) fn push_number(value: u64, line: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
     let mut first = digits.len();
-    let mut rest = value.unsigned_abs();
+    let mut rest = value;
     loop {
         first -= 1;
         digits[first] = b'0' + (rest % 10) as u8;
@@ -94,6 +129,9 @@ mod tests {
             let mut line = Vec::new();
             push_decimal(value, &mut line);
             assert_eq!(line, value.to_string().as_bytes());
+            line.clear();
+            push_number(u64::MAX - value as u64, &mut line);
+            assert_eq!(line, (u64::MAX - value as u64).to_string().as_bytes());
             line.clear();
             push_hexadecimal(value as u32, &mut line);
             assert_eq!(line, format!("{:08x}", value as u32).as_bytes());

@@ -1,16 +1,12 @@
 //! Zipf-distributed ranks in constant time per draw, and topics that shift them.
 
+use super::alias::Alias;
 use super::counter::mix;
 
-/// Draws are 32-bit fractions.
-const ONE: f64 = (1u64 << 32) as f64;
-
-/// Ranks of one table, `P(rank) ∝ 1 / (rank + 1)^exponent`, drawn by the alias method (Walker 1977, tables made as in
-/// Vose 1991): 8 bytes a row, one memory access a draw.
+/// Ranks of one table, `P(rank) ∝ 1 / (rank + 1)^exponent`: 8 bytes a row, one memory access a draw.
 #[derive(Debug, Clone)]
 pub(crate) struct Zipf {
-    /// Per column: below which 32-bit fraction its own rank is taken, and the rank taken otherwise.
-    columns: Vec<(u32, u32)>,
+    ranks: Alias,
     exponent: f64,
     /// One over the sum of all weights.
     scale: f64,
@@ -19,34 +15,17 @@ pub(crate) struct Zipf {
 impl Zipf {
     /// The distribution over `rows` ranks; `rows` is at least 1 and below `u32::MAX`.
     pub(crate) fn new(rows: u64, exponent: f64) -> Self {
-        let mut shares: Vec<f64> = (0..rows).map(|rank| weight(rank, exponent)).collect();
-        let scale = 1.0 / shares.iter().sum::<f64>();
-        // In units of a column's capacity.
-        shares
-            .iter_mut()
-            .for_each(|share| *share *= scale * rows as f64);
-        let mut columns: Vec<(u32, u32)> = (0..rows as u32).map(|rank| (u32::MAX, rank)).collect();
-        let (mut small, mut large): (Vec<u32>, Vec<u32>) =
-            (0..rows as u32).partition(|&rank| shares[rank as usize] < 1.0);
-        while let (Some(receiver), Some(&giver)) = (small.pop(), large.last()) {
-            let share = shares[receiver as usize];
-            columns[receiver as usize] = ((share * ONE) as u32, giver);
-            shares[giver as usize] -= 1.0 - share;
-            if shares[giver as usize] < 1.0 {
-                large.pop();
-                small.push(giver);
-            }
-        }
+        let weights: Vec<f64> = (0..rows).map(|rank| weight(rank, exponent)).collect();
         Self {
-            columns,
+            scale: 1.0 / weights.iter().sum::<f64>(),
+            ranks: Alias::new(weights),
             exponent,
-            scale,
         }
     }
 
     /// Number of ranks.
     pub(crate) fn rows(&self) -> u64 {
-        self.columns.len() as u64
+        self.ranks.len()
     }
 
     /// The probability of a rank.
@@ -57,13 +36,7 @@ impl Zipf {
     /// The rank that 64 random bits stand for.
     #[inline]
     pub(crate) fn rank(&self, bits: u64) -> u32 {
-        let column = ((bits >> 32) * self.columns.len() as u64) >> 32;
-        let (threshold, alias) = self.columns[column as usize];
-        if (bits as u32) < threshold {
-            column as u32
-        } else {
-            alias
-        }
+        self.ranks.draw(bits)
     }
 
     /// The rank whose probability is closest to `share`.

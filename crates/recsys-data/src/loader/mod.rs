@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Batch, Dataset, Error, Result};
 
 pub use epoch::{Epoch, Loaded};
+pub(crate) use permutation::Permutation;
 
 /// In which order samples come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

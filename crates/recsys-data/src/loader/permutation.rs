@@ -9,7 +9,7 @@ const ROUNDS: u64 = 6;
 /// A permutation of `0..len` that needs no memory: a Feistel network on the smallest power of two that holds `len`, walked
 /// until it comes back into the range (Black and Rogaway 2002, "cycle walking": fewer than two steps on average).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Permutation {
+pub(crate) struct Permutation {
     len: u64,
     low_bits: u32,
     high_bits: u32,
@@ -18,7 +18,7 @@ pub(super) struct Permutation {
 
 impl Permutation {
     /// The permutation of `len` numbers that belongs to a seed and an epoch.
-    pub(super) fn new(len: u64, seed: u64, epoch: u64) -> Self {
+    pub(crate) fn new(len: u64, seed: u64, epoch: u64) -> Self {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let key = mix(mix(seed) ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
@@ -30,7 +30,7 @@ impl Permutation {
     }
 
     /// Where `place` (below `len`) is sent.
-    pub(super) fn at(&self, place: u64) -> u64 {
+    pub(crate) fn at(&self, place: u64) -> u64 {
         let mut number = place;
         loop {
             number = self.step(number);

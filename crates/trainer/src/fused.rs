@@ -1,0 +1,176 @@
+//! Networks that compute a whole step on plain slices, as trainable models.
+
+use std::collections::HashMap;
+
+use candle_core::{Tensor, Var};
+use embedding_store::{read_slice, write_slice};
+
+use crate::model::autograd;
+use crate::{ApplyGradient, Gradient, InputShape, LossGradient, Model, Result};
+
+/// A network that runs forward and backward on slices of host memory, and as a candle graph on other devices.
+pub trait FusedNetwork: Send {
+    /// Its workspace, reused from step to step.
+    type Pass: Default + Send;
+
+    /// All parameters, flat.
+    fn parameters(&self) -> &Var;
+
+    /// As [`Model::forward`].
+    ///
+    /// # Errors
+    /// Inputs of other shapes than the network's.
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor>;
+
+    /// Logits `[batch]` from flat inputs; keeps in `pass` what backward needs.
+    ///
+    /// # Errors
+    /// A slice of another length than the network's shape says.
+    fn forward_slices(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        pass: &mut Self::Pass,
+        logits: &mut [f32],
+    ) -> Result<()>;
+
+    /// The gradient of the rows in `rows_grad`, and that of the parameters in `pass`, from the logits' in `slope`.
+    ///
+    /// # Errors
+    /// As [`FusedNetwork::forward_slices`], or a `pass` without its forward pass.
+    fn backward_slices(
+        &self,
+        parameters: &[f32],
+        dense: &[f32],
+        rows: &[f32],
+        slope: &[f32],
+        pass: &mut Self::Pass,
+        rows_grad: &mut [f32],
+    ) -> Result<()>;
+
+    /// Flat parameter gradients, whose sum in this order is the gradient.
+    fn gradients(pass: &Self::Pass) -> Vec<&[f32]>;
+
+    /// As [`Model::named_weights`].
+    ///
+    /// # Errors
+    /// A failing tensor operation.
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>>;
+
+    /// As [`Model::load_weights`].
+    ///
+    /// # Errors
+    /// A missing weight, or one of another shape.
+    fn load_weights(&self, weights: &HashMap<String, Tensor>) -> Result<()>;
+
+    /// What the network takes.
+    fn input_shape(&self) -> InputShape;
+
+    /// As [`Model::table_prefix`].
+    fn table_prefix(&self) -> &'static str {
+        ""
+    }
+
+    /// As [`Model::piece`].
+    fn piece(&self, batch: usize) -> usize;
+}
+
+/// A network with the workspace of its training steps.
+///
+/// On the CPU a step runs the whole network forward and backward on slices of the batch, without candle's autograd: the
+/// gradient of the rows goes straight into the caller's tensor, and parameter gradients stay in one buffer per slice,
+/// which the optimizer adds up. After the first step of a batch size it allocates only the logits.
+pub struct Fused<N: FusedNetwork> {
+    network: N,
+    pass: N::Pass,
+    logits: Vec<f32>,
+}
+
+impl<N: FusedNetwork> Fused<N> {
+    /// Makes a network trainable.
+    pub fn new(network: N) -> Self {
+        Self {
+            network,
+            pass: N::Pass::default(),
+            logits: Vec::new(),
+        }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+}
+
+impl<N: FusedNetwork> Model for Fused<N> {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        self.network.forward(dense, rows)
+    }
+
+    fn parameters(&self) -> Vec<Var> {
+        vec![self.network.parameters().clone()]
+    }
+
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        self.network.named_weights()
+    }
+
+    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+        self.network.load_weights(weights)
+    }
+
+    fn input_shape(&self) -> Option<InputShape> {
+        Some(self.network.input_shape())
+    }
+
+    fn table_prefix(&self) -> &str {
+        self.network.table_prefix()
+    }
+
+    fn piece(&self, batch: usize) -> usize {
+        self.network.piece(batch)
+    }
+
+    fn forward_backward(
+        &mut self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        loss: &mut LossGradient<'_>,
+        apply: &mut ApplyGradient<'_>,
+    ) -> Result<()> {
+        let parameters = self.network.parameters().clone();
+        if !rows.device().is_cpu() {
+            let forward = |rows: &Tensor| self.forward(dense, rows);
+            return autograd(forward, &[parameters], rows, rows_grad, loss, apply);
+        }
+        let Self {
+            network,
+            pass,
+            logits,
+        } = self;
+        logits.resize(dense.dim(0)?, 0.0);
+        read_slice(parameters.as_tensor(), |weights| {
+            read_slice(dense, |dense| {
+                read_slice(rows, |rows| {
+                    network.forward_slices(weights, dense, rows, pass, logits)
+                })
+            })
+        })????;
+        let logits = Tensor::from_slice(logits, logits.len(), rows.device())?;
+        let slope = loss(0..logits.dim(0)?, &logits)?.contiguous()?;
+        read_slice(parameters.as_tensor(), |weights| {
+            read_slice(dense, |dense| {
+                read_slice(rows, |rows| {
+                    read_slice(&slope, |slope| {
+                        write_slice(rows_grad, |rows_grad| {
+                            network.backward_slices(weights, dense, rows, slope, pass, rows_grad)
+                        })
+                    })
+                })
+            })
+        })??????;
+        apply(0, &parameters, Gradient::Slices(&N::gradients(pass)))
+    }
+}
