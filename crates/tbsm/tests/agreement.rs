@@ -174,6 +174,15 @@ fn many_slices_share_lanes() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn wide_layers_go_through_the_library() -> TestResult {
+    let mut config = TbsmConfig::default();
+    config.tower.bottom = vec![1, 80, 90, 16];
+    config.tower.top = vec![200, 100, 70];
+    config.head = vec![100, 1];
+    compare(config, 21)
+}
+
 fn sequence() -> impl Strategy<Value = SequenceLayer> {
     let inner = prop::sample::select(&INNERS);
     let mechanism = prop::sample::select(&MECHANISMS);
