@@ -9,12 +9,13 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use examples::preparing::{
+    ImportArguments, OnBadRow, TaobaoArguments, import, print_skipped, taobao,
+};
 use examples::process::{exit_on_error, peak_memory_bytes};
 use examples::progress::Bars;
 use examples::training::{bytes, write_json};
-use recsys_data::{
-    BadRows, Numbering, PrepareCriteo, PrepareOptions, PrepareReport, Randomize, SplitRule,
-};
+use recsys_data::{Numbering, PrepareCriteo, PrepareOptions, PrepareReport, Randomize, SplitRule};
 use serde_json::json;
 
 /// Turn raw logs into a packed data set that training reads.
@@ -29,6 +30,10 @@ struct Arguments {
 enum Dataset {
     /// Criteo Kaggle: lines of 40 fields separated by TAB.
     CriteoKaggle(CriteoArguments),
+    /// Taobao UserBehavior: lines of user, item, category, behaviour and time, made into behaviour sequences.
+    Taobao(TaobaoArguments),
+    /// Sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
+    TaobaoImport(ImportArguments),
 }
 
 /// Prepare Criteo Kaggle rows.
@@ -103,14 +108,6 @@ enum Ids {
     Reference,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum OnBadRow {
-    /// Stop at the first one
-    Error,
-    /// Leave them out, count and report them
-    Skip,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Split {
     /// First 6/7 of the rows train, first half of the rest validates, second half tests
@@ -130,8 +127,11 @@ enum Order {
 }
 
 fn main() -> ExitCode {
-    let Dataset::CriteoKaggle(arguments) = Arguments::parse().dataset;
-    exit_on_error(criteo(&arguments))
+    exit_on_error(match Arguments::parse().dataset {
+        Dataset::CriteoKaggle(arguments) => criteo(&arguments),
+        Dataset::Taobao(arguments) => taobao(&arguments),
+        Dataset::TaobaoImport(arguments) => import(&arguments),
+    })
 }
 
 fn criteo(arguments: &CriteoArguments) -> Result<()> {
@@ -180,10 +180,7 @@ fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
         },
         max_ind_range: arguments.max_ind_range,
         min_count: arguments.min_count,
-        bad_rows: match arguments.bad_rows {
-            OnBadRow::Error => BadRows::Error,
-            OnBadRow::Skip => BadRows::Skip,
-        },
+        bad_rows: arguments.bad_rows.into(),
         split,
         force: arguments.force,
         shard_rows: arguments.shard_rows,
@@ -232,11 +229,5 @@ fn print(report: &PrepareReport) {
         "peak memory",
         peak_memory_bytes().map_or("unknown".to_owned(), bytes)
     );
-    println!("{:<14} {:>14}", "skipped lines", report.skipped_rows());
-    for kind in &report.skipped {
-        println!(
-            "  {} × {}, first in {}, line {}: {}",
-            kind.rows, kind.kind, kind.file, kind.line, kind.example
-        );
-    }
+    print_skipped(&report.skipped);
 }

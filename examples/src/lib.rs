@@ -9,6 +9,7 @@ pub mod model;
 pub mod parity;
 pub mod placing;
 pub mod planted;
+pub mod preparing;
 pub mod process;
 pub mod profiling;
 pub mod progress;

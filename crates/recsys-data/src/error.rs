@@ -304,7 +304,7 @@ pub enum Error {
     /// The name of a raw file says another compression than its content.
     #[error(
         "{path} is {found} by its content and {expected} by its name: give it the ending that fits (.gz for gzip, .zst for \
-         Zstandard, another one for plain text)", path = path.display()
+         Zstandard, .zip for zip, another one for plain text)", path = path.display()
     )]
     WrongCompression {
         /// The file.
@@ -322,7 +322,7 @@ pub enum Error {
     DamagedStream {
         /// The file.
         path: PathBuf,
-        /// "gzip" or "Zstandard".
+        /// "gzip", "Zstandard" or "zip".
         format: &'static str,
         /// "is cut off" or "is damaged".
         problem: &'static str,
@@ -330,6 +330,95 @@ pub enum Error {
         line: u64,
         /// The decoder's answer.
         source: std::io::Error,
+    },
+    /// A zip archive holds no file, or several.
+    #[error(
+        "{path} holds {} instead of one file: unpack it, and name the file that is meant",
+        if found.is_empty() { "no file".to_owned() } else { format!("{} files ({})", found.len(), crate::error::some(found)) },
+        path = path.display()
+    )]
+    ZipFiles {
+        /// The archive.
+        path: PathBuf,
+        /// Names of the files in it.
+        found: Vec<String>,
+    },
+    /// A file in a zip archive is packed in a way that is not read.
+    #[error("{path}: {entry:?} in it is {found}, and only stored and deflated files are read: unpack it with another program first", path = path.display())]
+    ZipMethod {
+        /// The archive.
+        path: PathBuf,
+        /// The file in it.
+        entry: String,
+        /// How it is packed.
+        found: String,
+    },
+    /// A zip archive has no readable directory.
+    #[error("{path} is cut off or damaged ({source}): restore the file, it is no whole zip archive", path = path.display())]
+    DamagedZip {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// A line of a raw file is no event.
+    #[error("{path}, line {line}: {defect}; {}", defect.remedy(), path = path.display())]
+    BadEvent {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        defect: crate::EventDefect,
+    },
+    /// A line of the original's text is no sequence.
+    #[error("{path}, line {line}: {defect}; such files are written by the original's taobao_prepare.py: restore the file", path = path.display())]
+    BadSequence {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        defect: crate::SequenceDefect,
+    },
+    /// An array in an `.npz` file is missing, damaged or of another form.
+    #[error("{path}: array {array} {problem}; such files are written by the original's tbsm_data_pytorch.py: restore the file", path = path.display())]
+    BadArray {
+        /// The file.
+        path: PathBuf,
+        /// The array's name.
+        array: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An event occurs twice, and that is not allowed.
+    #[error(
+        "event {event} occurs twice: mend the files, keep such events with --duplicates keep, or leave them out with --bad-rows skip"
+    )]
+    DuplicateEvent {
+        /// The event as a line of the raw file.
+        event: String,
+    },
+    /// A user touched every item, so that no item is left for a negative sample.
+    #[error(
+        "user {user} touched all {items} items, so that there is no negative candidate: leave that user out, or add events of other users"
+    )]
+    NoNegative {
+        /// The user as written in the raw files.
+        user: u32,
+        /// Distinct items of the data.
+        items: u64,
+    },
+    /// No user has enough events for a sample.
+    #[error(
+        "no sample can be made: none of the {users} users has the {needed} events that one needs; pad short histories with \
+         --short-history pad, or choose a shorter --ts-length"
+    )]
+    NoWindows {
+        /// Distinct users.
+        users: u64,
+        /// Events that a user must have.
+        needed: u64,
     },
     /// A line of a raw file is no row.
     #[error("{path}, line {line}: {defect}; mend the file, or leave such lines out with --bad-rows skip", path = path.display())]
@@ -343,7 +432,7 @@ pub enum Error {
     },
     /// The raw files hold no row.
     #[error(
-        "no row is left: all {skipped} lines were skipped as bad rows; check that the files are Criteo text"
+        "no row is left: all {skipped} lines were skipped as bad rows; check that the files are those of this data set"
     )]
     NoRows {
         /// Lines left out.
@@ -377,6 +466,14 @@ pub enum Error {
         /// Positions of the data set's sequences; 0 where samples are no sequences.
         length: u32,
     },
+    /// A table of events has more entries than there are numbers for them.
+    #[error("the events have more than {most} different values of {table}: prepare them in parts")]
+    TooManyDistinct {
+        /// The column.
+        table: &'static str,
+        /// Most values.
+        most: u64,
+    },
     /// The work that a loader does on a batch ahead of its use failed.
     #[error("batch {batch}: {source}")]
     Prepare {
@@ -385,6 +482,13 @@ pub enum Error {
         /// What the work answered.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// The first names of a list.
+pub(crate) fn some(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    names[..names.len().min(SHOWN)].join(", ") + more
 }
 
 impl Error {

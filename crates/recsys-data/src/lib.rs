@@ -3,6 +3,7 @@
 
 mod batch;
 mod card;
+mod category_counts;
 mod criteo;
 mod dataset;
 mod error;
@@ -12,6 +13,8 @@ mod loader;
 mod packed;
 mod schema;
 mod subset;
+mod taobao;
+mod text;
 mod vocabulary;
 
 pub use batch::{Batch, SparseIds};
@@ -20,8 +23,7 @@ pub use card::{
 };
 pub use criteo::{
     BadRows, CRITEO_DENSE, CRITEO_TABLES, Numbering, PassReport, PrepareCriteo, PrepareOptions,
-    PrepareReport, Progress, Randomize, RawRow, RowDefect, SkippedRows, SplitReport, SplitRule,
-    Stage, parse_row, parse_rows,
+    PrepareReport, Randomize, RawRow, RowDefect, SplitReport, SplitRule, parse_row, parse_rows,
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
@@ -37,4 +39,10 @@ pub use packed::{
 };
 pub use schema::{Schema, TableSchema};
 pub use subset::{SampleList, Subset};
+pub use taobao::{
+    Behaviour, Duplicates, EventDefect, ImportOptions, ImportReport, ImportTaobao, OutOfRange,
+    PointsPerUser, PrepareTaobao, RawEvent, SequenceDefect, SequenceRules, SequenceSplit,
+    ShortHistory, Spread, TaobaoOptions, TaobaoReport, parse_event, parse_events,
+};
+pub use text::{Progress, SkippedRows, Stage};
 pub use vocabulary::Vocabulary;

@@ -2,20 +2,19 @@
 
 use rayon::prelude::*;
 
-use super::chunk::Chunk;
-use super::count::CategoryCounts;
 use super::encode::Categories;
 use super::parse::parse_rows;
-use super::report::SkipLog;
-use super::{BadRows, CRITEO_TABLES, PrepareOptions, Progress};
-use crate::{Error, Result, SourceFile};
+use super::{BadRows, CRITEO_TABLES, PrepareOptions, RowDefect};
+use crate::category_counts::CategoryCounts;
+use crate::text::{Chunk, SkipLog, read_all};
+use crate::{Error, Progress, Result, SourceFile};
 
 /// What pass one found.
 pub(super) struct Counted {
     pub(super) rows: u64,
     /// Per table, entries in order of first appearance.
     pub(super) tables: Vec<CategoryCounts>,
-    pub(super) skipped: SkipLog,
+    pub(super) skipped: SkipLog<RowDefect>,
     pub(super) sources: Vec<SourceFile>,
 }
 
@@ -26,7 +25,7 @@ struct Columns {
     stride: usize,
     /// Which categories of each row are missing.
     missing: Vec<u32>,
-    skipped: SkipLog,
+    skipped: SkipLog<RowDefect>,
     stored_bytes: u64,
 }
 
@@ -60,7 +59,7 @@ pub(super) fn count(
         }
         Ok(())
     };
-    let sources = super::pipeline::read_all(&options.raw, work, consume)?;
+    let sources = read_all(&options.raw, work, consume)?;
     counted.sources = sources;
     if counted.rows == 0 {
         return Err(Error::NoRows {

@@ -1,6 +1,7 @@
 //! What can be wrong with a raw row.
 
-use super::{FIELDS, MAX_LINE, field_name};
+use super::{FIELDS, field_name};
+use crate::text::{Defect, MAX_LINE, shorten};
 
 /// Why a line is no Criteo row. `field` counts from 0 (0 is the label), messages count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,20 +161,10 @@ impl RowDefect {
     }
 }
 
-/// The text of a field for a message: control characters escaped, at most 40 characters.
-fn shorten(text: &[u8]) -> String {
-    const SHOWN: usize = 40;
-    let text = String::from_utf8_lossy(text);
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .collect::<String>()
-        .escape_debug()
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
+impl Defect for RowDefect {
+    fn kind(&self) -> &'static str {
+        self.kind()
     }
-    shown
 }
 
 #[cfg(test)]

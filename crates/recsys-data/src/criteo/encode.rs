@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::count::CategoryCounts;
 use super::{CRITEO_TABLES, Numbering, RawRow};
+use crate::category_counts::CategoryCounts;
 use crate::{Batch, Vocabulary};
 
 /// What happens to a category before it is counted or looked up.

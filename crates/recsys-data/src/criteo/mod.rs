@@ -3,19 +3,14 @@
 //! A row is a line of 40 fields with one TAB between neighbours: the label (0 or 1), 13 integers, 26 categories in
 //! hexadecimal. There is no header; an empty field is a missing value.
 
-mod chunk;
-mod count;
 mod count_pass;
 mod defect;
 mod encode;
-mod input;
 mod number;
 mod options;
 mod parse;
 mod permutation;
-mod pipeline;
 mod prepare;
-mod progress;
 mod report;
 mod split;
 mod write_pass;
@@ -24,8 +19,7 @@ pub use defect::RowDefect;
 pub use options::{BadRows, Numbering, PrepareOptions, Randomize, SplitRule};
 pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
-pub use progress::{Progress, Stage};
-pub use report::{PassReport, PrepareReport, SkippedRows, SplitReport};
+pub use report::{PassReport, PrepareReport, SplitReport};
 
 /// Dense features of a Criteo row, I1 to I13.
 pub const CRITEO_DENSE: usize = 13;
@@ -33,8 +27,6 @@ pub const CRITEO_DENSE: usize = 13;
 pub const CRITEO_TABLES: usize = 26;
 /// Fields of a Criteo row.
 pub(crate) const FIELDS: usize = 1 + CRITEO_DENSE + CRITEO_TABLES;
-/// A longer line is no row: it is refused, or skipped, without being held in memory.
-pub(crate) const MAX_LINE: usize = 1 << 20;
 
 /// "label", "I1" to "I13", "C1" to "C26": the name of a field, counted from 0.
 pub(crate) fn field_name(field: usize) -> String {

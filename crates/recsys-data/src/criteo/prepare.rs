@@ -1,20 +1,19 @@
 //! The preprocessing experiment: raw text to a packed data set, in two passes.
 
-use std::path::Path;
 use std::time::Instant;
 
 use rayon::prelude::*;
 
 use super::count_pass::{Counted, count};
 use super::encode::{Categories, Encoder, number};
-use super::input::{io_error, stored_bytes};
-use super::report::{PassReport, PrepareReport, SkippedRows, SplitReport};
+use super::report::{PassReport, PrepareReport, SplitReport};
 use super::split::Division;
 use super::write_pass::WritePass;
-use super::{CRITEO_DENSE, CRITEO_TABLES, PrepareOptions, Progress, Stage, field_name};
+use super::{CRITEO_DENSE, CRITEO_TABLES, PrepareOptions, field_name};
+use crate::text::{check_output, folder_bytes, staged, stored_bytes};
 use crate::{
-    Error, PackedWriter, Provenance, Result, Schema, SourceFile, TableSchema, Vocabulary,
-    WriterOptions,
+    PackedWriter, Progress, Provenance, Result, Schema, SkippedRows, SourceFile, Stage,
+    TableSchema, Vocabulary, WriterOptions,
 };
 
 /// Prepares Criteo rows: pass one counts categories, pass two writes ids.
@@ -44,7 +43,7 @@ impl PrepareCriteo {
         options.validate()?;
         let sizes: Result<Vec<u64>> = options.raw.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        self.check_output()?;
+        check_output(&options.out, &options.raw, options.force)?;
 
         let categories = Categories::new(options.max_ind_range, options.ids);
         let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
@@ -109,30 +108,6 @@ impl PrepareCriteo {
         })
     }
 
-    /// Refuses early what the writer would refuse after pass one, and an output that would take the raw files with it.
-    fn check_output(&self) -> Result<()> {
-        let out = &self.options.out;
-        let Ok(folder) = out.canonicalize() else {
-            return Ok(());
-        };
-        let filled = folder
-            .read_dir()
-            .is_ok_and(|mut entries| entries.next().is_some());
-        if filled && !self.options.force {
-            return Err(Error::OutputExists { path: out.clone() });
-        }
-        for raw in &self.options.raw {
-            let inside = raw.canonicalize().is_ok_and(|raw| raw.starts_with(&folder));
-            if inside {
-                return Err(Error::OutputHoldsSource {
-                    out: out.clone(),
-                    path: raw.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn provenance(
         &self,
         sources: &[SourceFile],
@@ -149,20 +124,6 @@ impl PrepareCriteo {
     }
 }
 
-/// Runs a stage between its announcements and measures it, in seconds.
-fn staged<T>(
-    progress: &dyn Progress,
-    stage: Stage,
-    bytes: u64,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<(T, f64)> {
-    let start = Instant::now();
-    progress.begin(stage, bytes);
-    let result = work();
-    progress.end();
-    Ok((result?, start.elapsed().as_secs_f64()))
-}
-
 fn schema(vocabularies: &[Vocabulary]) -> Schema {
     let table = |(table, vocabulary): (usize, &Vocabulary)| TableSchema {
         name: field_name(1 + CRITEO_DENSE + table),
@@ -174,20 +135,4 @@ fn schema(vocabularies: &[Vocabulary]) -> Schema {
         tables: vocabularies.iter().enumerate().map(table).collect(),
         ..Schema::default()
     }
-}
-
-/// Size of all files below a folder.
-fn folder_bytes(folder: &Path) -> Result<u64> {
-    let io = |source| io_error("cannot read", folder, source);
-    let mut bytes = 0;
-    for entry in folder.read_dir().map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let metadata = entry.metadata().map_err(io)?;
-        bytes += if metadata.is_dir() {
-            folder_bytes(&entry.path())?
-        } else {
-            metadata.len()
-        };
-    }
-    Ok(bytes)
 }

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::chunk::Chunk;
 use super::encode::Encoder;
 use super::parse::parse_rows;
 use super::report::SplitReport;
 use super::split::Division;
-use super::{BadRows, PrepareOptions, Progress};
-use crate::{Batch, Error, PackedWriter, Result, SourceFile, Split};
+use super::{BadRows, PrepareOptions};
+use crate::text::{Chunk, read_all};
+use crate::{Batch, Error, PackedWriter, Progress, Result, SourceFile, Split};
 
 /// Where pass two is.
 pub(super) struct WritePass<'a> {
@@ -53,8 +53,7 @@ impl WritePass<'_> {
             }
             Ok(())
         };
-        let sources =
-            super::pipeline::read_all(&self.options.raw, |chunk| self.encode(&chunk), consume)?;
+        let sources = read_all(&self.options.raw, |chunk| self.encode(&chunk), consume)?;
         for ((now, before), path) in sources.iter().zip(self.sources).zip(&self.options.raw) {
             if now != before {
                 return Err(self.changed(path));

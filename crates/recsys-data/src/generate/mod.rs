@@ -16,7 +16,7 @@ mod text;
 mod user_behaviour;
 mod zipf;
 
-pub(crate) use counter::mix;
+pub(crate) use counter::{Counter, Draws, mix};
 pub use planted::Planted;
 pub use planted_options::{PlantedOptions, PlantedTable};
 pub use planted_sequences::PlantedSequences;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Bytes that may still be written below `folder`, where the system can tell.
 #[cfg(unix)]
-pub(super) fn available(folder: &Path) -> Option<u64> {
+pub(crate) fn available(folder: &Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
     let mut answer = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
@@ -24,7 +24,7 @@ pub(super) fn available(folder: &Path) -> Option<u64> {
 
 /// Bytes that may still be written below `folder`, where the system can tell.
 #[cfg(not(unix))]
-pub(super) fn available(_folder: &Path) -> Option<u64> {
+pub(crate) fn available(_folder: &Path) -> Option<u64> {
     None
 }
 

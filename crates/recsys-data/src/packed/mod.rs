@@ -1,7 +1,7 @@
 //! The packed format: a folder with `dataset.json`, memory-mapped shards and vocabularies (docs/data-format.md).
 
 mod block;
-mod disk_space;
+pub(crate) mod disk_space;
 mod header;
 mod layout;
 mod manifest;

@@ -1,4 +1,4 @@
-//! Raw files, opened for reading from the front: plain, gzip or Zstandard.
+//! Raw files, opened for reading from the front: plain, gzip, Zstandard or the one file in a zip archive.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::{ZipEntry, entries_of_zip};
 use crate::{Error, Result, SourceFile};
 
 /// How a raw file is stored.
@@ -16,6 +17,7 @@ enum Compression {
     Plain,
     Gzip,
     Zstandard,
+    Zip,
 }
 
 impl Compression {
@@ -23,15 +25,17 @@ impl Compression {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some(extension) if extension.eq_ignore_ascii_case("gz") => Self::Gzip,
             Some(extension) if extension.eq_ignore_ascii_case("zst") => Self::Zstandard,
+            Some(extension) if extension.eq_ignore_ascii_case("zip") => Self::Zip,
             _ => Self::Plain,
         }
     }
 
-    /// By the magic number: RFC 1952 section 2.3.1, RFC 8878 section 3.1.1.
+    /// By the magic number: RFC 1952 section 2.3.1, RFC 8878 section 3.1.1, APPNOTE.TXT section 4.3.7 (an empty archive: 4.3.16).
     fn of_content(first: &[u8]) -> Self {
         match first {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstandard,
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
             _ => Self::Plain,
         }
     }
@@ -41,12 +45,13 @@ impl Compression {
             Self::Plain => "uncompressed",
             Self::Gzip => "gzip",
             Self::Zstandard => "Zstandard",
+            Self::Zip => "zip",
         }
     }
 }
 
 /// A raw file that is being read.
-pub(super) struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     compression: Compression,
     text: Box<dyn Read + Send>,
@@ -80,7 +85,7 @@ impl Read for Metered {
 }
 
 /// An operating system call on `path` failed.
-pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
+pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io {
         action,
         path: path.to_path_buf(),
@@ -92,7 +97,7 @@ pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> 
 ///
 /// # Errors
 /// The file is missing, empty or no file.
-pub(super) fn stored_bytes(path: &Path) -> Result<u64> {
+pub(crate) fn stored_bytes(path: &Path) -> Result<u64> {
     let metadata = path
         .metadata()
         .map_err(|source| io_error("cannot open", path, source))?;
@@ -120,7 +125,7 @@ impl Source {
     ///
     /// # Errors
     /// As [`stored_bytes`], and where name and content say different things about the compression.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         const READ: usize = 1 << 18;
         stored_bytes(path)?;
         let io = |source| io_error("cannot read", path, source);
@@ -150,6 +155,19 @@ impl Source {
                 let reader = BufReader::with_capacity(READ, metered);
                 Box::new(zstd::stream::read::Decoder::with_buffer(reader).map_err(io)?)
             }
+            Compression::Zip => {
+                let mut places = entries_of_zip(path)?;
+                let (Some(place), true) = (places.pop(), places.is_empty()) else {
+                    return Err(Error::ZipFiles {
+                        path: path.to_path_buf(),
+                        found: entries_of_zip(path)?
+                            .into_iter()
+                            .map(|place| place.name)
+                            .collect(),
+                    });
+                };
+                Box::new(ZipEntry::new(metered, place).map_err(io)?)
+            }
         };
         Ok(Self {
             path: path.to_path_buf(),
@@ -159,7 +177,7 @@ impl Source {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -167,7 +185,7 @@ impl Source {
     ///
     /// # Errors
     /// The operating system refuses, or the compressed stream is damaged or cut off.
-    pub(super) fn fill(&mut self, into: &mut [u8], lines: u64) -> Result<usize> {
+    pub(crate) fn fill(&mut self, into: &mut [u8], lines: u64) -> Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
             match self.text.read(&mut into[filled..]) {
@@ -197,12 +215,12 @@ impl Source {
     }
 
     /// Bytes read so far of the file as it is stored.
-    pub(super) fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         self.stored.bytes.load(Ordering::Relaxed)
     }
 
     /// Name, size and hash of what was read.
-    pub(super) fn identity(&self) -> SourceFile {
+    pub(crate) fn identity(&self) -> SourceFile {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         let hash = self
             .stored
@@ -216,4 +234,48 @@ impl Source {
             xxh3: format!("{hash:016x}"),
         }
     }
+}
+
+/// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it.
+///
+/// # Errors
+/// [`Error::OutputExists`], [`Error::OutputHoldsSource`].
+pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<()> {
+    let Ok(folder) = out.canonicalize() else {
+        return Ok(());
+    };
+    let filled = folder
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some());
+    if filled && !force {
+        return Err(Error::OutputExists {
+            path: out.to_path_buf(),
+        });
+    }
+    for raw in raw {
+        let inside = raw.canonicalize().is_ok_and(|raw| raw.starts_with(&folder));
+        if inside {
+            return Err(Error::OutputHoldsSource {
+                out: out.to_path_buf(),
+                path: raw.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Size of all files below a folder.
+pub(crate) fn folder_bytes(folder: &Path) -> Result<u64> {
+    let io = |source| io_error("cannot read", folder, source);
+    let mut bytes = 0;
+    for entry in folder.read_dir().map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let metadata = entry.metadata().map_err(io)?;
+        bytes += if metadata.is_dir() {
+            folder_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
 }

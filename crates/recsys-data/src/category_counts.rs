@@ -19,7 +19,7 @@ const EMPTY: Slot = Slot {
 /// An open-addressing table (linear probing, at most 3/4 full) leads from a category to its entry; the entries lie in the order in
 /// which they came. A missing value is an entry without a slot.
 #[derive(Debug)]
-pub(super) struct CategoryCounts {
+pub(crate) struct CategoryCounts {
     slots: Vec<Slot>,
     shift: u32,
     occupied: usize,
@@ -31,9 +31,9 @@ pub(super) struct CategoryCounts {
 
 impl CategoryCounts {
     /// More entries than this are close to what 32 bits can number; the caller stops there.
-    pub(super) const MOST: usize = (u32::MAX - (1 << 28)) as usize;
+    pub(crate) const MOST: usize = (u32::MAX - (1 << 28)) as usize;
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         const BITS: u32 = 6;
         let slots = vec![EMPTY; 1 << BITS];
         Self {
@@ -46,29 +46,47 @@ impl CategoryCounts {
         }
     }
 
-    /// Counts one occurrence of a category.
+    /// Counts one occurrence of a category and returns its entry.
     #[inline]
-    pub(super) fn add(&mut self, value: u32) {
+    pub(crate) fn add(&mut self, value: u32) -> u32 {
         let place = self.place(value);
         let slot = &mut self.slots[place];
         if slot.entry != NONE {
             self.counts[slot.entry as usize] += 1;
-            return;
+            return slot.entry;
         }
-        *slot = Slot {
-            value,
-            entry: self.values.len() as u32,
-        };
+        let entry = self.values.len() as u32;
+        *slot = Slot { value, entry };
         self.values.push(value);
         self.counts.push(1);
         self.occupied += 1;
         if self.occupied * 4 > self.slots.len() * 3 {
             self.grow();
         }
+        entry
+    }
+
+    /// Asks the processor for the slot of a category that will be counted soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, value: u32) {
+        let place = self.first_place(value);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing as far as the program can tell, and `place` is a slot of the table.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.slots.as_ptr().add(place).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = place;
+    }
+
+    /// Takes back one occurrence of an entry, which stays.
+    pub(crate) fn remove(&mut self, entry: u32) {
+        self.counts[entry as usize] -= 1;
     }
 
     /// Counts one missing value.
-    pub(super) fn add_missing(&mut self) {
+    pub(crate) fn add_missing(&mut self) {
         match self.missing {
             Some(entry) => self.counts[entry as usize] += 1,
             None => {
@@ -80,34 +98,34 @@ impl CategoryCounts {
     }
 
     /// Number of entries.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
 
     /// Entry of every category, in order of first appearance.
-    pub(super) fn values(&self) -> &[u32] {
+    pub(crate) fn values(&self) -> &[u32] {
         &self.values
     }
 
     /// Occurrences of every entry.
-    pub(super) fn counts(&self) -> &[u64] {
+    pub(crate) fn counts(&self) -> &[u64] {
         &self.counts
     }
 
     /// The entry of missing values.
-    pub(super) fn missing(&self) -> Option<u32> {
+    pub(crate) fn missing(&self) -> Option<u32> {
         self.missing
     }
 
     /// The entry of a category.
     #[inline]
-    pub(super) fn entry(&self, value: u32) -> Option<u32> {
+    pub(crate) fn entry(&self, value: u32) -> Option<u32> {
         let entry = self.slots[self.place(value)].entry;
         (entry != NONE).then_some(entry)
     }
 
     /// Replaces the number of every entry by `ids[entry]`, which [`CategoryCounts::entry`] then returns; counts and values go.
-    pub(super) fn renumber(&mut self, ids: &[u32]) {
+    pub(crate) fn renumber(&mut self, ids: &[u32]) {
         for slot in &mut self.slots {
             if slot.entry != NONE {
                 slot.entry = ids[slot.entry as usize];
@@ -118,13 +136,18 @@ impl CategoryCounts {
         self.counts = Vec::new();
     }
 
+    /// Where the search for `value` begins.
+    #[inline]
+    fn first_place(&self, value: u32) -> usize {
+        // Fibonacci hashing (Knuth, volume 3, section 6.4): the high bits of the product are well mixed.
+        (u64::from(value).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+    }
+
     /// The slot that holds `value`, or the empty one where it belongs.
     #[inline]
     fn place(&self, value: u32) -> usize {
         let mask = self.slots.len() - 1;
-        // Fibonacci hashing (Knuth, volume 3, section 6.4): the high bits of the product are well mixed.
-        let mut place =
-            (u64::from(value).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
+        let mut place = self.first_place(value);
         loop {
             let slot = self.slots[place];
             if slot.entry == NONE || slot.value == value {

@@ -1,6 +1,10 @@
 //! Who is told how far a preparation is.
 
+use std::time::Instant;
+
 use serde::Serialize;
+
+use crate::Result;
 
 /// The parts of a preparation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -8,6 +12,8 @@ use serde::Serialize;
 pub enum Stage {
     /// Pass one: reading, and counting categories.
     Count,
+    /// Between the passes: putting the events of every user into order, where the options need that before samples are counted.
+    Sort,
     /// Pass two: reading again, and writing ids.
     Write,
 }
@@ -17,6 +23,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Count => "counting",
+            Self::Sort => "sorting",
             Self::Write => "writing",
         }
     }
@@ -24,7 +31,7 @@ impl Stage {
 
 /// Receives the progress of long work; every method may do nothing. `()` does nothing at all.
 pub trait Progress: Send + Sync {
-    /// A stage begins that will read `bytes` bytes of raw files (compressed, where they are).
+    /// A stage begins that will read `bytes` bytes of raw files (compressed, where they are), or of what was made of them.
     fn begin(&self, stage: Stage, bytes: u64) {
         let _ = (stage, bytes);
     }
@@ -39,3 +46,17 @@ pub trait Progress: Send + Sync {
 }
 
 impl Progress for () {}
+
+/// Runs a stage between its announcements and measures it, in seconds.
+pub(crate) fn staged<T>(
+    progress: &dyn Progress,
+    stage: Stage,
+    bytes: u64,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, f64)> {
+    let start = Instant::now();
+    progress.begin(stage, bytes);
+    let result = work();
+    progress.end();
+    Ok((result?, start.elapsed().as_secs_f64()))
+}

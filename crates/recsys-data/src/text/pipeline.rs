@@ -19,7 +19,7 @@ const CHUNKS_PER_THREAD: usize = 6;
 ///
 /// # Errors
 /// The error that comes first in the order of the text.
-pub(super) fn read_all<T: Send>(
+pub(crate) fn read_all<T: Send>(
     paths: &[PathBuf],
     work: impl Fn(Chunk) -> Result<T> + Sync,
     mut consume: impl FnMut(Vec<T>) -> Result<()> + Send,

@@ -8,21 +8,21 @@ use crate::{Error, Result};
 const CHUNK: usize = 1 << 20;
 
 /// Whole lines of one file.
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Which of the files.
-    pub(super) file: usize,
+    pub(crate) file: usize,
     /// Number of the first line, counted from 1.
-    pub(super) first_line: u64,
+    pub(crate) first_line: u64,
     /// Number of lines.
-    pub(super) lines: u64,
+    pub(crate) lines: u64,
     /// Bytes of the file as it is stored that were read since the chunk before.
-    pub(super) stored_bytes: u64,
+    pub(crate) stored_bytes: u64,
     /// The lines; the last one of a file may lack its line end.
-    pub(super) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
 }
 
 /// Cuts one file into chunks.
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     source: Source,
     file: usize,
     /// The unfinished line that the last chunk left.
@@ -33,7 +33,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn new(source: Source, file: usize) -> Self {
+    pub(crate) fn new(source: Source, file: usize) -> Self {
         Self {
             source,
             file,
@@ -45,7 +45,7 @@ impl Chunks {
     }
 
     /// The file, when all of it was read.
-    pub(super) fn into_source(self) -> Source {
+    pub(crate) fn into_source(self) -> Source {
         self.source
     }
 
@@ -55,7 +55,7 @@ impl Chunks {
     ///
     /// # Errors
     /// The file cannot be read, or holds no text at all.
-    pub(super) fn next(&mut self) -> Result<Option<Chunk>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Chunk>> {
         let mut text = std::mem::take(&mut self.rest);
         let mut searched = 0;
         loop {

@@ -1,0 +1,366 @@
+//! Sequences that the original programs prepared, as a packed data set.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::encode::rank;
+use super::npz::read_npz;
+use super::sequence_text::{Use, samples_of};
+use super::{PointsPerUser, TABLES, schema};
+use crate::category_counts::CategoryCounts;
+use crate::text::{check_output, folder_bytes, io_error, read_all, staged, stored_bytes};
+use crate::{
+    Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, SourceFile, Split,
+    SplitReport, SplitRows, Stage, WriterOptions,
+};
+
+/// Positions of a sample of the original programs.
+const POSITIONS: u32 = 21;
+
+/// What to import. Files are `.npz` files (`taobao_train_t20.npz`) or text (`taobao_train.txt`; plain, `.gz`, `.zst` or `.zip`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Training samples; text is windowed.
+    pub train: PathBuf,
+    /// Validation samples; text is windowed, one window of either sign for each line.
+    pub validation: Option<PathBuf>,
+    /// Test samples; text gives the end of every sequence, with its label.
+    pub test: Option<PathBuf>,
+    /// Folder of the packed data set.
+    pub out: PathBuf,
+    /// Text: windows of either sign for lines with at least 40 events; shorter ones give less.
+    pub points_per_user: u32,
+    /// Text: training lines that are read.
+    pub train_lines: u64,
+    /// Text: validation lines that are read.
+    pub validation_lines: u64,
+    /// Text: seed of the windows.
+    pub seed: u64,
+    /// Whether an output folder that holds something is replaced.
+    pub force: bool,
+    /// Most samples of one output file.
+    pub shard_rows: u64,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            train: PathBuf::new(),
+            validation: None,
+            test: None,
+            out: PathBuf::new(),
+            points_per_user: PointsPerUser::REFERENCE,
+            train_lines: 690_000,
+            validation_lines: 300_000,
+            seed: 0,
+            force: false,
+            shard_rows: 1 << 21,
+        }
+    }
+}
+
+/// What an import found and did.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportReport {
+    /// Distinct users, items and categories.
+    pub categories: [u64; 3],
+    /// Train, validation and test; clicks are samples with label 1.
+    pub splits: Vec<SplitReport>,
+    /// The files.
+    pub sources: Vec<SourceFile>,
+    /// The two passes over them.
+    pub passes: Vec<PassReport>,
+    /// From start to end, in seconds.
+    pub seconds: f64,
+    /// Size of the data set on disk, in bytes.
+    pub packed_bytes: u64,
+}
+
+/// Some samples with the ids of another program.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    pub(super) label: Vec<f32>,
+    /// `[samples, positions]`.
+    pub(super) dense: Vec<f32>,
+    /// `[samples, positions, 3]`.
+    pub(super) ids: Vec<u32>,
+    pub(super) stored_bytes: u64,
+}
+
+/// Imports sequences: pass one counts their ids, pass two writes ranks, 0 the most frequent over all positions of all samples, ties
+/// in order of first appearance. The vocabulary says which id of the other program a rank is.
+///
+/// Memory is that of some thousand samples, and 20 to 35 bytes for each distinct id.
+#[derive(Debug, Clone)]
+pub struct ImportTaobao {
+    options: ImportOptions,
+}
+
+impl ImportTaobao {
+    /// An import that has not begun.
+    pub fn new(options: ImportOptions) -> Self {
+        Self { options }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or not of the original's form, or that changes meanwhile; the same file for two parts; an
+    /// output folder that holds something, unless it may be replaced; a full disk.
+    pub fn run(&self, progress: &dyn Progress) -> Result<ImportReport> {
+        let start = Instant::now();
+        let options = &self.options;
+        let files = self.files()?;
+        let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.to_path_buf()).collect();
+        let sizes: Result<Vec<u64>> = paths.iter().map(|path| stored_bytes(path)).collect();
+        let bytes = sizes?.iter().sum();
+        check_output(&options.out, &paths, options.force)?;
+
+        let mut tables = [(); 3].map(|()| CategoryCounts::new());
+        let mut rows = SplitRows::default();
+        let (sources, count_seconds) = staged(progress, Stage::Count, bytes, || {
+            self.read(&files, progress, |split, foreign| {
+                for row in foreign.ids.chunks_exact(3) {
+                    for (table, &id) in tables.iter_mut().zip(row) {
+                        table.add(id);
+                    }
+                }
+                super::rules::add(&mut rows, split, foreign.label.len() as u64);
+                self.check_ids(&tables)
+            })
+        })?;
+        let samples = rows.train + rows.validation + rows.test;
+        if samples == 0 {
+            return Err(Error::NoRows { skipped: 0 });
+        }
+
+        let vocabularies = tables.each_mut().map(|table| {
+            let (ids, vocabulary) = rank(table.values(), table.counts(), false);
+            table.renumber(&ids);
+            vocabulary
+        });
+        let categories = vocabularies
+            .each_ref()
+            .map(|vocabulary| vocabulary.categories.len() as u64);
+        let writer_options = WriterOptions {
+            force: options.force,
+            shard_rows: options.shard_rows,
+        };
+        let schema = schema(POSITIONS, categories);
+        let mut writer = PackedWriter::create(&options.out, schema, rows, writer_options)?;
+        for (table, vocabulary) in vocabularies.iter().enumerate() {
+            writer.write_vocabulary(table, vocabulary)?;
+        }
+        let mut splits = Split::ALL.map(|split| SplitReport {
+            split,
+            rows: 0,
+            clicks: 0,
+        });
+        let (again, write_seconds) = staged(progress, Stage::Write, bytes, || {
+            self.read(&files, progress, |split, foreign| {
+                let report = &mut splits[split as usize];
+                let clicks = foreign.label.iter().filter(|&&label| label == 1.0);
+                report.clicks += clicks.count() as u64;
+                report.rows += foreign.label.len() as u64;
+                match translated(foreign, &tables) {
+                    Some(batch) => writer.append(split, &batch),
+                    None => Err(Error::SourceChanged {
+                        path: files[0].1.to_path_buf(),
+                    }),
+                }
+            })
+        })?;
+        for ((now, before), (_, path)) in again.iter().zip(&sources).zip(&files) {
+            if now != before {
+                return Err(Error::SourceChanged {
+                    path: path.to_path_buf(),
+                });
+            }
+        }
+        writer.finish(Provenance {
+            dataset: "taobao-userbehavior".to_owned(),
+            sources: sources.clone(),
+            options: serde_json::json!({
+                "import": files.iter().map(|(split, _)| split.name()).collect::<Vec<_>>(),
+                "points_per_user": options.points_per_user,
+                "train_lines": options.train_lines,
+                "validation_lines": options.validation_lines,
+                "seed": options.seed,
+                "shard_rows": options.shard_rows,
+            }),
+            report: serde_json::json!({ "splits": splits, "categories": categories }),
+        })?;
+        let pass = |stage, seconds| PassReport {
+            stage,
+            seconds,
+            rows_per_second: samples as f64 / seconds,
+        };
+        Ok(ImportReport {
+            categories,
+            splits: splits.into(),
+            sources,
+            passes: vec![
+                pass(Stage::Count, count_seconds),
+                pass(Stage::Write, write_seconds),
+            ],
+            seconds: start.elapsed().as_secs_f64(),
+            packed_bytes: folder_bytes(&options.out)?,
+        })
+    }
+
+    /// The files in the order in which they are read; no file may be two parts.
+    fn files(&self) -> Result<Vec<(Split, &Path)>> {
+        let options = &self.options;
+        let invalid = |option, value: String, allowed| {
+            Err(Error::InvalidOption {
+                option,
+                value,
+                allowed,
+            })
+        };
+        if options.out.as_os_str().is_empty() {
+            return invalid(
+                "out",
+                "\"\"".to_owned(),
+                "the folder of the packed data set",
+            );
+        }
+        if options.shard_rows == 0 {
+            return invalid("shard_rows", "0".to_owned(), "1 or more samples");
+        }
+        let parts = [
+            (Split::Train, Some(&options.train)),
+            (Split::Validation, options.validation.as_ref()),
+            (Split::Test, options.test.as_ref()),
+        ];
+        let files: Vec<(Split, &Path)> = parts
+            .into_iter()
+            .filter_map(|(split, path)| Some((split, path?.as_path())))
+            .collect();
+        for (place, (_, path)) in files.iter().enumerate() {
+            let path = path.canonicalize();
+            let same = |(_, other): &(Split, &Path)| {
+                path.as_ref()
+                    .is_ok_and(|path| other.canonicalize().is_ok_and(|other| other == *path))
+            };
+            if files[..place].iter().any(same) {
+                return invalid(
+                    "validation or test",
+                    files[place].1.display().to_string(),
+                    "a file of its own: samples of one user in two parts say nothing about new users",
+                );
+            }
+        }
+        Ok(files)
+    }
+
+    fn check_ids(&self, tables: &[CategoryCounts; 3]) -> Result<()> {
+        for (table, counts) in TABLES.into_iter().zip(tables) {
+            if counts.len() > CategoryCounts::MOST {
+                return Err(Error::TooManyDistinct {
+                    table,
+                    most: CategoryCounts::MOST as u64,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows all samples, file by file.
+    fn read(
+        &self,
+        files: &[(Split, &Path)],
+        progress: &dyn Progress,
+        mut consume: impl FnMut(Split, Foreign) -> Result<()> + Send,
+    ) -> Result<Vec<SourceFile>> {
+        let mut sources = Vec::new();
+        for &(split, path) in files {
+            let mut take = |foreign: Foreign| {
+                progress.advance(foreign.stored_bytes, foreign.label.len() as u64);
+                consume(split, foreign)
+            };
+            let is_npz = path
+                .extension()
+                .and_then(OsStr::to_str)
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
+            if is_npz {
+                read_npz(path, POSITIONS as usize, take)?;
+                let source = identity(path)?;
+                progress.advance(source.bytes, 0);
+                sources.push(source);
+            } else {
+                let (usage, last) = self.usage(split);
+                let found = read_all(
+                    &[path.to_path_buf()],
+                    |chunk| samples_of(&chunk, path, usage, last),
+                    |chunks| chunks.into_iter().try_for_each(&mut take),
+                )?;
+                sources.extend(found);
+            }
+        }
+        Ok(sources)
+    }
+
+    /// What is made of the lines of a text file, and how many lines are read.
+    fn usage(&self, split: Split) -> (Use, u64) {
+        let options = &self.options;
+        let windows = |seed, most| Use::Windows {
+            seed,
+            points: options.points_per_user,
+            most,
+        };
+        match split {
+            Split::Train => (windows(options.seed, u32::MAX), options.train_lines),
+            // The original adds 31 to the seed of validation.
+            Split::Validation => (
+                windows(options.seed.wrapping_add(31), 1),
+                options.validation_lines,
+            ),
+            Split::Test => (Use::Target, u64::MAX),
+        }
+    }
+}
+
+/// Samples with ranks for ids; `None` where an id was not counted.
+fn translated(foreign: Foreign, tables: &[CategoryCounts; 3]) -> Option<Batch> {
+    let mut batch = Batch {
+        label: foreign.label,
+        dense: foreign.dense,
+        ..Batch::default()
+    };
+    batch.sparse.ids = foreign.ids;
+    for row in batch.sparse.ids.chunks_exact_mut(3) {
+        for (table, id) in tables.iter().zip(row) {
+            *id = table.entry(*id)?;
+        }
+    }
+    Some(batch)
+}
+
+/// Name, size and hash of a file.
+fn identity(path: &Path) -> Result<SourceFile> {
+    use std::io::Read;
+    let io = |source| io_error("cannot read", path, source);
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut hash = Xxh3Default::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = file.read(&mut buffer).map_err(io)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok(SourceFile {
+        name: name.to_string_lossy().into_owned(),
+        bytes,
+        xxh3: format!("{:016x}", hash.digest()),
+    })
+}

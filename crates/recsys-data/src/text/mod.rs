@@ -1,0 +1,20 @@
+//! Raw text files: opened, cut into pieces at line ends, read in parallel, and what is said about lines that are no rows.
+
+mod chunk;
+mod input;
+mod pipeline;
+mod progress;
+mod skip_log;
+mod zip_entry;
+
+pub(crate) use chunk::Chunk;
+pub(crate) use input::{check_output, folder_bytes, io_error, stored_bytes};
+pub(crate) use pipeline::read_all;
+pub(crate) use progress::staged;
+pub use progress::{Progress, Stage};
+pub use skip_log::SkippedRows;
+pub(crate) use skip_log::{Defect, SkipLog, shorten};
+pub(crate) use zip_entry::{ZipEntry, ZipPlace, entries_of_zip};
+
+/// A longer line is no row: it is refused, or skipped, without being held in memory.
+pub(crate) const MAX_LINE: usize = 1 << 20;
