@@ -1,18 +1,17 @@
 //! The whole training step at Criteo Kaggle's shape, as the trainer runs it: plan, gather, forward, loss, backward, dense
 //! and row-sparse update. Beside it, in the same run, all matrix products of the step alone: the GEMM roofline.
 
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use benches::batches::zipf_batches;
 use benches::gemm::GemmRoofline;
 use benches::interleaved::medians;
+use benches::step::{TrainStep, timed};
 use candle_core::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use dlrm::{Dlrm, DlrmConfig, Interaction};
-use embedding_store::{CpuStore, EmbeddingStore, Encoding, Ids, Plan, StoreOptions, TableSpec};
-use recsys_data::Batch;
-use trainer::{FusedDlrm, Loss, Trainer};
+use embedding_store::Optimizer;
+use trainer::FusedDlrm;
 
 const DIM: usize = 16;
 const BATCHES: usize = 16;
@@ -34,67 +33,10 @@ fn kaggle_tables() -> Vec<u64> {
     (0..26).map(|table| 100_000 + table * 36_000).collect()
 }
 
-/// A trainer and the batches that it goes through in turn.
-struct Step {
-    trainer: Trainer<FusedDlrm, CpuStore>,
-    batches: Vec<Batch>,
-    plan: Plan,
-    next: usize,
-}
-
-impl Step {
-    fn new(rows: &[u64], batch: usize) -> Self {
-        let tables = rows
-            .iter()
-            .map(|&rows| TableSpec {
-                rows,
-                encoding: Encoding::Full,
-            })
-            .collect();
-        let store = CpuStore::new(
-            tables,
-            StoreOptions {
-                dim: DIM,
-                ..StoreOptions::default()
-            },
-        )
-        .expect("tables fit");
-        let dlrm = Dlrm::new(config(), 0, &Device::Cpu).expect("a valid configuration");
-        let trainer = Trainer::new(FusedDlrm::new(dlrm), store, Device::Cpu);
-        Self {
-            trainer,
-            batches: zipf_batches(rows, 13, batch, BATCHES),
-            plan: Plan::default(),
-            next: 0,
-        }
-    }
-
-    fn run(&mut self) {
-        let batch = &self.batches[self.next % BATCHES];
-        self.next += 1;
-        let ids = Ids {
-            batch: batch.len(),
-            ids: &batch.sparse.ids,
-            offsets: &batch.sparse.offsets,
-        };
-        self.trainer
-            .store()
-            .planner()
-            .plan(ids, &mut self.plan)
-            .expect("ids are below their table's rows");
-        // A small rate keeps the weights away from infinity however long the benchmark runs.
-        let loss = self.trainer.step(batch, &self.plan, &Loss::bce(), 1e-3);
-        black_box(loss.expect("a training step"));
-    }
-}
-
-/// Times iterations inside the thread pool, where the trainer's loop runs too.
-fn timed(iterations: u64, mut once: impl FnMut() + Send) -> Duration {
-    rayon::scope(|_| {
-        let start = Instant::now();
-        (0..iterations).for_each(|_| once());
-        start.elapsed()
-    })
+fn step(rows: &[u64], batch: usize) -> TrainStep<FusedDlrm> {
+    let dlrm = Dlrm::new(config(), 0, &Device::Cpu).expect("a valid configuration");
+    let batches = zipf_batches(rows, 13, batch, BATCHES);
+    TrainStep::new(FusedDlrm::new(dlrm), rows, Optimizer::Sgd, batches)
 }
 
 fn train_step(criterion: &mut Criterion) {
@@ -105,7 +47,7 @@ fn train_step(criterion: &mut Criterion) {
         .measurement_time(Duration::from_secs(4));
     for batch in [128, 1024, 2048] {
         group.throughput(Throughput::Elements(batch as u64));
-        let mut step = Step::new(&kaggle_tables(), batch);
+        let mut step = step(&kaggle_tables(), batch);
         group.bench_function(BenchmarkId::new("step", batch), |bencher| {
             bencher.iter_custom(|iterations| timed(iterations, || step.run()))
         });
@@ -128,7 +70,7 @@ fn ratios() {
         "batch", "step, samples/s", "roofline, samples/s", "share of the roofline"
     );
     for batch in [128, 1024, 2048] {
-        let mut step = Step::new(&kaggle_tables(), batch);
+        let mut step = step(&kaggle_tables(), batch);
         let mut roofline = GemmRoofline::new(&config(), batch);
         let repeat = (8192 / batch).max(4);
         let mut run_step = |_| (0..repeat).for_each(|_| step.run());
@@ -143,10 +85,7 @@ fn ratios() {
             100.0 * roofline / step
         );
     }
-    let (mut large, mut small) = (
-        Step::new(&[4_000_000; 26], 2048),
-        Step::new(&[10_000; 26], 2048),
-    );
+    let (mut large, mut small) = (step(&[4_000_000; 26], 2048), step(&[10_000; 26], 2048));
     // The same ids on both sides: what is compared is the size of the tables and nothing else.
     large.batches = small.batches.clone();
     let mut run_large = |_| (0..4).for_each(|_| large.run());

@@ -2,7 +2,8 @@
 //!
 //! 1. Open a packed data set, or make planted data.
 //! 2. For every budget, choose hot rows with each strategy, and count the inputs that are wholly hot; compare with the bound.
-//! 3. For every sampling rate, choose hot rows from the sample, estimate what they serve, and compare with the count.
+//! 3. Of sequences: the same for ever longer histories, at one budget.
+//! 4. For every sampling rate, choose hot rows from the sample, estimate what they serve, and compare with the count.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,19 +12,20 @@ use anyhow::Result;
 use clap::Parser;
 use examples::budget::Budget;
 use examples::process::exit_on_error;
-use examples::profiling::{RowArguments, SourceArguments};
+use examples::profiling::{RowArguments, SourceArguments, length_sweep};
 use fae_profiler::{BudgetSweep, CountOptions, EstimateSweep, Report, Selector};
 use recsys_data::Split;
 
 /// Draw hot inputs against budget and sampling rate. No arguments needed.
 ///
-/// Writes hot_inputs and estimate as .csv and .svg, and report.json.
+/// Writes hot_inputs and estimate, of sequences also history_length, as .csv and .svg, and report.json.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "Examples:
   cargo run --release --example paper_hot_inputs
-  cargo run --release --example paper_hot_inputs -- --data kaggle --budgets 64MiB,256MiB,1GiB --out out/kaggle"
+  cargo run --release --example paper_hot_inputs -- --data kaggle --budgets 64MiB,256MiB,1GiB --out out/kaggle
+  cargo run --release --example paper_hot_inputs -- --data taobao --budgets 2MiB,8MiB,64MiB --estimate-budget 8MiB --out out/taobao"
 )]
 struct Arguments {
     #[command(flatten)]
@@ -38,7 +40,7 @@ struct Arguments {
         default_value = "1%,2%,5%,10%,20%,30%,50%,70%,90%"
     )]
     budgets: Vec<Budget>,
-    /// Budget at which sampling rates are compared.
+    /// Budget at which sampling rates and lengths of history are compared.
     #[arg(long, value_name = "SIZE", default_value = "20%")]
     estimate_budget: Budget,
     /// Sampling rates to try, each more than 0 and at most 1.
@@ -78,10 +80,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut rates = arguments.rates.clone();
     rates.sort_by(f64::total_cmp);
     let estimates = EstimateSweep::new(&train, &options, budget, &rates, &mut progress)?;
+    let lengths = length_sweep(train, &options, budget, &mut progress)?;
     let report = Report {
         dataset: source.name,
         budgets: Some(budgets),
         estimates: Some(estimates),
+        lengths,
         ..Report::default()
     };
     report.save(&arguments.out)?;

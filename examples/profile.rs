@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use examples::budget::Budget;
 use examples::process::{exit_on_error, peak_memory_bytes};
-use examples::profiling::RowArguments;
+use examples::profiling::{RowArguments, default_sample, length_sweep};
 use examples::training::bytes;
 use fae_profiler::{
     AccessSkew, BudgetSweep, CountOptions, EstimateSweep, HotSet, Report, Selector, Strategy,
@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Most bytes that hot rows may take (256MiB, 1GB, 0), or a share of all rows' bytes (10%).
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     budget: Budget,
     /// Where to write the hot set.
     #[arg(long, value_name = "FILE.json")]
@@ -58,9 +58,9 @@ struct Arguments {
     /// With --strategy share: a row is hot above this share of its table's accesses [default: 1e-7].
     #[arg(long, value_name = "SHARE")]
     share: Option<f64>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1.
-    #[arg(long, value_name = "RATE", default_value_t = 1.0)]
-    sample: f64,
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; 0.2 of sequences].
+    #[arg(long, value_name = "RATE")]
+    sample: Option<f64>,
     /// Seed of the sample.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -69,7 +69,7 @@ struct Arguments {
     select_on: u64,
     #[command(flatten)]
     rows: RowArguments,
-    /// Write a report into this folder: skew, hot inputs against budget, estimates against counts, as JSON, CSV and SVG.
+    /// Write a report into this folder: skew, hot inputs against budget (and history length), estimates against counts, as JSON, CSV and SVG.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Write hot and cold training inputs as two packed data sets into this folder.
@@ -115,7 +115,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
     let data = PackedDataset::open(&arguments.data)?;
     let train = data.split(Split::Train);
     let count = CountOptions {
-        sample: arguments.sample,
+        sample: arguments.sample.unwrap_or(default_sample(data.schema())),
         seed: arguments.seed,
     };
     let mut options = arguments.rows.options(data.schema(), count);
@@ -142,11 +142,13 @@ fn profile(arguments: &Arguments) -> Result<()> {
         let rates = EstimateSweep::RATES;
         let estimates =
             EstimateSweep::new(&train, &options, options.budget, &rates, &mut progress)?;
+        let lengths = length_sweep(train.clone(), &options, options.budget, &mut progress)?;
         let report = Report {
             dataset: data.manifest().provenance.dataset.clone(),
             skew: Some(skew),
             budgets: Some(budgets),
             estimates: Some(estimates),
+            lengths,
         };
         report.save(folder)?;
         println!("\n{report}\nreport in {}", folder.display());

@@ -5,4 +5,5 @@ pub mod gemm;
 pub mod interleaved;
 pub mod memory;
 pub mod split;
+pub mod step;
 pub mod tables;

@@ -182,7 +182,10 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     let batches = case.batches(&batches)?;
     let plans = batches
         .iter()
-        .map(|batch| trainer.plan(batch))
+        .map(|batch| {
+            let mut plan = Plan::default();
+            trainer.plan(batch, &mut plan).map(|()| plan)
+        })
         .collect::<Result<Vec<_>, _>>()
         .with_context(|| {
             format!(

@@ -19,6 +19,7 @@ use trainer::{
 };
 
 use crate::budget::Budget;
+use crate::profiling::default_sample;
 use crate::training::{Settings, evaluations};
 
 /// A trainer on any placement.
@@ -50,7 +51,7 @@ pub struct PlacementArguments {
     /// How hot rows are chosen [default: inputs].
     #[arg(long, value_enum, help_heading = "Hot rows")]
     pub strategy: Option<StrategyName>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1].
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; 0.2 of sequences].
     #[arg(long, value_name = "RATE", help_heading = "Hot rows")]
     pub sample: Option<f64>,
 
@@ -250,7 +251,7 @@ impl PlacementArguments {
                             .bytes(all.sum()),
                         bytes_per_row,
                         count: CountOptions {
-                            sample: self.sample.unwrap_or(1.0),
+                            sample: self.sample.unwrap_or(default_sample(data.schema())),
                             seed: settings.train.seed,
                         },
                         ..SelectOptions::default()

@@ -1,12 +1,15 @@
 //! What the examples about hot rows share: their arguments and the data they look at.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use embedding_store::{StoreOptions, TableSpec, device_row_bytes};
-use fae_profiler::{CountOptions, SelectOptions};
-use recsys_data::{Dataset, PackedDataset, Planted, PlantedOptions, Schema, Split, SplitRows};
+use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
+use recsys_data::{
+    Dataset, PackedDataset, PackedSplit, Planted, PlantedOptions, Schema, Split, SplitRows,
+};
 use tempfile::TempDir;
 
 use crate::planted::write_planted;
@@ -48,6 +51,34 @@ impl RowArguments {
         let value = self.optimizer.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().into())
     }
+}
+
+/// The share of the inputs that is counted if nobody says otherwise: a fifth of sequences, as the original does, and all other
+/// inputs, which takes a moment.
+pub fn default_sample(schema: &Schema) -> f64 {
+    match schema.sequence_length {
+        Some(_) => 0.2,
+        None => 1.0,
+    }
+}
+
+/// Hot sequences against the length of the history; nothing where samples are no sequences.
+///
+/// # Errors
+/// As [`LengthSweep::new`].
+pub fn length_sweep(
+    train: PackedSplit,
+    options: &SelectOptions,
+    budget: u64,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Option<LengthSweep>> {
+    if train.schema().sequence_length.is_none() {
+        return Ok(None);
+    }
+    let lengths = LengthSweep::lengths(train.schema().positions());
+    let train: Arc<dyn Dataset> = Arc::new(train);
+    let sweep = LengthSweep::new(&train, options, budget, &lengths, progress)?;
+    Ok(Some(sweep))
 }
 
 /// Where the inputs of an experiment come from.

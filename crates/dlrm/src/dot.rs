@@ -116,7 +116,8 @@ fn dot_forward_body<const WIDE: bool>(
             for d in (0..padded_dim).step_by(LANES) {
                 let from = &scratch.features[f * padded_dim + d..];
                 let into = &mut scratch.transposed[d * padded_features + f..];
-                transpose_block::<WIDE>(from, padded_dim, into, padded_features);
+                // SAFETY: the dispatcher calls bodies with `WIDE` only where it found AVX2.
+                unsafe { transpose_block::<WIDE>(from, padded_dim, into, padded_features) };
             }
         }
         let output = &mut output[s * shape.stride..];

@@ -5,6 +5,25 @@
 ///
 /// The body's one generic parameter, `WIDE: bool`, says which of the two it is compiled for: see
 /// [`multiply_add`](crate::parts::multiply_add).
+///
+/// ```
+/// use dlrm::parts::multiply_add;
+///
+/// dlrm::dispatch! {
+///     /// `y += a x`.
+///     fn add_scaled => add_scaled_body(a: f32, x: &[f32], y: &mut [f32])
+/// }
+/// #[inline(always)]
+/// fn add_scaled_body<const WIDE: bool>(a: f32, x: &[f32], y: &mut [f32]) {
+///     for (y, x) in y.iter_mut().zip(x) {
+///         *y = multiply_add::<WIDE>(a, *x, *y);
+///     }
+/// }
+///
+/// let mut y = [1.0, 2.0];
+/// add_scaled(2.0, &[1.0, 10.0], &mut y);
+/// assert_eq!(y, [3.0, 22.0]);
+/// ```
 #[macro_export]
 macro_rules! dispatch {
     ($(#[$doc:meta])* fn $name:ident => $body:ident($($argument:ident: $type:ty),* $(,)?)) => {

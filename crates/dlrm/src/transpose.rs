@@ -1,12 +1,14 @@
 //! Transposing blocks of 8 × 8 values.
 
 /// `into[c][r] = from[r][c]` for 8 rows and 8 columns, with `from_stride` and `into_stride` values from row to row.
-/// `WIDE` must be true only in code compiled for AVX2: in the bodies of [`dispatch`](crate::dispatch!).
+///
+/// # Safety
+/// With `WIDE`, the processor must have AVX: as in the bodies that [`dispatch`](crate::dispatch!) calls with `WIDE`.
 ///
 /// # Panics
 /// When the block exceeds `from` or `into`.
 #[inline(always)]
-pub fn transpose_block<const WIDE: bool>(
+pub unsafe fn transpose_block<const WIDE: bool>(
     from: &[f32],
     from_stride: usize,
     into: &mut [f32],
@@ -18,8 +20,8 @@ pub fn transpose_block<const WIDE: bool>(
             from.len() >= 7 * from_stride + 8 && into.len() >= 7 * into_stride + 8,
             "block exceeds its slice"
         );
-        // SAFETY: eight values at each of eight strides lie within both slices, as just asserted. `WIDE` bodies run
-        // only where the dispatcher found AVX2.
+        // SAFETY: eight values at each of eight strides lie within both slices, as just asserted. The
+        // caller guarantees the processor.
         unsafe { transpose_avx(from.as_ptr(), from_stride, into.as_mut_ptr(), into_stride) };
         return;
     }
@@ -90,7 +92,8 @@ mod tests {
     fn rows_become_columns() {
         let from: Vec<f32> = (0..8 * 11).map(|k| k as f32).collect();
         let mut into = vec![-1.0; 8 * 9];
-        transpose_block::<false>(&from, 11, &mut into, 9);
+        // SAFETY: the portable form runs everywhere.
+        unsafe { transpose_block::<false>(&from, 11, &mut into, 9) };
         for r in 0..8 {
             for c in 0..8 {
                 assert_eq!(into[c * 9 + r], from[r * 11 + c]);
@@ -99,7 +102,8 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             let mut wide = vec![-1.0; 8 * 9];
-            transpose_block::<true>(&from, 11, &mut wide, 9);
+            // SAFETY: AVX2, just detected, includes AVX.
+            unsafe { transpose_block::<true>(&from, 11, &mut wide, 9) };
             assert_eq!(wide, into);
         }
     }

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::file::write_file;
-use crate::{AccessSkew, BudgetSweep, Error, EstimateSweep, Result};
+use crate::{AccessSkew, BudgetSweep, Error, EstimateSweep, LengthSweep, Result};
 
-/// A report of a data set: skew, what budgets buy, and how far samples can be trusted. Parts that were not asked for are
+/// A report of a data set: skew, what budgets buy, how far samples can be trusted, and what long histories cost. Parts that were not asked for are
 /// missing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -20,6 +20,9 @@ pub struct Report {
     pub budgets: Option<BudgetSweep>,
     /// Estimates against exact numbers.
     pub estimates: Option<EstimateSweep>,
+    /// Hot sequences against the length of the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<LengthSweep>,
 }
 
 impl Report {
@@ -53,16 +56,21 @@ impl Report {
             let chart = estimates.chart(&title("Estimate against count"));
             part("estimate", estimates.to_csv(), chart)?;
         }
+        if let Some(lengths) = &self.lengths {
+            let chart = lengths.chart(&title("Hot sequences against history"));
+            part("history_length", lengths.to_csv(), chart)?;
+        }
         Ok(())
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: [Option<&dyn fmt::Display>; 3] = [
+        let parts: [Option<&dyn fmt::Display>; 4] = [
             self.skew.as_ref().map(|part| part as _),
             self.budgets.as_ref().map(|part| part as _),
             self.estimates.as_ref().map(|part| part as _),
+            self.lengths.as_ref().map(|part| part as _),
         ];
         for (number, part) in parts.into_iter().flatten().enumerate() {
             if number > 0 {

@@ -458,6 +458,14 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// More positions of a sequence were asked for than it has.
+    #[error("{positions} positions of every sequence were asked for, the data set's have {length}")]
+    SequenceTooShort {
+        /// Positions asked for.
+        positions: u32,
+        /// Positions of the data set's sequences; 0 where samples are no sequences.
+        length: u32,
+    },
     /// A table of events has more entries than there are numbers for them.
     #[error("the events have more than {most} different values of {table}: prepare them in parts")]
     TooManyDistinct {

@@ -8,6 +8,7 @@ mod criteo;
 mod dataset;
 mod error;
 mod generate;
+mod last_positions;
 mod loader;
 mod packed;
 mod schema;
@@ -30,6 +31,7 @@ pub use generate::{
     Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,
     RandomDataOptions,
 };
+pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
 pub use packed::{
     Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,

@@ -334,7 +334,7 @@ proptest! {
             let alone = read(&data, [sample]);
             prop_assert_eq!(alone.label[0], batch.label[place]);
             prop_assert_eq!(&alone.sparse.ids[..], &batch.sparse.ids[place * schema.bags()..][..schema.bags()]);
-            prop_assert!((0.0..1.0).contains(&data.probability(sample)));
+            prop_assert!((0.0..=1.0).contains(&data.probability(sample)));
         }
     }
 

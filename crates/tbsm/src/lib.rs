@@ -2,7 +2,9 @@
 #![deny(missing_docs)]
 
 mod attention;
+mod block;
 mod config;
+mod engine;
 mod error;
 mod graph;
 mod init;
@@ -17,6 +19,7 @@ mod pass;
 mod product;
 mod tower;
 mod vectors;
+mod wide;
 
 pub use config::{Inner, Mechanism, SequenceLayer, TbsmConfig};
 pub use error::{Error, Result};

@@ -1,7 +1,8 @@
 //! Fully connected layers and bare matrices, one behind the other, on the rows of one block.
 
-use crate::product::{Finish, LANES, Rows, add_outer, add_rows, padded, product};
+use crate::product::{self, Finish, LANES, Rows, add_rows, padded};
 use crate::vectors::{mask, sigmoid, sigmoid_backward};
+use crate::wide;
 
 /// What follows a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,11 @@ impl Linear {
                 false => output * self.inputs + input,
                 true => input * self.outputs + output,
             }
+    }
+
+    /// Whether the library's matrix product is the faster one.
+    fn wide(&self) -> bool {
+        self.inputs * self.outputs > wide::WEIGHTS
     }
 
     fn forward_form(&self) -> std::ops::Range<usize> {
@@ -144,6 +150,11 @@ impl Linear {
     ) {
         let bias = self.bias.map(|_| &packed[self.bias_form()]);
         let weight = &packed[self.forward_form()];
+        let product = if self.wide() {
+            wide::product
+        } else {
+            product::product
+        };
         product(x, n, self.inputs, weight, bias, finish, y, self.columns());
     }
 
@@ -151,6 +162,11 @@ impl Linear {
     pub(crate) fn backward_parameters(&self, n: usize, x: Rows<'_>, dy: &[f32], sums: &mut [f32]) {
         let columns = self.columns();
         let dy = &dy[..n * columns];
+        let add_outer = if self.wide() {
+            wide::add_outer
+        } else {
+            product::add_outer
+        };
         add_outer(
             x,
             n,
@@ -175,6 +191,11 @@ impl Linear {
         let columns = padded(self.inputs);
         let weight = &packed[self.packed[1]..][..self.outputs * columns];
         let dy = Rows::new(dy, self.columns());
+        let product = if self.wide() {
+            wide::product
+        } else {
+            product::product
+        };
         product(dy, n, self.outputs, weight, None, finish, dx, columns);
     }
 }

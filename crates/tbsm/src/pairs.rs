@@ -68,7 +68,8 @@ fn forward<const WIDE: bool, const FEATURES: usize, const PRODUCTS: usize, const
         let groups = output[dim..].as_chunks_mut::<LANES>().0;
         for (sums, into) in sums.as_chunks::<LANES>().0.iter().zip(groups) {
             let (from, to) = (sums.as_flattened(), turned.as_flattened_mut());
-            transpose_block::<WIDE>(from, LANES, to, LANES);
+            // SAFETY: the dispatcher calls bodies with `WIDE` only where it found AVX2.
+            unsafe { transpose_block::<WIDE>(from, LANES, to, LANES) };
             *into = [0.0; LANES];
             for row in &turned {
                 for l in 0..LANES {

@@ -169,7 +169,8 @@ fn compare_body<const WIDE: bool>(window: Window, vectors: &[f32], x: Rows<'_>, 
                 *sum = partial_sums::<WIDE>(row, x);
             }
             partial[rows..].fill([0.0; LANES]);
-            transpose_block::<WIDE>(&sums, LANES, &mut turned, LANES);
+            // SAFETY: the dispatcher calls bodies with `WIDE` only where it found AVX2.
+            unsafe { transpose_block::<WIDE>(&sums, LANES, &mut turned, LANES) };
             *into = [0.0; LANES];
             for row in turned.as_chunks::<LANES>().0 {
                 for l in 0..LANES {

@@ -139,14 +139,12 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         )?)
     }
 
-    /// The plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on other threads.
+    /// Makes the plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on other threads.
     ///
     /// # Errors
     /// An id beyond its table, or bags that do not fit the tables and positions.
-    pub fn plan(&self, batch: &Batch) -> Result<Plan> {
-        let mut plan = Plan::default();
-        plan_batch(&self.store.planner(), batch, self.positions(), &mut plan)?;
-        Ok(plan)
+    pub fn plan(&self, batch: &Batch, into: &mut Plan) -> Result<()> {
+        plan_batch(&self.store.planner(), batch, self.positions(), into)
     }
 
     /// One training step on a batch and its plan: gather, forward, loss, backward, update. Returns the mean loss before

@@ -38,6 +38,11 @@ impl Alias {
         self.columns.len() as u64
     }
 
+    /// Per column: below which 32-bit fraction its own number is drawn, and the number drawn otherwise.
+    pub(crate) fn columns(&self) -> &[(u32, u32)] {
+        &self.columns
+    }
+
     /// The number that 64 random bits stand for.
     #[inline]
     pub(crate) fn draw(&self, bits: u64) -> u32 {

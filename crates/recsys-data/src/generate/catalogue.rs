@@ -18,22 +18,30 @@ pub(crate) struct Choice {
     pub(crate) category: u32,
 }
 
-/// Items and categories, both numbered by popularity, 0 the most popular one. 20 bytes an item, a few dozen a category.
+/// Items and categories, both numbered by popularity, 0 the most popular one. 12 bytes an item, 24 a category.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalogue {
-    items: u32,
     categories: Vec<Category>,
     popularity: Alias,
+    columns: Vec<Column>,
 }
 
 #[derive(Debug, Clone)]
 struct Category {
     /// Its part of the popularity of all items.
     share: f64,
-    /// Ascending.
-    items: Vec<u32>,
-    /// Over places in `items`, by popularity.
-    popularity: Alias,
+    /// Where its columns begin, and how many there are: one an item.
+    first: u32,
+    items: u32,
+}
+
+/// A column of the alias method ([`Alias`]) over the items of one category that names the items themselves, so that a
+/// draw touches one cache line.
+#[derive(Debug, Clone)]
+struct Column {
+    threshold: u32,
+    own: u32,
+    other: u32,
 }
 
 impl Catalogue {
@@ -63,33 +71,50 @@ impl Catalogue {
             };
             dealt[category as usize].push(item);
         }
-        let mut categories: Vec<Category> = dealt
+        let mut shelves: Vec<(f64, Vec<Column>)> = dealt
             .into_par_iter()
             .map(|items| {
                 let weights: Vec<f64> = items.iter().map(|&item| weight(item)).collect();
-                Category {
-                    share: weights.iter().sum(),
-                    items,
-                    popularity: Alias::new(weights),
-                }
+                let share = weights.iter().sum();
+                let columns = Alias::new(weights)
+                    .columns()
+                    .iter()
+                    .zip(&items)
+                    .map(|(&(threshold, other), &own)| Column {
+                        threshold,
+                        own,
+                        other: items[other as usize],
+                    })
+                    .collect();
+                (share, columns)
             })
             .collect();
         // What was drawn is the order of popularity but for chance: make it exact.
-        categories.sort_by(|left, right| right.share.total_cmp(&left.share));
-        let total: f64 = categories.iter().map(|category| category.share).sum();
-        categories
-            .iter_mut()
-            .for_each(|category| category.share /= total);
+        shelves.sort_by(|left, right| right.0.total_cmp(&left.0));
+        let total: f64 = shelves.iter().map(|(share, _)| share).sum();
+        let mut columns = Vec::with_capacity(items as usize);
+        let categories: Vec<Category> = shelves
+            .into_iter()
+            .map(|(share, shelf)| {
+                let category = Category {
+                    share: share / total,
+                    first: columns.len() as u32,
+                    items: shelf.len() as u32,
+                };
+                columns.extend(shelf);
+                category
+            })
+            .collect();
         Self {
-            items,
             popularity: Alias::new(categories.iter().map(|category| category.share).collect()),
             categories,
+            columns,
         }
     }
 
     /// Number of items.
     pub(crate) fn items(&self) -> u64 {
-        u64::from(self.items)
+        self.columns.len() as u64
     }
 
     /// Number of categories.
@@ -112,11 +137,15 @@ impl Catalogue {
     /// An item of a category by popularity.
     #[inline]
     pub(crate) fn item_of(&self, category: u32, bits: u64) -> Choice {
-        let Category {
-            items, popularity, ..
-        } = &self.categories[category as usize];
+        let &Category { first, items, .. } = &self.categories[category as usize];
+        let place = ((bits >> 32) * u64::from(items)) >> 32;
+        let column = &self.columns[first as usize + place as usize];
         Choice {
-            item: items[popularity.draw(bits) as usize],
+            item: if (bits as u32) < column.threshold {
+                column.own
+            } else {
+                column.other
+            },
             category,
         }
     }
@@ -140,10 +169,16 @@ mod tests {
         ) {
             let items = categories + more;
             let catalogue = Catalogue::new(Counter::new(seed, 0), items, categories, exponent, exponent);
-            let mut dealt: Vec<u32> = catalogue.categories.iter().flat_map(|category| category.items.clone()).collect();
+            let mut dealt: Vec<u32> = catalogue.columns.iter().map(|column| column.own).collect();
             dealt.sort_unstable();
             prop_assert_eq!(dealt, (0..items).collect::<Vec<_>>());
-            prop_assert!(catalogue.categories.iter().all(|category| category.items.is_sorted() && !category.items.is_empty()));
+            let mut first = 0;
+            for category in &catalogue.categories {
+                prop_assert_eq!(category.first, first);
+                prop_assert!(category.items > 0);
+                first += category.items;
+            }
+            prop_assert_eq!(first, items);
             prop_assert!(catalogue.categories.is_sorted_by(|left, right| left.share >= right.share));
             let total: f64 = (0..categories).map(|category| catalogue.share(category)).sum();
             prop_assert!((total - 1.0).abs() < 1e-9);

@@ -29,7 +29,7 @@ const SAMPLES: u64 = 2;
 ///
 /// Sample `k` depends on the seed and `k` alone, so samples can be read in any order and by any number of threads.
 ///
-/// Memory: 8 bytes a user, 12 an item, a few dozen a category.
+/// Memory: 8 bytes a user, 12 an item, 24 a category.
 ///
 /// [`drift`]: PlantedSequencesOptions::drift
 /// [`noise`]: PlantedSequencesOptions::noise
@@ -72,7 +72,7 @@ impl PlantedSequences {
     }
 
     /// The probability of label 1 for somebody who knows the user's taste and what was in the user's mind at the last
-    /// event of the history, in [0, 1). Numbers beyond the last sample are further samples of the same kind.
+    /// event of the history, in [0, 1]. Numbers beyond the last sample are further samples of the same kind.
     pub fn probability(&self, sample: u64) -> f64 {
         let mut row = PlantedSequence::default();
         self.sample(sample, &mut row);

@@ -40,7 +40,8 @@ pub struct PlantedSequencesOptions {
 }
 
 impl Default for PlantedSequencesOptions {
-    /// A million samples shaped like Taobao's UserBehavior, with tables of a twentieth.
+    /// A million samples shaped like Taobao's UserBehavior, with a twentieth of its users and items and a tenth of its
+    /// categories.
     fn default() -> Self {
         Self {
             samples: 1_000_000,

@@ -37,6 +37,8 @@ const KINDS: [(&[u8], f64); 4] = [
 /// The events of one user, in memory that is reused for the next.
 #[derive(Default)]
 struct Visit {
+    /// What every line begins with.
+    name: Vec<u8>,
     mind: Mind,
     /// Item, category and kind of behaviour of every event.
     events: Vec<(u32, u32, &'static [u8])>,
@@ -56,6 +58,9 @@ pub(crate) fn write(
     let catalogue = behaviour.catalogue();
     let items = Permutation::new(catalogue.items(), mix(seed), 0);
     let categories = Permutation::new(catalogue.categories(), mix(seed), 1);
+    let categories: Vec<u64> = (0..catalogue.categories())
+        .map(|category| 1 + categories.at(category))
+        .collect();
     write_chunks(
         0..users.count,
         CHUNK,
@@ -63,14 +68,16 @@ pub(crate) fn write(
         |visit: &mut Visit, places, lines| {
             for place in places {
                 let user = in_text_order(place, users.count);
+                visit.name.clear();
+                push_number(user, &mut visit.name);
+                visit.name.push(b',');
                 visit.draw(behaviour, counter, user, users.events(user));
                 let whole = visit.times.last().copied().unwrap_or(1.0);
                 for (&(item, category, kind), time) in visit.events.iter().zip(&visit.times) {
-                    push_number(user, lines);
-                    lines.push(b',');
+                    lines.extend_from_slice(&visit.name);
                     push_number(1 + items.at(u64::from(item)), lines);
                     lines.push(b',');
-                    push_number(1 + categories.at(u64::from(category)), lines);
+                    push_number(categories[category as usize], lines);
                     lines.push(b',');
                     lines.extend_from_slice(kind);
                     lines.push(b',');
