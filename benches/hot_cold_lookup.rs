@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use benches::interleaved::medians;
-use benches::memory::LineArray;
+use benches::interleaved::{medians, medians_after};
+use benches::memory::{CacheFlush, LineArray};
 use benches::split::{Planned, SplitTables};
 use benches::tables::{BATCH, BATCHES};
 use criterion::{Criterion, Throughput};
@@ -38,6 +38,8 @@ const SHAPES: [(&str, usize, u64, u64, f64); 3] = [
     ),
 ];
 const ROUNDS: usize = 101;
+/// Rounds of what starts with empty caches.
+const COLD_ROUNDS: usize = 51;
 
 fn main() {
     let pool = rayon::ThreadPoolBuilder::new()
@@ -68,7 +70,9 @@ fn main() {
         let lines = pool.install(|| compare(&mut tables, hot_rows));
         summary.push((name, lines));
     }
-    println!("medians of {ROUNDS} interleaved rounds, two threads, batch {BATCH}, dimension 16");
+    println!(
+        "medians of interleaved rounds ({COLD_ROUNDS} of gathering, {ROUNDS} of the rest), two threads, batch {BATCH}, dimension 16"
+    );
     for (name, lines) in summary {
         println!("{name}:\n{lines}");
     }
@@ -135,29 +139,42 @@ fn compare(tables: &mut SplitTables, hot_rows: u64) -> String {
     let lock = || split.lock().expect("nobody panicked");
     let plain = std::sync::Mutex::new(plain);
     let lock_plain = || plain.lock().expect("nobody panicked");
-    // The same kernel on the same number of lookups, and beside it what the split store makes of each kind.
+    // The same kernel on the same number of lookups, and beside it what the split store makes of each kind. Hot rows are in the
+    // caches from the step before; before cold ones, and before reading the array, the caches are emptied.
+    let flush = CacheFlush::new();
+    let mut before = |round: usize, candidate: usize| match candidate {
+        0 => {
+            let plan = &hot[(round + 1) % BATCHES].plain;
+            lock_plain().lookup(plan, into).expect("a plan");
+        }
+        1 => {
+            let plan = &hot[(round + 1) % BATCHES].split;
+            lock().lookup(plan, into).expect("a plan");
+        }
+        _ => flush.run(),
+    };
     let [
         gather_hot,
-        gather_cold,
         split_hot,
+        gather_cold,
         fetch_cold,
         read_anywhere,
         read_same,
-    ] = medians(
-        ROUNDS,
+    ] = medians_after(
+        COLD_ROUNDS,
+        &mut before,
         [
             &mut |round| {
                 let plan = &hot[round % BATCHES].plain;
                 lock_plain().lookup(plan, into).expect("a plan");
             },
             &mut |round| {
-                let plan = &cold[round % BATCHES].plain;
-                lock_plain().lookup(plan, into).expect("a plan");
+                let plan = &hot[round % BATCHES].split;
+                lock().lookup(plan, into).expect("a plan");
             },
             &mut |round| {
-                lock()
-                    .lookup(&hot[round % BATCHES].split, into)
-                    .expect("a plan")
+                let plan = &cold[round % BATCHES].plain;
+                lock_plain().lookup(plan, into).expect("a plan");
             },
             &mut |round| fetch(&mut lock(), &cold[round % BATCHES]),
             &mut |round| {

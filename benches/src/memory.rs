@@ -55,6 +55,42 @@ impl LineArray {
     }
 }
 
+/// Memory to read between measurements, so that what is measured next finds nothing of its own in the caches, and no more of it
+/// than what it is compared with.
+#[derive(Debug)]
+pub struct CacheFlush {
+    memory: Vec<u64>,
+}
+
+impl CacheFlush {
+    /// As much as the largest cache of today's servers.
+    const BYTES: usize = 512 << 20;
+
+    /// Takes the memory.
+    pub fn new() -> Self {
+        Self {
+            memory: vec![1; Self::BYTES / size_of::<u64>()],
+        }
+    }
+
+    /// Reads all of it, split over the threads of the current pool.
+    pub fn run(&self) {
+        let share = self.memory.len().div_ceil(rayon::current_num_threads());
+        let sum: u64 = self
+            .memory
+            .par_chunks(share)
+            .map(|part| part.iter().sum::<u64>())
+            .sum();
+        std::hint::black_box(sum);
+    }
+}
+
+impl Default for CacheFlush {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The store has huge pages where it can, so its roofline has them too.
 fn ask_for_huge_pages(lines: &mut Vec<Line>) {
     #[cfg(target_os = "linux")]
