@@ -128,6 +128,25 @@ impl RowAt for RowsOf {
     }
 }
 
+/// Copies a row, block by block; a call of `memcpy` would cost more than a short row.
+///
+/// # Safety
+/// `into.len()` floats may be read from `row` on.
+#[inline(always)]
+pub(crate) unsafe fn copy_row(row: *const f32, into: &mut [f32]) {
+    let (blocks, rest) = into.as_chunks_mut::<16>();
+    let mut done = 0;
+    for block in blocks {
+        // SAFETY: the caller's promise, for 16 of the floats; floats of a row are aligned as floats.
+        *block = unsafe { row.add(done).cast::<[f32; 16]>().read() };
+        done += 16;
+    }
+    for (column, x) in (done..).zip(rest) {
+        // SAFETY: the caller's promise.
+        *x = unsafe { row.add(column).read() };
+    }
+}
+
 /// The lookups of one bag: their ids, and the number of the first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bag<'a> {

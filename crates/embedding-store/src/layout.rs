@@ -103,6 +103,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Whether every table is one matrix of rows as wide as looked-up ones.
+    pub(crate) fn all_plain(&self) -> bool {
+        let mut tables = self.tables.iter();
+        tables.all(|table| table.composition == Composition::Plain)
+    }
+
     /// Checks the tables and lays them out.
     pub(crate) fn new(
         specs: Vec<TableSpec>,

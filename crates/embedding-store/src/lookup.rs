@@ -5,7 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::cpu_store::PartStorage;
-use crate::kernel::{Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, prefetch_far};
+use crate::kernel::{
+    Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, copy_row, prefetch_far,
+};
 use crate::layout::{Composition, Layout};
 use crate::{Combine, CpuStore, Plan};
 
@@ -15,6 +17,8 @@ const BAGS_A_TASK: usize = 2048;
 const PREFETCH_BAGS: usize = 48;
 /// Ids of a bag whose rows are asked for; those of long bags follow while the first are added.
 const PREFETCH_IDS: usize = 4;
+/// Most tables whose rows are copied by the short loop.
+const COPIED_TABLES: usize = 64;
 /// Floats of intermediate sums on the stack.
 const BLOCK: usize = 64;
 
@@ -90,6 +94,9 @@ impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
             into,
         } = self;
         let tables = layout.tables.len();
+        if plan.offsets.is_empty() && tables <= COPIED_TABLES && layout.all_plain() {
+            return copy_rows(layout, source, plan, first_sample * tables, into, dim);
+        }
         let bags = plan.batch * tables;
         let (mut table, mut ahead) = (0, PREFETCH_BAGS % tables);
         for (bag, row) in (first_sample * tables..).zip(into.chunks_exact_mut(dim)) {
@@ -105,6 +112,41 @@ impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
             table = if table + 1 == tables { 0 } else { table + 1 };
             ahead = if ahead + 1 == tables { 0 } else { ahead + 1 };
         }
+    }
+}
+
+/// One row for each bag, copied from plain tables: the common case.
+///
+/// A row that misses the cache mostly misses the TLB too, and the processor walks the page tables only for the instructions
+/// that it has in flight. So the loop is kept to a few instructions a row, and everything else happens before it.
+#[inline(always)]
+fn copy_rows<'a>(
+    layout: &Layout,
+    source: impl RowSource<'a>,
+    plan: &Plan,
+    first: usize,
+    into: &mut [f32],
+    dim: usize,
+) {
+    let tables = layout.tables.len();
+    // Entries beyond the last table repeat it and are not used.
+    let rows: [_; COPIED_TABLES] =
+        std::array::from_fn(|table| source.rows(layout.tables[table.min(tables - 1)].first));
+    let ids = &plan.ids[first..];
+    let (now, coming) = (
+        &ids[..into.len() / dim],
+        &ids[PREFETCH_BAGS.min(ids.len())..],
+    );
+    let (mut table, mut ahead) = (0, PREFETCH_BAGS % tables);
+    let mut coming = (first + PREFETCH_BAGS..).zip(coming);
+    for ((lookup, &id), into) in (first..).zip(now).zip(into.chunks_exact_mut(dim)) {
+        if let Some((lookup, &id)) = coming.next() {
+            prefetch_far(rows[ahead].row_at(lookup, id), dim);
+        }
+        // SAFETY: as in `pool`; a plain table's rows are as wide as a looked-up one.
+        unsafe { copy_row(rows[table].row_at(lookup, id), into) };
+        table = if table + 1 == tables { 0 } else { table + 1 };
+        ahead = if ahead + 1 == tables { 0 } else { ahead + 1 };
     }
 }
 
