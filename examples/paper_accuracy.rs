@@ -90,7 +90,7 @@ fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
             ScheduleName::Original => Placement::Cpu,
             _ => Placement::Fae,
         };
-        let placing = placement.placing(default)?;
+        let placing = placement.placing(default, data.schema())?;
         let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
         let mut curve = Curve::default();
         let report = placing.run(&mut trainer, data, &settings, Some(&hot), &mut curve)?;

@@ -70,7 +70,7 @@ fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
         for (default, reports) in Placement::ALL.into_iter().zip(&mut reports) {
             eprintln!("round {round} of {}: {default}", arguments.rounds);
             placement.placement = None;
-            let placing = placement.placing(default)?;
+            let placing = placement.placing(default, data.schema())?;
             let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
             // Evaluations are no part of what is timed; the schedule's own are.
             let evaluations = if default == Placement::Fae {

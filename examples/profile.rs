@@ -58,7 +58,8 @@ struct Arguments {
     /// With --strategy share: a row is hot above this share of its table's accesses [default: 1e-7].
     #[arg(long, value_name = "SHARE")]
     share: Option<f64>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; 0.2 of sequences].
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; a fifth of
+    /// sequences where there are many].
     #[arg(long, value_name = "RATE")]
     sample: Option<f64>,
     /// Seed of the sample.
@@ -115,7 +116,9 @@ fn profile(arguments: &Arguments) -> Result<()> {
     let data = PackedDataset::open(&arguments.data)?;
     let train = data.split(Split::Train);
     let count = CountOptions {
-        sample: arguments.sample.unwrap_or(default_sample(data.schema())),
+        sample: arguments
+            .sample
+            .unwrap_or(default_sample(data.schema(), train.len())),
         seed: arguments.seed,
     };
     let mut options = arguments.rows.options(data.schema(), count);

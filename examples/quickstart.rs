@@ -118,7 +118,7 @@ fn quickstart(arguments: &Arguments) -> Result<()> {
     );
 
     let run = |name: &str, default: Placement| -> Result<(RunReport, Vec<CurvePoint>)> {
-        let placing = placement.placing(default)?;
+        let placing = placement.placing(default, data.schema())?;
         let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
         let mut curve = Curve::default();
         let report = placing.run(&mut trainer, &data, &settings, Some(&hot), &mut curve)?;

@@ -11,7 +11,7 @@ use embedding_store::{
     EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
-use recsys_data::{Dataset, PackedDataset, Schema, Split};
+use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
 use serde::Serialize;
 use trainer::{
     Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport, Schedule,
@@ -19,6 +19,7 @@ use trainer::{
 };
 
 use crate::budget::Budget;
+use crate::model::ModelKind;
 use crate::profiling::default_sample;
 use crate::training::{Settings, evaluations};
 
@@ -51,7 +52,8 @@ pub struct PlacementArguments {
     /// How hot rows are chosen [default: inputs].
     #[arg(long, value_enum, help_heading = "Hot rows")]
     pub strategy: Option<StrategyName>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; 0.2 of sequences].
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; a fifth of sequences
+    /// where there are many].
     #[arg(long, value_name = "RATE", help_heading = "Hot rows")]
     pub sample: Option<f64>,
 
@@ -77,7 +79,7 @@ pub struct PlacementArguments {
     /// Highest rate [default: 100].
     #[arg(long, value_name = "PERCENT", help_heading = "Schedule")]
     pub rate_ceiling: Option<f64>,
-    /// Side that runs first in `shuffle` and `interleave` [default: cold].
+    /// Side that runs first in `shuffle` and `interleave` [default: cold; hot for sequences, as the published programs].
     #[arg(long, value_enum, help_heading = "Schedule")]
     pub first: Option<SideName>,
     /// Validation samples that the loss is taken on when the sides change [default: 16384].
@@ -180,7 +182,7 @@ impl PlacementArguments {
     ///
     /// # Errors
     /// A device that this build or machine does not have, or options that do not go together.
-    pub fn placing(&self, default: Placement) -> Result<Placing> {
+    pub fn placing(&self, default: Placement, schema: &Schema) -> Result<Placing> {
         let placement = self.placement.map_or(default, Placement::from);
         let devices = devices(self.device.as_deref().unwrap_or("cpu"), self.replicas)?;
         let schedule = self.schedule.unwrap_or(if placement == Placement::Fae {
@@ -195,7 +197,14 @@ impl PlacementArguments {
                 "--rate {rate} belongs to --schedule shuffle or interleave; add one or leave the rate out"
             );
         }
-        let defaults = ShuffleOptions::default();
+        let defaults = match ModelKind::of(schema) {
+            ModelKind::Dlrm => ShuffleOptions::default(),
+            // As the published code for TBSM.
+            ModelKind::Tbsm => ShuffleOptions {
+                first: Side::Hot,
+                ..ShuffleOptions::default()
+            },
+        };
         let shuffle = ShuffleOptions {
             initial_rate: self.rate.unwrap_or(defaults.initial_rate),
             increase: self.rate_increase.unwrap_or(defaults.increase),
@@ -236,22 +245,27 @@ impl PlacementArguments {
             Some(path) => HotSet::load(path, data)?,
             None => {
                 let bytes_per_row = bytes_per_row(data.schema(), settings);
-                let all = data.schema().table_rows();
-                let all = all
+                let rows = data.schema().table_rows();
+                let all = rows
                     .iter()
                     .zip(&bytes_per_row)
-                    .map(|(rows, bytes)| rows * bytes);
+                    .map(|(rows, bytes)| rows * bytes)
+                    .sum();
+                let budget = self.budget.unwrap_or(Budget::Bytes(256 << 20)).bytes(all);
+                let inputs = data.split(Split::Train).len();
+                // Where everything fits there is nothing to estimate, and a row that a sample missed should be hot too.
+                let sample = match budget >= all {
+                    true => 1.0,
+                    false => default_sample(data.schema(), inputs),
+                };
                 HotSet::select(
                     data,
                     &SelectOptions {
                         strategy: self.strategy.unwrap_or(StrategyName::Inputs).into(),
-                        budget: self
-                            .budget
-                            .unwrap_or(Budget::Bytes(256 << 20))
-                            .bytes(all.sum()),
+                        budget,
                         bytes_per_row,
                         count: CountOptions {
-                            sample: self.sample.unwrap_or(default_sample(data.schema())),
+                            sample: self.sample.unwrap_or(sample),
                             seed: settings.train.seed,
                         },
                         ..SelectOptions::default()
@@ -261,12 +275,19 @@ impl PlacementArguments {
         };
         let profile_seconds = clock.elapsed().as_secs_f64();
         let clock = Instant::now();
-        let partition = Partition::classify(&data.split(Split::Train), set.hot_rows())?;
+        let train = data.split(Split::Train);
+        let partition = Partition::classify(&train, set.hot_rows())?;
+        let classify_seconds = clock.elapsed().as_secs_f64();
+        let label_rates = [
+            label_rate(&train, partition.hot_len(), |index| partition.hot(index))?,
+            label_rate(&train, partition.cold_len(), |index| partition.cold(index))?,
+        ];
         Ok(Hot {
             set,
             partition: Arc::new(partition),
+            label_rates,
             profile_seconds,
-            classify_seconds: clock.elapsed().as_secs_f64(),
+            classify_seconds,
         })
     }
 }
@@ -323,13 +344,44 @@ pub struct Hot {
     pub set: HotSet,
     /// Hot and cold inputs.
     pub partition: Arc<Partition>,
+    /// Share of positive labels among hot and among cold inputs, each from a few thousand of them; `None` where there are none.
+    pub label_rates: [Option<f64>; 2],
     /// Seconds that counting and selecting took (or loading).
     pub profile_seconds: f64,
     /// Seconds that classifying took.
     pub classify_seconds: f64,
 }
 
+/// The share of positive labels in at most 16,384 of the listed inputs, evenly spaced.
+fn label_rate(
+    data: &impl Dataset,
+    inputs: u64,
+    input: impl Fn(u64) -> Option<u64>,
+) -> Result<Option<f64>> {
+    const LOOKED_AT: u64 = 1 << 14;
+    const AT_ONCE: usize = 1024;
+    let step = inputs.div_ceil(LOOKED_AT).max(1);
+    let numbers: Vec<u64> = (0..inputs)
+        .step_by(step as usize)
+        .filter_map(input)
+        .collect();
+    let (mut batch, mut positive) = (Batch::default(), 0.0);
+    for numbers in numbers.chunks(AT_ONCE) {
+        data.read(numbers, &mut batch)?;
+        positive += batch.label.iter().copied().map(f64::from).sum::<f64>();
+    }
+    Ok((!numbers.is_empty()).then(|| positive / numbers.len() as f64))
+}
+
 impl Hot {
+    /// How far apart the labels of hot and cold inputs are: the difference of their shares of positives.
+    pub fn label_gap(&self) -> f64 {
+        match self.label_rates {
+            [Some(hot), Some(cold)] => (hot - cold).abs(),
+            _ => 0.0,
+        }
+    }
+
     /// What results say about it.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
@@ -340,6 +392,7 @@ impl Hot {
             "hot_inputs": self.partition.hot_len(),
             "cold_inputs": self.partition.cold_len(),
             "hot_lookup_share": self.set.results().lookup_share(),
+            "label_rates": self.label_rates,
             "profile_seconds": self.profile_seconds,
             "classify_seconds": self.classify_seconds,
         })
@@ -475,8 +528,12 @@ mod tests {
             lookahead: Some(batches),
             ..PlacementArguments::default()
         };
-        assert!(ahead(PREFETCHED_BATCHES).placing(Placement::Mixed).is_ok());
-        let error = ahead(PREFETCHED_BATCHES + 1).placing(Placement::Mixed);
+        assert!(
+            ahead(PREFETCHED_BATCHES)
+                .placing(Placement::Mixed, &Schema::default())
+                .is_ok()
+        );
+        let error = ahead(PREFETCHED_BATCHES + 1).placing(Placement::Mixed, &Schema::default());
         assert!(error.unwrap_err().to_string().contains("--lookahead is 5"));
     }
 
@@ -486,8 +543,12 @@ mod tests {
             rate: Some(10.0),
             ..PlacementArguments::default()
         };
-        assert!(arguments.placing(Placement::Fae).is_ok());
-        let error = arguments.placing(Placement::Mixed).unwrap_err().to_string();
+        let schema = Schema::default();
+        assert!(arguments.placing(Placement::Fae, &schema).is_ok());
+        let error = arguments
+            .placing(Placement::Mixed, &schema)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--schedule shuffle"), "{error}");
     }
 }

@@ -16,7 +16,7 @@ use trainer::{
 };
 
 use crate::model::{ModelArguments, ModelConfig, ModelKind, named};
-use crate::placing::{Hot, PlacementArguments};
+use crate::placing::{Hot, PlacementArguments, ScheduleName};
 use crate::process::{peak_memory_bytes, write_text};
 
 /// The arguments of a training program: data, model, training and placement.
@@ -320,7 +320,7 @@ pub fn train_and_report(
         _ => {}
     }
     let settings = arguments.settings(dataset.schema())?;
-    let placing = placement.placing(default)?;
+    let placing = placement.placing(default, dataset.schema())?;
     on_threads(settings.threads, || {
         let hot = match placing.needs_hot() {
             true => Some(placement.hot(&dataset, &settings)?),
@@ -328,6 +328,9 @@ pub fn train_and_report(
         };
         if let Some(hot) = &hot {
             print_hot(hot);
+            if placing.schedule != ScheduleName::Original {
+                warn_of_labels(hot);
+            }
         }
         let mut trainer = placing.trainer(dataset.schema(), &settings, hot.as_ref())?;
         if let Some(path) = &arguments.load_weights {
@@ -396,6 +399,24 @@ fn print_hot(hot: &Hot) {
         hot.profile_seconds,
         hot.classify_seconds
     );
+}
+
+/// Says so where hot and cold inputs are so different that training on them by turns harms the model.
+fn warn_of_labels(hot: &Hot) {
+    /// Share of positives: what sides may differ by before anybody needs to know.
+    const GAP: f64 = 0.05;
+    let [Some(hot_rate), Some(cold_rate)] = hot.label_rates else {
+        return;
+    };
+    if hot.label_gap() > GAP {
+        eprintln!(
+            "warning: {:.0}% of the hot inputs are positive and {:.0}% of the cold ones, so that batches of one side alone pull the \
+             model back and forth, which costs accuracy; --placement mixed keeps the original order, a lower --rate changes sides \
+             more often",
+            100.0 * hot_rate,
+            100.0 * cold_rate
+        );
+    }
 }
 
 /// The results of a run in the form that docs/results.md describes.

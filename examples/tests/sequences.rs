@@ -1,0 +1,154 @@
+//! The programs for sequences as users run them.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs a program that `cargo test` builds beside the tests; returns its exit code and all that it wrote.
+fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let tests = std::env::current_exe().unwrap();
+    let programs = tests.ancestors().nth(2).unwrap().join("examples");
+    let output = Command::new(programs.join(name))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+fn ok(name: &str, arguments: &[&str]) -> String {
+    let (code, text) = run(name, arguments);
+    assert_eq!(code, Some(0), "{name} {arguments:?}: {text}");
+    text
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn sequences_are_profiled_and_trained_in_every_placement() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let data = path("data");
+    ok(
+        "generate",
+        &[
+            "sequences",
+            "--rows",
+            "4000",
+            "--scale",
+            "0.01",
+            "--out",
+            &data,
+        ],
+    );
+
+    let set = path("set.json");
+    ok(
+        "profile",
+        &[
+            "--data",
+            &data,
+            "--budget",
+            "60%",
+            "--optimizer",
+            "adagrad",
+            "--out",
+            &set,
+            "--report",
+            &path("report"),
+        ],
+    );
+    let report = json(&folder.path().join("report/report.json"));
+    let points = report["lengths"]["points"].as_array().unwrap();
+    assert_eq!(points.last().unwrap()["history"], 20);
+    let hot = |point: &Value| point["inputs"]["hot_inputs"].as_u64().unwrap();
+    let hot: Vec<u64> = points.iter().map(hot).collect();
+    assert!(
+        hot.windows(2).all(|pair| pair[1] <= pair[0]) && hot[0] > 2 * hot[hot.len() - 1],
+        "longer histories are hot less often: {hot:?}"
+    );
+    assert!(folder.path().join("report/history_length.svg").exists());
+
+    let results = path("results.json");
+    let test_loss = |program: &str, more: &[&str]| {
+        let mut arguments = vec!["--data", &data, "--seed", "3", "--json", &results];
+        arguments.extend(more);
+        ok(program, &arguments);
+        let results = json(Path::new(&results));
+        assert_eq!(results["config"]["settings"]["model"]["history"], 20);
+        results["test"]["log_loss"].as_f64().unwrap()
+    };
+    let cpu = test_loss("tbsm_cpu", &[]);
+    assert_eq!(cpu, test_loss("tbsm_cpu_gpu", &[]));
+    let with = |placement| {
+        let more = [
+            "--placement",
+            placement,
+            "--hot-set",
+            &set,
+            "--schedule",
+            "original",
+        ];
+        test_loss("tbsm_fae", &more)
+    };
+    assert_eq!(cpu, with("mixed"));
+    assert_eq!(cpu, with("fae"));
+    let by_turns = test_loss("tbsm_fae", &["--hot-set", &set]);
+    assert!(by_turns.is_finite() && by_turns != cpu);
+    for layer in ["mha", "rnn"] {
+        assert!(test_loss("tbsm_cpu", &["--sequence-layer", layer]).is_finite());
+    }
+
+    let (code, text) = run("dlrm_cpu", &["--data", &data]);
+    assert!(code == Some(2) && text.contains("tbsm_cpu"), "{text}");
+    let clicks = path("clicks");
+    ok(
+        "generate",
+        &[
+            "packed", "--rows", "500", "--scale", "0.02", "--out", &clicks,
+        ],
+    );
+    let (code, text) = run("tbsm_fae", &["--data", &clicks]);
+    assert!(code == Some(2) && text.contains("dlrm_fae"), "{text}");
+}
+
+#[test]
+fn events_become_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (events, data) = (path("UserBehavior.csv"), path("data"));
+    ok(
+        "generate",
+        &["events", "--events", "3000", "--out", &events],
+    );
+    ok("prepare", &["taobao", "--raw", &events, "--out", &data]);
+    let text = ok("tbsm_fae", &["--data", &data, "--budget", "50%"]);
+    assert!(
+        text.contains("of the hot inputs are positive"),
+        "real negatives are drawn evenly, so hot sequences are mostly positive: {text}"
+    );
+    for experiment in [
+        "paper_access_skew",
+        "paper_hot_inputs",
+        "paper_accuracy",
+        "paper_speedup",
+    ] {
+        let out = path(experiment);
+        ok(experiment, &["--data", &data, "--out", &out]);
+        let files = std::fs::read_dir(&out).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert!(
+            names.filter(|name| name.ends_with(".svg")).count() > 0,
+            "{experiment}"
+        );
+    }
+}
