@@ -15,7 +15,7 @@ use crate::training::{bytes, write_json};
 /// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
 ///
 /// Two kinds of files are read. An .npz file (taobao_train_t20.npz, taobao_val_t20.npz, taobao_test_t20.npz) holds samples: X_cat
-/// int32 [3, n, 21] with users, items and categories, X_int float64 [1, n, 21], y int32 [n]; they are taken as they are, in their
+/// int32 [3, n, 21] with users, items and categories, X_int float64 [1, n, 21], y int32 of n; they are taken as they are, in their
 /// order. Any other file is text (taobao_train.txt, taobao_test.txt; plain, .gz, .zst or a .zip of one file): a sequence of 200
 /// events on each line. From the text of --train and --validation windows are drawn as the original does, with --seed; the text
 /// of --test gives the end of every sequence, with its label.
