@@ -14,7 +14,7 @@ use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
 use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    FusedDlrm, FusedTbsm, LearningRatePolicy, Loss, LossKind, Model, Placement, Trainer,
+    FusedDlrm, FusedTbsm, LearningRatePolicy, Loss, LossInput, LossKind, Model, Placement, Trainer,
 };
 
 /// Largest relative error of a step's loss.
@@ -243,7 +243,8 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     }
     predictions(&mut trainer, "prediction_after", &mut errors)?;
     for (name, found) in all_weights(&trainer)? {
-        let wanted = expected.floats(&format!("final/{name}"), found.len())?;
+        let wanted = expected.name(format!("final/{name}"));
+        let wanted = expected.floats(&wanted, found.len())?;
         for (at, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
             let (found, wanted) = (f64::from(*found), f64::from(*wanted));
             let allowed = WEIGHT_ABSOLUTE + WEIGHT_RELATIVE * wanted.abs();
@@ -303,6 +304,8 @@ impl Case {
         Ok(Loss {
             kind,
             threshold: self.loss_threshold,
+            // PyTorch computed the cases from predictions.
+            input: LossInput::Prediction,
         })
     }
 
@@ -380,13 +383,7 @@ impl Case {
             .map(|part| (format!("{prefix}{}", part.name), part.rows, part.dim))
             .collect();
         for (index, (name, rows, dim)) in parts.into_iter().enumerate() {
-            // A mixed-dimension table as wide as the others has no projection, and the plain name.
-            let name = if init.has(&name) {
-                name
-            } else {
-                name.replace(".embs.weight", ".weight")
-            };
-            let weights = init.floats(&name, rows as usize * dim)?;
+            let weights = init.floats(&init.name(name), rows as usize * dim)?;
             store.import(
                 index,
                 0,
@@ -541,8 +538,14 @@ impl Weights {
         Ok(Self { path, tensors })
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+    /// The name that the file has for a weight: a mixed-dimension table as wide as the others has no projection, and may have
+    /// the plain name.
+    fn name(&self, name: String) -> String {
+        if self.tensors.contains_key(&name) {
+            name
+        } else {
+            name.replace(".embs.weight", ".weight")
+        }
     }
 
     fn tensor(&self, name: &str) -> Result<&Tensor> {

@@ -233,6 +233,7 @@ impl TrainArguments {
             loss: Loss {
                 kind,
                 threshold: self.loss_threshold.unwrap_or(0.0),
+                ..Loss::default()
             },
             test_every: self.test_every.or(training.test_every),
             max_steps: self.max_steps,

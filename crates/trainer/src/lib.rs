@@ -27,7 +27,7 @@ pub use fused_dlrm::FusedDlrm;
 pub use fused_tbsm::FusedTbsm;
 pub use inputs::Inputs;
 pub use learning_rate::LearningRatePolicy;
-pub use loss::{Loss, LossKind};
+pub use loss::{Loss, LossInput, LossKind};
 pub use metrics::{Evaluation, Scores};
 pub use model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
 pub use observer::{Console, Event, JsonLines, Observer, Observers};

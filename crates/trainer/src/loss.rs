@@ -20,10 +20,22 @@ pub enum LossKind {
     },
 }
 
+/// What the loss of a sample is computed from. The two differ where the prediction is close to 0 or 1 only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossInput {
+    /// The logit, in 64 bits: exact where the prediction rounds to 0 or 1, and a wrong sample always has a gradient.
+    #[default]
+    Logit,
+    /// The prediction in 32 bits, as PyTorch's `sigmoid` and `BCELoss` compute: cross-entropy is at most 100; a prediction
+    /// that rounds to 1 has no gradient even where the label is 0, and below 1e-12 the gradient fades. To repeat what PyTorch
+    /// computed, not to train better.
+    Prediction,
+}
+
 /// A loss over a batch: the mean over its samples.
 ///
-/// The model's output is a logit `z` and the prediction `p = 1 / (1 + exp(-z))`. Cross-entropy is taken from the logit
-/// itself, so it stays exact where `p` rounds to 0 or 1.
+/// The model's output is a logit `z` and the prediction `p = 1 / (1 + exp(-z))`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Loss {
     /// Which loss.
@@ -31,6 +43,9 @@ pub struct Loss {
     /// Where `0 < threshold < 1`, predictions are clamped to `[threshold, 1 - threshold]` first; a clamped prediction has
     /// no gradient.
     pub threshold: f32,
+    /// What it is computed from.
+    #[serde(default)]
+    pub input: LossInput,
 }
 
 /// `1 / (1 + exp(-z))` without overflow.
@@ -41,6 +56,17 @@ pub(crate) fn sigmoid(z: f64) -> f64 {
         let e = z.exp();
         e / (1.0 + e)
     }
+}
+
+/// `value`, or `low` where it is below that. Unlike `f64::max`, it keeps what is not a number, so that such a loss ends a run.
+fn at_least(low: f64, value: f64) -> f64 {
+    if value < low { low } else { value }
+}
+
+/// `value` raised to `low`, then lowered to `high`.
+fn bounded(value: f64, low: f64, high: f64) -> f64 {
+    let raised = at_least(low, value);
+    if raised > high { high } else { raised }
 }
 
 /// Cross-entropy of a logit against a label: `max(z, 0) - z y + ln(1 + exp(-|z|))`.
@@ -63,20 +89,37 @@ impl Loss {
         let batch = batch as f64;
         let mut total = 0.0;
         for ((&z, &label), grad) in logits.iter().zip(labels).zip(grad) {
-            let (loss, slope) = self.sample(f64::from(z), f64::from(label));
+            let (loss, slope) = match self.input {
+                LossInput::Logit => self.of_logit(f64::from(z), f64::from(label)),
+                LossInput::Prediction => self.of_prediction(z, label),
+            };
             total += loss;
             *grad = (slope / batch) as f32;
         }
         total / batch
     }
 
+    fn clamps(&self) -> bool {
+        self.threshold > 0.0 && self.threshold < 1.0
+    }
+
+    /// What the cross-entropy of a sample counts.
+    fn weight(&self, label: f64) -> f64 {
+        match self.kind {
+            LossKind::WeightedBce { negative, positive } => {
+                f64::from(if label > 0.5 { positive } else { negative })
+            }
+            LossKind::Bce | LossKind::Mse => 1.0,
+        }
+    }
+
     /// Loss and derivative of one sample.
-    fn sample(&self, z: f64, label: f64) -> (f64, f64) {
+    fn of_logit(&self, z: f64, label: f64) -> (f64, f64) {
         let p = sigmoid(z);
         let threshold = f64::from(self.threshold);
-        let clamps = threshold > 0.0 && threshold < 1.0;
+        let clamps = self.clamps();
         let clamped = if clamps {
-            p.max(threshold).min(1.0 - threshold)
+            bounded(p, threshold, 1.0 - threshold)
         } else {
             p
         };
@@ -86,9 +129,8 @@ impl Loss {
                 let error = clamped - label;
                 (error * error, 2.0 * error * p * (1.0 - p))
             }
-            LossKind::Bce => (self.entropy(z, clamped, inside, label), p - label),
-            LossKind::WeightedBce { negative, positive } => {
-                let weight = f64::from(if label > 0.5 { positive } else { negative });
+            LossKind::Bce | LossKind::WeightedBce { .. } => {
+                let weight = self.weight(label);
                 (
                     weight * self.entropy(z, clamped, inside, label),
                     weight * (p - label),
@@ -105,7 +147,42 @@ impl Loss {
             -(label * clamped.ln() + (1.0 - label) * (-clamped).ln_1p())
         }
     }
+
+    /// Loss and derivative of one sample, rounded where PyTorch rounds.
+    fn of_prediction(&self, z: f32, label: f32) -> (f64, f64) {
+        // Near 1 the rounding of the denominator decides which predictions there are: every second f32.
+        let p = 1.0 / (1.0 + (-f64::from(z)).exp() as f32);
+        let (p, label) = (f64::from(p), f64::from(label));
+        let clamped = if self.clamps() {
+            let threshold = f64::from(self.threshold);
+            bounded(p, threshold, f64::from((1.0 - threshold) as f32))
+        } else {
+            p
+        };
+        let inside = p == clamped;
+        // The derivative of the sigmoid. A prediction that rounds to 1 has none.
+        let rise = p * (1.0 - p);
+        let (loss, slope) = match self.kind {
+            LossKind::Mse => {
+                let error = clamped - label;
+                (error * error, 2.0 * error * rise)
+            }
+            LossKind::Bce | LossKind::WeightedBce { .. } => {
+                let weight = self.weight(label);
+                let positive = label * at_least(LOWEST_LOGARITHM, clamped.ln());
+                let negative = (1.0 - label) * at_least(LOWEST_LOGARITHM, (-clamped).ln_1p());
+                let slope = (p - label) / at_least(LOWEST_RISE, rise) * rise;
+                (-weight * (positive + negative), weight * slope)
+            }
+        };
+        (loss, if inside { slope } else { 0.0 })
+    }
 }
+
+/// No logarithm in PyTorch's `BCELoss` is below this one.
+const LOWEST_LOGARITHM: f64 = -100.0;
+/// What PyTorch's `BCELoss` divides a gradient by at least.
+const LOWEST_RISE: f64 = 1e-12;
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +199,14 @@ mod tests {
         ];
         kinds
             .into_iter()
-            .flat_map(|kind| [0.0, 0.01].map(|threshold| Loss { kind, threshold }))
+            .flat_map(|kind| [(kind, 0.0), (kind, 0.01)])
+            .flat_map(|(kind, threshold)| {
+                [LossInput::Logit, LossInput::Prediction].map(|input| Loss {
+                    kind,
+                    threshold,
+                    input,
+                })
+            })
             .collect()
     }
 
@@ -152,12 +236,71 @@ mod tests {
     #[test]
     fn a_clamped_prediction_has_a_bounded_loss_and_no_gradient() {
         let loss = Loss {
-            kind: LossKind::Bce,
             threshold: 0.1,
+            ..Loss::bce()
         };
         let mut grad = [1.0];
         let value = loss.evaluate(&[30.0], &[0.0], 1, &mut grad);
         assert!((value + 0.1f64.ln()).abs() < 1e-6 && grad[0] == 0.0);
+    }
+
+    #[test]
+    fn both_inputs_agree_unless_saturated() {
+        let labels = [0.0, 1.0, 1.0, 0.0, 1.0];
+        let logits = [-4.0f32, 0.3, 3.5, 1.7, -11.0];
+        for exact in all().into_iter().filter(|l| l.input == LossInput::Logit) {
+            let rounded = Loss {
+                input: LossInput::Prediction,
+                ..exact
+            };
+            let (mut a, mut b) = ([0.0; 5], [0.0; 5]);
+            let difference = exact.evaluate(&logits, &labels, 5, &mut a)
+                - rounded.evaluate(&logits, &labels, 5, &mut b);
+            assert!(difference.abs() < 2e-7, "{exact:?}: {difference}");
+            for (a, b) in a.iter().zip(&b) {
+                assert!((a - b).abs() < 2e-7, "{exact:?}: {a} {b}");
+            }
+        }
+    }
+
+    /// PyTorch 2.15: `sigmoid`, `binary_cross_entropy`, `backward` of one logit each in 32 bits.
+    #[test]
+    fn saturated_predictions_follow_pytorch() {
+        let loss = Loss {
+            input: LossInput::Prediction,
+            ..Loss::bce()
+        };
+        let cases = [
+            (13.0, 0.0, 1.29979458e+01, 9.99997854e-01),
+            (13.0, 1.0, 2.26497900e-06, -2.26497650e-06),
+            (15.5, 0.0, 1.52492380e+01, 9.99999762e-01),
+            (16.6, 0.0, 1.59423847e+01, 9.99999881e-01),
+            (16.7, 0.0, 1.00000000e+02, 0.00000000e+00),
+            (16.7, 1.0, -0.00000000e+00, 0.00000000e+00),
+            (-20.0, 1.0, 2.00000000e+01, -1.00000000e+00),
+            (-29.0, 1.0, 2.90000000e+01, -2.54366577e-01),
+            (-40.0, 1.0, 4.00000000e+01, -4.24835389e-06),
+            (-40.0, 0.0, 4.24835413e-18, 1.80485143e-23),
+            (-100.0, 1.0, 1.00000000e+02, -0.00000000e+00),
+        ];
+        for (z, label, wanted, slope) in cases {
+            let mut grad = [0.0];
+            let found = loss.evaluate(&[z], &[label], 1, &mut grad);
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
+            assert!(close(found, wanted), "{z} {label}: {found} {wanted}");
+            assert!(
+                close(f64::from(grad[0]), slope),
+                "{z} {label}: {} {slope}",
+                grad[0]
+            );
+        }
+    }
+
+    #[test]
+    fn a_logit_that_is_not_a_number_has_no_number_for_a_loss() {
+        for loss in all() {
+            assert!(loss.evaluate(&[f32::NAN], &[1.0], 1, &mut [0.0]).is_nan());
+        }
     }
 
     #[test]

@@ -399,6 +399,7 @@ fn every_loss_trains() {
             loss: Loss {
                 kind,
                 threshold: 1e-3,
+                ..Loss::default()
             },
             epochs: 4,
             ..TrainOptions::default()
