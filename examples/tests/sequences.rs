@@ -152,3 +152,32 @@ fn events_become_a_model() {
         );
     }
 }
+
+#[test]
+fn events_without_a_sequence_are_counted_before_they_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let raw = path("events.csv");
+    std::fs::write(&raw, "7,1,3,pv,1511658000\n7,2,3,buy,1511658060\n").unwrap();
+    let (code, text) = run(
+        "prepare",
+        &["taobao", "--raw", &raw, "--out", &path("data")],
+    );
+    assert_eq!(code, Some(2), "{text}");
+    let counts: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    for line in [
+        ["users", "1"],
+        ["items", "2"],
+        ["categories", "1"],
+        ["buy", "1"],
+    ] {
+        assert!(counts.contains(&line.to_vec()), "{text}");
+    }
+    assert!(
+        text.contains("none of the 1 users has the 21 events"),
+        "{text}"
+    );
+}

@@ -412,13 +412,14 @@ pub enum Error {
     /// No user has enough events for a sample.
     #[error(
         "no sample can be made: none of the {users} users has the {needed} events that one needs; pad short histories with \
-         --short-history pad, or choose a shorter --ts-length"
+         --short-history pad, or choose a shorter --ts-length",
+        users = report.users
     )]
     NoWindows {
-        /// Distinct users.
-        users: u64,
         /// Events that a user must have.
         needed: u64,
+        /// What was counted.
+        report: Box<crate::TaobaoReport>,
     },
     /// A line of a raw file is no row.
     #[error("{path}, line {line}: {defect}; mend the file, or leave such lines out with --bad-rows skip", path = path.display())]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use recsys_data::{
-    Duplicates, OutOfRange, PointsPerUser, PrepareTaobao, SequenceRules, SequenceSplit,
+    Duplicates, Error, OutOfRange, PointsPerUser, PrepareTaobao, SequenceRules, SequenceSplit,
     ShortHistory, TaobaoOptions, TaobaoReport,
 };
 use serde_json::json;
@@ -176,8 +176,17 @@ pub fn taobao(arguments: &TaobaoArguments) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(arguments.threads.unwrap_or(0))
         .build()?;
-    let report = pool.install(|| preparation.run(&Bars::new()))?;
-    print(&report);
+    let report = match pool.install(|| preparation.run(&Bars::new())) {
+        Ok(report) => report,
+        Err(error) => {
+            if let Error::NoWindows { report, .. } = &error {
+                print_events(report);
+            }
+            return Err(error.into());
+        }
+    };
+    print_events(&report);
+    print_rest(&report);
     if let Some(path) = &arguments.json {
         let mut value = serde_json::to_value(&report).context("the report has no JSON form")?;
         value["events_per_second"] = json!(report.events_per_second());
@@ -239,7 +248,8 @@ fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
     })
 }
 
-fn print(report: &TaobaoReport) {
+/// What the events are.
+fn print_events(report: &TaobaoReport) {
     let count = |name: &str, count: u64| println!("{name:<14} {count:>14}");
     count("events", report.events);
     for (name, events) in &report.behaviours {
@@ -268,6 +278,10 @@ fn print(report: &TaobaoReport) {
         "{:<14} {:>14}   {} taken, of {} users",
         "windows", report.windows, report.points, report.sampled_users
     );
+}
+
+/// What became of them.
+fn print_rest(report: &TaobaoReport) {
     print_splits(&report.splits);
     print_passes(&report.passes, "events", "samples");
     println!(

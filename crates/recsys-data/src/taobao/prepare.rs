@@ -140,24 +140,6 @@ impl PrepareTaobao {
             }
         };
         let samples = plan.rows.train + plan.rows.validation + plan.rows.test;
-        if samples == 0 {
-            return Err(no_windows(options, &counted));
-        }
-
-        let writer_options = WriterOptions {
-            force: options.force,
-            shard_rows: options.shard_rows,
-        };
-        let schema = schema(options.history + 1, ids.rows());
-        let mut writer = PackedWriter::create(&options.out, schema, plan.rows, writer_options)?;
-        for (table, vocabulary) in ids.vocabularies.iter().enumerate() {
-            writer.write_vocabulary(table, vocabulary)?;
-        }
-        let (written, seconds) = staged(progress, Stage::Write, event_bytes, || {
-            write(options, &counted.store, &*rules, &mut writer, progress)
-        })?;
-        passes.push(pass(Stage::Write, samples, seconds));
-
         let distinct = ids.vocabularies.each_ref().map(|vocabulary| {
             vocabulary.categories.len() as u64 - u64::from(vocabulary.missing.is_some())
         });
@@ -177,20 +159,44 @@ impl PrepareTaobao {
             first_time: counted.first_time,
             last_time: counted.last_time,
             out_of_range: counted.out_of_range,
-            duplicates: written.duplicates,
+            duplicates: 0,
             single_event_users: events_of.iter().filter(|&&events| events == 1).count() as u64,
             events_per_user: Spread::of(events_of),
             sampled_users: plan.sampled_users,
             windows: plan.windows,
             points: plan.points,
-            splits: written.splits,
+            splits: Vec::new(),
             skipped: counted.skipped.into_report(&options.raw),
             sources: counted.sources,
-            passes,
+            passes: Vec::new(),
             seconds: 0.0,
             spilled_bytes: counted.store.spilled_bytes(),
             packed_bytes: 0,
         };
+        if samples == 0 {
+            return Err(Error::NoWindows {
+                needed: needed_events(options),
+                report: Box::new(report),
+            });
+        }
+
+        let writer_options = WriterOptions {
+            force: options.force,
+            shard_rows: options.shard_rows,
+        };
+        let schema = schema(options.history + 1, ids.rows());
+        let mut writer = PackedWriter::create(&options.out, schema, plan.rows, writer_options)?;
+        for (table, vocabulary) in ids.vocabularies.iter().enumerate() {
+            writer.write_vocabulary(table, vocabulary)?;
+        }
+        let (written, seconds) = staged(progress, Stage::Write, event_bytes, || {
+            write(options, &counted.store, &*rules, &mut writer, progress)
+        })?;
+        passes.push(pass(Stage::Write, samples, seconds));
+
+        report.duplicates = written.duplicates;
+        report.splits = written.splits;
+        report.passes = passes;
         writer.finish(self.provenance(&report))?;
         report.packed_bytes = folder_bytes(&options.out)?;
         report.seconds = start.elapsed().as_secs_f64();
@@ -321,13 +327,11 @@ fn remove_duplicates(
     Ok(all.len() as u64)
 }
 
-fn no_windows(options: &TaobaoOptions, counted: &Counted) -> Error {
-    Error::NoWindows {
-        users: counted.users.len() as u64,
-        needed: match options.rules {
-            SequenceRules::Reference => 11,
-            SequenceRules::Windows if options.pads() => 2,
-            SequenceRules::Windows => u64::from(options.history) + 1,
-        },
+/// Events that a user must have for a sample.
+fn needed_events(options: &TaobaoOptions) -> u64 {
+    match options.rules {
+        SequenceRules::Reference => 11,
+        SequenceRules::Windows if options.pads() => 2,
+        SequenceRules::Windows => u64::from(options.history) + 1,
     }
 }
