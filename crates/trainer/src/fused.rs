@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 
 use candle_core::{Tensor, Var};
+use dlrm::parts::Engine;
 use embedding_store::{read_slice, write_slice};
 
 use crate::model::autograd;
-use crate::{ApplyGradient, Gradient, InputShape, LossGradient, Model, Result};
+use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Result};
 
-/// A network that runs forward and backward on slices of host memory, and as a candle graph on other devices.
+/// A network whose engine runs forward and backward on slices of host memory, and which is a candle graph on other devices.
 pub trait FusedNetwork: Send {
-    /// Its workspace, reused from step to step.
-    type Pass: Default + Send;
+    /// Its engine.
+    type Engine: Engine<Error: Into<Error>>;
+
+    /// The engine.
+    fn engine(&self) -> &Self::Engine;
 
     /// All parameters, flat.
     fn parameters(&self) -> &Var;
@@ -22,35 +26,11 @@ pub trait FusedNetwork: Send {
     /// Inputs of other shapes than the network's.
     fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[batch]` from flat inputs; keeps in `pass` what backward needs.
+    /// As [`Model::infer`].
     ///
     /// # Errors
-    /// A slice of another length than the network's shape says.
-    fn forward_slices(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        pass: &mut Self::Pass,
-        logits: &mut [f32],
-    ) -> Result<()>;
-
-    /// The gradient of the rows in `rows_grad`, and that of the parameters in `pass`, from the logits' in `slope`.
-    ///
-    /// # Errors
-    /// As [`FusedNetwork::forward_slices`], or a `pass` without its forward pass.
-    fn backward_slices(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        slope: &[f32],
-        pass: &mut Self::Pass,
-        rows_grad: &mut [f32],
-    ) -> Result<()>;
-
-    /// Flat parameter gradients, whose sum in this order is the gradient.
-    fn gradients(pass: &Self::Pass) -> Vec<&[f32]>;
+    /// As [`FusedNetwork::forward`].
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor>;
 
     /// As [`Model::named_weights`].
     ///
@@ -76,6 +56,8 @@ pub trait FusedNetwork: Send {
     fn piece(&self, batch: usize) -> usize;
 }
 
+type PassOf<N> = <<N as FusedNetwork>::Engine as Engine>::Pass;
+
 /// A network with the workspace of its training steps.
 ///
 /// On the CPU a step runs the whole network forward and backward on slices of the batch, without candle's autograd: the
@@ -83,7 +65,7 @@ pub trait FusedNetwork: Send {
 /// which the optimizer adds up. After the first step of a batch size it allocates only the logits.
 pub struct Fused<N: FusedNetwork> {
     network: N,
-    pass: N::Pass,
+    pass: PassOf<N>,
     logits: Vec<f32>,
 }
 
@@ -92,7 +74,7 @@ impl<N: FusedNetwork> Fused<N> {
     pub fn new(network: N) -> Self {
         Self {
             network,
-            pass: N::Pass::default(),
+            pass: PassOf::<N>::default(),
             logits: Vec::new(),
         }
     }
@@ -106,6 +88,10 @@ impl<N: FusedNetwork> Fused<N> {
 impl<N: FusedNetwork> Model for Fused<N> {
     fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
         self.network.forward(dense, rows)
+    }
+
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        self.network.infer(dense, rows)
     }
 
     fn parameters(&self) -> Vec<Var> {
@@ -150,14 +136,16 @@ impl<N: FusedNetwork> Model for Fused<N> {
             pass,
             logits,
         } = self;
+        let engine = network.engine();
         logits.resize(dense.dim(0)?, 0.0);
         read_slice(parameters.as_tensor(), |weights| {
             read_slice(dense, |dense| {
                 read_slice(rows, |rows| {
-                    network.forward_slices(weights, dense, rows, pass, logits)
+                    engine.forward(weights, dense, rows, pass, logits)
                 })
             })
-        })????;
+        })???
+        .map_err(Into::into)?;
         let logits = Tensor::from_slice(logits, logits.len(), rows.device())?;
         let slope = loss(0..logits.dim(0)?, &logits)?.contiguous()?;
         read_slice(parameters.as_tensor(), |weights| {
@@ -165,12 +153,14 @@ impl<N: FusedNetwork> Model for Fused<N> {
                 read_slice(rows, |rows| {
                     read_slice(&slope, |slope| {
                         write_slice(rows_grad, |rows_grad| {
-                            network.backward_slices(weights, dense, rows, slope, pass, rows_grad)
+                            engine.backward(weights, dense, rows, slope, pass, rows_grad, None)
                         })
                     })
                 })
             })
-        })??????;
-        apply(0, &parameters, Gradient::Slices(&N::gradients(pass)))
+        })?????
+        .map_err(Into::into)?;
+        let slices: Vec<&[f32]> = N::Engine::gradients(pass).collect();
+        apply(0, &parameters, Gradient::Slices(&slices))
     }
 }

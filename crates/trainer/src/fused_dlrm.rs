@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{Tensor, Var};
-use dlrm::{Dlrm, Pass};
+use dlrm::{Dlrm, Network};
 
 use crate::{Fused, FusedNetwork, InputShape, Result};
 
@@ -11,7 +11,11 @@ use crate::{Fused, FusedNetwork, InputShape, Result};
 pub type FusedDlrm = Fused<Dlrm>;
 
 impl FusedNetwork for Dlrm {
-    type Pass = Pass;
+    type Engine = Network;
+
+    fn engine(&self) -> &Network {
+        self.network()
+    }
 
     fn parameters(&self) -> &Var {
         Dlrm::parameters(self)
@@ -21,33 +25,8 @@ impl FusedNetwork for Dlrm {
         Ok(Dlrm::forward(self, dense, rows)?)
     }
 
-    fn forward_slices(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        pass: &mut Pass,
-        logits: &mut [f32],
-    ) -> Result<()> {
-        let network = self.network();
-        Ok(network.forward(parameters, dense, rows, pass, logits)?)
-    }
-
-    fn backward_slices(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        slope: &[f32],
-        pass: &mut Pass,
-        rows_grad: &mut [f32],
-    ) -> Result<()> {
-        let network = self.network();
-        Ok(network.backward(parameters, dense, rows, slope, pass, rows_grad, None)?)
-    }
-
-    fn gradients(pass: &Pass) -> Vec<&[f32]> {
-        pass.gradients().collect()
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        Ok(Dlrm::infer(self, dense, rows)?)
     }
 
     fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {

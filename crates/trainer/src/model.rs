@@ -50,6 +50,14 @@ pub trait Model: Send {
     /// Inputs of other shapes than the model's configuration.
     fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor>;
 
+    /// The values of [`Model::forward`] for evaluation: nothing needs to be kept for a backward pass.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        self.forward(dense, rows)
+    }
+
     /// The trainable parameters, always in the same order.
     fn parameters(&self) -> Vec<Var>;
 
@@ -105,6 +113,10 @@ pub trait Model: Send {
 impl<M: Model + ?Sized> Model for Box<M> {
     fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
         (**self).forward(dense, rows)
+    }
+
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        (**self).infer(dense, rows)
     }
 
     fn parameters(&self) -> Vec<Var> {

@@ -88,6 +88,10 @@ impl<M: Model> Model for Replicas<M> {
         self.models[0].forward(dense, rows)
     }
 
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        self.models[0].infer(dense, rows)
+    }
+
     fn parameters(&self) -> Vec<Var> {
         self.models.iter().flat_map(Model::parameters).collect()
     }

@@ -241,7 +241,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     pub fn predict(&mut self, batch: &Batch, plan: &Plan) -> Result<Vec<f32>> {
         let at = self.fill(batch, plan)?;
         let Buffers { dense, rows, .. } = &self.buffers[at];
-        Ok(self.model.forward(dense, rows)?.to_vec1()?)
+        Ok(self.model.infer(dense, rows)?.to_vec1()?)
     }
 
     /// The logits and labels of a whole data set, in file order.
