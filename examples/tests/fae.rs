@@ -3,23 +3,18 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+mod programs;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use examples::planted::write_planted;
+use programs::command;
 use recsys_data::{Planted, PlantedOptions, SplitRows};
 use serde_json::Value;
 
-/// Runs a program that `cargo test` builds beside the tests; returns its exit code and what it wrote to standard error.
+/// Runs a program; returns its exit code and what it wrote to standard error.
 fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples")
-        .join(name);
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = command(name).args(arguments).output().unwrap();
     (
         output.status.code(),
         String::from_utf8(output.stderr).unwrap(),

@@ -2,27 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod programs;
 
+use std::path::Path;
+
+use programs::command;
 use recsys_data::{
     Batch, Dataset, PackedDataset, PlantedSequences, PlantedSequencesOptions, Split,
 };
 
-/// The program, which `cargo test` builds beside the tests.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    tests
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples")
-        .join("generate")
-}
-
 /// Exit code, standard output and standard error.
 fn run(arguments: &[&str], out: &Path) -> (Option<i32>, String, String) {
-    let output = Command::new(program())
+    let output = command("generate")
         .args(arguments)
         .arg("--out")
         .arg(out)

@@ -3,21 +3,13 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+mod programs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use programs::command;
 use recsys_data::{PackedDataset, Planted, PlantedOptions};
-
-/// The program, which `cargo test` builds beside the tests.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    tests
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples")
-        .join("prepare")
-}
 
 fn raw(folder: &Path, rows: u64) -> PathBuf {
     let planted = Planted::new(PlantedOptions::default().with_scale(0.1)).unwrap();
@@ -56,12 +48,12 @@ fn bad_input_is_exit_code_two_with_one_line_that_names_the_place() {
     let path = folder.path().join("bad.txt");
     std::fs::write(&path, "0\t1\n").unwrap();
     let (code, message) =
-        run(Command::new(program()).args(arguments(&path, &folder.path().join("out"))));
+        run(command("prepare").args(arguments(&path, &folder.path().join("out"))));
     assert_eq!(code, Some(2), "{message}");
     assert!(message.contains("bad.txt, line 1: 2 fields"), "{message}");
     assert_eq!(message.trim().lines().count(), 1, "{message}");
     assert_eq!(names(folder.path()), ["bad.txt"]);
-    let (code, message) = run(Command::new(program()).args(["criteo-kaggle", "--out", "x"]));
+    let (code, message) = run(command("prepare").args(["criteo-kaggle", "--out", "x"]));
     assert_eq!(code, Some(2), "{message}");
     assert!(message.contains("--raw"), "{message}");
 }
@@ -76,7 +68,7 @@ fn events_become_sequences_or_one_line_that_names_the_place() {
     std::fs::write(&path, &text).unwrap();
     let out = folder.path().join("out");
     let taobao = |more: &[&str]| {
-        let mut command = Command::new(program());
+        let mut command = command("prepare");
         command.arg("taobao").arg("--raw").arg(&path);
         command.arg("--out").arg(&out).args(more);
         run(&mut command)
@@ -110,7 +102,7 @@ fn a_disk_that_fills_up_leaves_nothing_behind() {
     let mut command = Command::new("sh");
     command
         .args(["-c", script])
-        .arg(program())
+        .arg(programs::command("prepare").get_program())
         .args(arguments(&raw, &folder.path().join("out")));
     let (code, message) = run(&mut command);
     assert_eq!(code, Some(2), "{message}");
@@ -129,7 +121,7 @@ fn a_killed_run_leaves_no_data_set_and_does_not_disturb_the_next() {
     let mut killed = 0;
     // Later and later, until a run gets to its end.
     for wait in (1..).map(|step| std::time::Duration::from_millis(15 * step * step)) {
-        let mut child = Command::new(program())
+        let mut child = command("prepare")
             .args(arguments(&raw, &out))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -3,19 +3,16 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-use std::path::Path;
-use std::process::Command;
+mod programs;
 
+use std::path::Path;
+
+use programs::command;
 use serde_json::Value;
 
-/// Runs a program that `cargo test` builds beside the tests; returns its exit code and all that it wrote.
+/// Runs a program; returns its exit code and all that it wrote.
 fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let tests = std::env::current_exe().unwrap();
-    let programs = tests.ancestors().nth(2).unwrap().join("examples");
-    let output = Command::new(programs.join(name))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = command(name).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
         output.status.code(),

@@ -70,7 +70,8 @@ impl Series {
 /// let chart = LineChart::new("Squares", Axis::linear("x (m)"), Axis::linear("area (m²)"))
 ///     .with_series(Series::new("measured", vec![(1.0, 1.1), (2.0, 3.9), (3.0, 9.1)]).with_dots())
 ///     .with_series(Series::new("expected", vec![(1.0, 1.0), (2.0, 4.0), (3.0, 9.0)]).dashed());
-/// assert!(chart.to_svg().unwrap().starts_with("<svg"));
+/// assert!(chart.to_svg()?.starts_with("<svg"));
+/// # Ok::<(), fae_profiler::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineChart {

@@ -55,10 +55,7 @@ impl LengthSweep {
                 history,
                 frequency: selector.select(Strategy::Frequency, budget)?.results,
                 inputs: inputs.results,
-                bound: inputs.bound.unwrap_or(Bound {
-                    hot_inputs: inputs.results.hot_inputs as f64,
-                    exact: false,
-                }),
+                bound: inputs.bound_or_reached(),
             });
         }
         Ok(Self { budget, points })

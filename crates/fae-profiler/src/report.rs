@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::file::write_file;
 use crate::{AccessSkew, BudgetSweep, Error, EstimateSweep, LengthSweep, Result};
 
-/// A report of a data set: skew, what budgets buy, how far samples can be trusted, and what long histories cost. Parts that were not asked for are
-/// missing.
+/// A report of a data set: skew, what budgets buy, how far samples can be trusted, and what long histories cost. Parts that
+/// were not asked for are missing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Name of the data set.

@@ -92,6 +92,16 @@ pub struct Selection {
     pub selected_on: u64,
 }
 
+impl Selection {
+    /// The bound; what was reached, where none was computed.
+    pub(crate) fn bound_or_reached(&self) -> Bound {
+        self.bound.unwrap_or(Bound {
+            hot_inputs: self.results.hot_inputs as f64,
+            exact: false,
+        })
+    }
+}
+
 /// Selects hot rows of one data set for any number of strategies and budgets; counting and what budgets share is done once.
 pub struct Selector<'a> {
     dataset: &'a dyn Dataset,

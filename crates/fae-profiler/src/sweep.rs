@@ -55,17 +55,13 @@ impl BudgetSweep {
             progress(&format!("budget {:.4}%", 100.0 * share));
             let budget = (all_bytes as f64 * share) as u64;
             let inputs = selector.select(Strategy::Inputs, budget)?;
-            let reached = inputs.results.hot_inputs as f64;
             points.push(BudgetPoint {
                 share,
                 budget,
                 frequency: selector.select(Strategy::Frequency, budget)?.results,
                 share_of_table: selector.select(Strategy::SHARE, budget)?.results,
                 inputs: inputs.results,
-                bound: inputs.bound.unwrap_or(crate::Bound {
-                    hot_inputs: reached,
-                    exact: false,
-                }),
+                bound: inputs.bound_or_reached(),
             });
         }
         Ok(Self { all_bytes, points })

@@ -2,6 +2,7 @@
 
 use super::number::{decimal, hex, hex8};
 use super::{CRITEO_DENSE, CRITEO_TABLES, RowDefect};
+use crate::text::for_each_line;
 
 /// A row of raw Criteo text as numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,30 +100,12 @@ fn line_end(text: &[u8], at: usize) -> Option<usize> {
 /// The first error that `bad` returns ends the reading.
 pub fn parse_rows<E>(
     text: &[u8],
-    mut good: impl FnMut(&RawRow),
-    mut bad: impl FnMut(u64, RowDefect) -> Result<(), E>,
+    good: impl FnMut(&RawRow),
+    bad: impl FnMut(u64, RowDefect) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut row = RawRow::default();
-    let mut rest = text;
-    let mut line = 0;
-    while !rest.is_empty() {
-        let length = match parse_row(rest, &mut row) {
-            Some(length) => {
-                good(&row);
-                length
-            }
-            None => {
-                let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-                let text = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-                // A line that the fast path refuses has a defect; the two are held together by a test.
-                bad(line, RowDefect::of(text).unwrap_or(RowDefect::Empty))?;
-                (end + 1).min(rest.len())
-            }
-        };
-        rest = &rest[length..];
-        line += 1;
-    }
-    Ok(())
+    // A line that the fast path refuses has a defect; the two are held together by a test.
+    let defect = |line: &[u8]| RowDefect::of(line).unwrap_or(RowDefect::Empty);
+    for_each_line(text, parse_row, defect, good, bad)
 }
 
 #[cfg(test)]

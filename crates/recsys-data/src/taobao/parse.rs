@@ -1,6 +1,7 @@
 //! Events out of bytes, without a copy of any field.
 
 use super::EventDefect;
+use crate::text::for_each_line;
 
 /// What a user did with an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -149,30 +150,12 @@ fn more_digits(text: &[u8], mut value: u64, mut at: usize) -> Option<(u64, usize
 /// The first error that `bad` returns ends the reading.
 pub fn parse_events<E>(
     text: &[u8],
-    mut good: impl FnMut(&RawEvent),
-    mut bad: impl FnMut(u64, EventDefect) -> Result<(), E>,
+    good: impl FnMut(&RawEvent),
+    bad: impl FnMut(u64, EventDefect) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut event = RawEvent::default();
-    let mut rest = text;
-    let mut line = 0;
-    while !rest.is_empty() {
-        let length = match parse_event(rest, &mut event) {
-            Some(length) => {
-                good(&event);
-                length
-            }
-            None => {
-                let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-                let text = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-                // A line that the fast path refuses has a defect; the two are held together by a test.
-                bad(line, EventDefect::of(text).unwrap_or(EventDefect::Empty))?;
-                (end + 1).min(rest.len())
-            }
-        };
-        rest = &rest[length..];
-        line += 1;
-    }
-    Ok(())
+    // A line that the fast path refuses has a defect; the two are held together by a test.
+    let defect = |line: &[u8]| EventDefect::of(line).unwrap_or(EventDefect::Empty);
+    for_each_line(text, parse_event, defect, good, bad)
 }
 
 #[cfg(test)]

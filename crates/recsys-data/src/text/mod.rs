@@ -2,6 +2,7 @@
 
 mod chunk;
 mod input;
+mod lines;
 mod pipeline;
 mod progress;
 mod skip_log;
@@ -9,6 +10,7 @@ mod zip_entry;
 
 pub(crate) use chunk::Chunk;
 pub(crate) use input::{check_output, folder_bytes, io_error, stored_bytes};
+pub(crate) use lines::for_each_line;
 pub(crate) use pipeline::read_all;
 pub(crate) use progress::staged;
 pub use progress::{Progress, Stage};
