@@ -6,6 +6,7 @@ pub mod curve;
 pub mod experiment;
 pub mod logistic_regression;
 pub mod model;
+pub mod numbers;
 pub mod parity;
 pub mod placing;
 pub mod planted;

@@ -34,8 +34,9 @@ pub use generate::{
 pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
 pub use packed::{
-    Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,
-    SplitFiles, SplitRows, Splits, VocabularyFile, WriterOptions,
+    Defect, FileContent, FileReport, Manifest, PackedDataset, PackedSplit, PackedWriter,
+    Provenance, ShardFile, SourceFile, Split, SplitFiles, SplitRows, Splits, Verify, VerifyReport,
+    VocabularyFile, WriterOptions,
 };
 pub use schema::{Schema, TableSchema};
 pub use subset::{SampleList, Subset};

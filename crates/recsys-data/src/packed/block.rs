@@ -32,7 +32,7 @@ pub(super) fn ids_in_place(bytes: &[u8]) -> Option<&[u32]> {
 }
 
 /// Little-endian offsets and checksums.
-pub(super) fn longs(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u64> + '_ {
+pub(super) fn longs(bytes: &[u8]) -> impl DoubleEndedIterator<Item = u64> + Clone + '_ {
     bytes
         .as_chunks()
         .0

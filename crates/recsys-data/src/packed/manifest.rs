@@ -206,20 +206,25 @@ impl Manifest {
             path: path.clone(),
             source,
         })?;
-        for split in Split::ALL {
-            let files = manifest.splits.of(split);
+        if !manifest.adds_up() {
+            return Err(Error::Altered {
+                path,
+                part: "the number of rows",
+            });
+        }
+        Ok(manifest)
+    }
+
+    /// Whether the samples of every split are those of its shards.
+    pub(super) fn adds_up(&self) -> bool {
+        Split::ALL.into_iter().all(|split| {
+            let files = self.splits.of(split);
             let sum = files
                 .shards
                 .iter()
                 .try_fold(0u64, |sum, shard| sum.checked_add(shard.rows));
-            if sum != Some(files.rows) {
-                return Err(Error::Altered {
-                    path,
-                    part: "the number of rows",
-                });
-            }
-        }
-        Ok(manifest)
+            sum == Some(files.rows)
+        })
     }
 
     /// Number of samples of a split.

@@ -11,6 +11,8 @@ mod shard;
 mod shard_files;
 mod split;
 mod split_writer;
+mod verify;
+mod verify_report;
 mod writer;
 
 pub use manifest::{
@@ -18,6 +20,8 @@ pub use manifest::{
 };
 pub use reader::{PackedDataset, PackedSplit};
 pub use split::{Split, SplitRows};
+pub use verify::Verify;
+pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};

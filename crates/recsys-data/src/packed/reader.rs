@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::layout::ShardLayout;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, VocabularyFile};
 use super::shard::Shard;
 use super::{Split, xxh3_hex};
-use crate::{Batch, Dataset, Error, IdBlock, Result, Schema, Vocabulary};
+use crate::{Batch, Dataset, Error, IdBlock, Result, Schema, TableSchema, Vocabulary};
 
 /// A packed data set on disk, memory-mapped. Cheap to clone.
 ///
@@ -120,31 +120,40 @@ impl PackedDataset {
         else {
             return Ok(None);
         };
-        let path = self.contents.folder.join(&entry.file);
-        let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
-        let found = bytes.len() as u64;
-        if found != entry.bytes {
-            return Err(Error::FileSize {
-                path,
-                expected: entry.bytes,
-                found,
-            });
-        }
-        if xxh3_hex(&bytes) != entry.xxh3 {
-            return Err(Error::Altered {
-                path,
-                part: "the file",
-            });
-        }
-        let Some(vocabulary) = Vocabulary::from_bytes(&bytes) else {
-            return Err(Error::Altered {
-                path,
-                part: "a tensor's shape",
-            });
-        };
-        vocabulary.check(column)?;
-        Ok(Some(vocabulary))
+        read_vocabulary(&self.contents.folder, entry, column).map(Some)
     }
+}
+
+/// Reads a vocabulary and compares it with the manifest and the table.
+pub(super) fn read_vocabulary(
+    folder: &Path,
+    entry: &VocabularyFile,
+    column: &TableSchema,
+) -> Result<Vocabulary> {
+    let path = folder.join(&entry.file);
+    let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+    let found = bytes.len() as u64;
+    if found != entry.bytes {
+        return Err(Error::FileSize {
+            path,
+            expected: entry.bytes,
+            found,
+        });
+    }
+    if xxh3_hex(&bytes) != entry.xxh3 {
+        return Err(Error::Altered {
+            path,
+            part: "the file",
+        });
+    }
+    let Some(vocabulary) = Vocabulary::from_bytes(&bytes) else {
+        return Err(Error::Altered {
+            path,
+            part: "a tensor's shape",
+        });
+    };
+    vocabulary.check(column)?;
+    Ok(vocabulary)
 }
 
 /// One split of a [`PackedDataset`]. Cheap to clone; reading copies samples out of the memory map and allocates nothing

@@ -171,9 +171,22 @@ impl Shard {
         })
     }
 
+    /// The samples of some blocks, as rows of this shard.
+    pub(super) fn rows_of(&self, blocks: Range<u64>) -> Range<u64> {
+        blocks.start * BLOCK_SAMPLES..self.layout.rows.min(blocks.end * BLOCK_SAMPLES)
+    }
+
     /// Checks values and checksums of a block.
     pub(super) fn verify(&self, block: u64, schema: &Schema) -> Result<()> {
-        let rows = block * BLOCK_SAMPLES..self.layout.rows.min((block + 1) * BLOCK_SAMPLES);
+        let mut errors = Vec::new();
+        self.examine(block, schema, &mut errors);
+        errors.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Adds to `errors` what is wrong with a block: its first value out of range, and every tensor that does not have its
+    /// checksum.
+    pub(super) fn examine(&self, block: u64, schema: &Schema, errors: &mut Vec<Error>) {
+        let rows = self.rows_of(block..block + 1);
         let damaged = |tensor| Error::DamagedBlock {
             path: self.path.clone(),
             tensor,
@@ -188,26 +201,55 @@ impl Shard {
             // Ids are found through offsets, so these come first.
             let found = xxhash_rust::xxh3::xxh3_64(self.offsets(&rows));
             if longs(expected).nth(3) != Some(found) {
-                return Err(damaged("offsets"));
+                errors.push(damaged("offsets"));
+                return;
             }
         }
         let Some(bytes) = self.bytes(&rows) else {
-            return Err(damaged("offsets"));
+            errors.push(damaged("offsets"));
+            return;
         };
         // A value out of range says more than a checksum does.
         if let Some(bad) = bytes.bad_value(schema) {
             let number = |sample| self.first_sample + rows.start + sample as u64;
-            return Err(bad.into_error(&self.path, self.layout.split, number));
+            errors.push(bad.into_error(&self.path, self.layout.split, number));
         }
         let found = bytes.checksums(self.layout.multi_hot);
-        match longs(expected)
-            .zip(found)
-            .zip(tensors)
-            .find(|((expected, found), _)| expected != found)
-        {
-            Some((_, tensor)) => Err(damaged(tensor)),
-            None => Ok(()),
+        for ((expected, found), tensor) in longs(expected).zip(found).zip(tensors) {
+            if expected != found {
+                errors.push(damaged(tensor));
+            }
         }
+    }
+
+    /// Samples of a block whose label is 1.
+    pub(super) fn positives(&self, block: u64) -> u64 {
+        let labels = self.part(&self.label, 4, &self.rows_of(block..block + 1));
+        floats(labels).filter(|&label| label == 1.0).count() as u64
+    }
+
+    /// Why some bytes of the file belong to no block, so that no checksum speaks for them; `None` where there are none.
+    pub(super) fn uncovered(&self) -> Option<&'static str> {
+        let known = [
+            &self.checksums,
+            &self.offsets,
+            &self.label,
+            &self.dense,
+            &self.ids,
+        ];
+        let starts = known.iter().filter(|range| !range.is_empty());
+        let start = starts.map(|range| range.start).min();
+        let known: usize = known.iter().map(|range| range.len()).sum();
+        if start.is_none_or(|start| start + known != self.map.len()) {
+            return Some("it holds tensors that no packed data set has");
+        }
+        if !self.layout.multi_hot {
+            return None;
+        }
+        let offsets = longs(&self.map[self.offsets.clone()]);
+        let ends = (offsets.clone().next(), offsets.clone().next_back());
+        let whole = (Some(0), Some(self.ids.len() as u64 / 4));
+        (ends != whole).then_some("it holds ids that belong to no sample")
     }
 
     /// Checks the blocks of samples `rows` that nobody checked before. Two threads may check the same block; the result is

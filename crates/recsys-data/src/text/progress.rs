@@ -16,6 +16,8 @@ pub enum Stage {
     Sort,
     /// Pass two: reading again, and writing ids.
     Write,
+    /// Comparing a packed data set with its checksums, bounds and counts.
+    Verify,
 }
 
 impl Stage {
@@ -25,6 +27,7 @@ impl Stage {
             Self::Count => "counting",
             Self::Sort => "sorting",
             Self::Write => "writing",
+            Self::Verify => "checking",
         }
     }
 }
