@@ -4,6 +4,7 @@ pub mod bars;
 pub mod budget;
 pub mod curve;
 pub mod experiment;
+pub mod inspecting;
 pub mod logistic_regression;
 pub mod model;
 pub mod numbers;

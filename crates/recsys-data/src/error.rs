@@ -483,6 +483,30 @@ pub enum Error {
         /// What the work answered.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Raw rows cannot be encoded by the vocabulary of a data set.
+    #[error("rows cannot be encoded by the vocabulary of {path}: {reason}", path = path.display())]
+    NotEncodable {
+        /// The data set's folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A category is not in the vocabulary, and its table has no id for such categories.
+    #[error("{unseen}")]
+    Unseen {
+        /// The category and its table.
+        unseen: crate::UnseenCategory,
+    },
+    /// A category of a line is not in the vocabulary, and its table has no id for such categories.
+    #[error("{path}, line {line}: {unseen}", path = path.display())]
+    UnseenInLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The category and its table.
+        unseen: crate::UnseenCategory,
+    },
 }
 
 /// The first names of a list.

@@ -8,6 +8,7 @@ mod criteo;
 mod dataset;
 mod error;
 mod generate;
+mod inspect;
 mod last_positions;
 mod loader;
 mod packed;
@@ -22,14 +23,19 @@ pub use card::{
     Card, CardColumns, CardDataset, CardFile, CardModel, CardPrepare, CardSequence, CardTraining,
 };
 pub use criteo::{
-    BadRows, CRITEO_DENSE, CRITEO_TABLES, Numbering, PassReport, PrepareCriteo, PrepareOptions,
-    PrepareReport, Randomize, RawRow, RowDefect, SplitReport, SplitRule, parse_row, parse_rows,
+    BadRows, CRITEO_DENSE, CRITEO_TABLES, EncodeCriteo, EncodeOptions, EncodeReport, EncodedRow,
+    Numbering, PassReport, PrepareCriteo, PrepareOptions, PrepareReport, Randomize, RawRow,
+    RowDefect, RowEncoder, SplitReport, SplitRule, Unseen, UnseenCategory, UnseenReport, parse_row,
+    parse_rows,
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
 pub use generate::{
     Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,
     RandomDataOptions,
+};
+pub use inspect::{
+    ColumnSummary, Counted, DecodedRow, Inspect, Inspection, Pooling, SplitSummary, TableSummary,
 };
 pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
@@ -46,4 +52,4 @@ pub use taobao::{
     ShortHistory, Spread, TaobaoOptions, TaobaoReport, parse_event, parse_events,
 };
 pub use text::{Progress, SkippedRows, Stage};
-pub use vocabulary::Vocabulary;
+pub use vocabulary::{Notation, RawCategory, Vocabulary};

@@ -1,5 +1,7 @@
 //! What the ids of a table stand for.
 
+use std::fmt;
+
 use safetensors::{Dtype, SafeTensors};
 
 use crate::packed::{TensorEntry, encode_header};
@@ -19,7 +21,61 @@ pub struct Vocabulary {
     pub other: Option<u32>,
 }
 
+/// How the categories of a data set are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notation {
+    /// Eight hexadecimal digits, as in Criteo's text.
+    Hexadecimal,
+    /// Whole numbers, as in Taobao's.
+    Decimal,
+}
+
+impl Notation {
+    /// That of a data set, by its name in the manifest.
+    pub fn of(dataset: &str) -> Self {
+        if dataset.starts_with("criteo") {
+            Self::Hexadecimal
+        } else {
+            Self::Decimal
+        }
+    }
+}
+
+/// What an id stands for. Displayed as in the raw text: missing values as `-`, rare categories together as `other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawCategory {
+    /// No category.
+    Missing,
+    /// Any of the rare categories.
+    Other,
+    /// One category.
+    Number(u32, Notation),
+}
+
+impl fmt::Display for RawCategory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.pad("-"),
+            Self::Other => f.pad("other"),
+            Self::Number(value, Notation::Hexadecimal) => f.pad(&format!("{value:08x}")),
+            Self::Number(value, Notation::Decimal) => f.pad(&value.to_string()),
+        }
+    }
+}
+
 impl Vocabulary {
+    /// What an id stands for; `None` beyond the table.
+    pub fn raw(&self, id: u32, notation: Notation) -> Option<RawCategory> {
+        let category = *self.categories.get(id as usize)?;
+        Some(if self.missing == Some(id) {
+            RawCategory::Missing
+        } else if self.other == Some(id) {
+            RawCategory::Other
+        } else {
+            RawCategory::Number(category, notation)
+        })
+    }
+
     /// Checks that there is one category and one count for every row of a table.
     pub(crate) fn check(&self, table: &TableSchema) -> Result<()> {
         let check = |what, found: u64, expected: u64| {
@@ -135,5 +191,29 @@ mod tests {
                 Some(vocabulary)
             );
         }
+    }
+
+    #[test]
+    fn ids_are_shown_as_the_raw_text_has_them() {
+        let vocabulary = Vocabulary {
+            categories: vec![0x68f, 0, 0],
+            counts: vec![9, 5, 1],
+            missing: Some(1),
+            other: Some(2),
+        };
+        let shown = |id, notation| {
+            let raw = vocabulary.raw(id, notation);
+            raw.map(|raw| format!("{raw:>9}"))
+        };
+        let hexadecimal = [0, 1, 2, 3].map(|id| shown(id, Notation::of("criteo-kaggle")));
+        let of = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            hexadecimal,
+            [of(" 0000068f"), of("        -"), of("    other"), None]
+        );
+        assert_eq!(
+            shown(0, Notation::of("taobao-userbehavior")),
+            of("     1679")
+        );
     }
 }

@@ -122,32 +122,42 @@ impl Encoder {
     pub(super) fn encode(&self, mut row: RawRow, into: &mut Batch) -> bool {
         self.categories.apply(&mut row);
         into.label.push(f32::from(row.label));
-        into.dense.extend(row.dense.iter().map(|&value| {
-            let value = value.max(0);
-            self.logarithms
-                .get(value as usize)
-                .copied()
-                .unwrap_or_else(|| logarithm(value))
-        }));
+        into.dense
+            .extend(row.dense.iter().map(|&value| self.dense(value)));
         let mut ids = [0; CRITEO_TABLES];
         let mut known = true;
-        for (index, (table, id)) in self.tables.iter().zip(&mut ids).enumerate() {
-            let missing = row.missing >> index & 1 == 1;
-            let found = if missing {
-                table.missing()
-            } else {
-                table.entry(row.categories[index])
-            };
+        for (table, id) in ids.iter_mut().enumerate() {
+            let found = self.id(&row, table);
             known &= found.is_some();
             *id = found.unwrap_or(0);
         }
         into.sparse.ids.extend_from_slice(&ids);
         known
     }
+
+    /// The dense value of an integer.
+    #[inline]
+    pub(super) fn dense(&self, value: i32) -> f32 {
+        let value = value.max(0);
+        self.logarithms
+            .get(value as usize)
+            .copied()
+            .unwrap_or_else(|| logarithm(value))
+    }
+
+    /// The id of a row in a table, where the vocabulary has one; the rules must have been applied to the row.
+    #[inline]
+    pub(super) fn id(&self, row: &RawRow, table: usize) -> Option<u32> {
+        if row.missing >> table & 1 == 1 {
+            self.tables[table].missing()
+        } else {
+            self.tables[table].entry(row.categories[table])
+        }
+    }
 }
 
 /// `ln(x + 1)` in single precision throughout, as the original computes it.
-fn logarithm(value: i32) -> f32 {
+pub(crate) fn logarithm(value: i32) -> f32 {
     (value.max(0) as f32 + 1.0).ln()
 }
 

@@ -6,20 +6,27 @@
 mod count_pass;
 mod defect;
 mod encode;
+mod encode_report;
+mod encode_rows;
 mod number;
 mod options;
 mod parse;
 mod permutation;
 mod prepare;
 mod report;
+mod row_encoder;
 mod split;
 mod write_pass;
 
 pub use defect::RowDefect;
+pub(crate) use encode::logarithm;
+pub use encode_report::{EncodeReport, UnseenReport};
+pub use encode_rows::{EncodeCriteo, EncodeOptions};
 pub use options::{BadRows, Numbering, PrepareOptions, Randomize, SplitRule};
 pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
 pub use report::{PassReport, PrepareReport, SplitReport};
+pub use row_encoder::{EncodedRow, RowEncoder, Unseen, UnseenCategory};
 
 /// Dense features of a Criteo row, I1 to I13.
 pub const CRITEO_DENSE: usize = 13;

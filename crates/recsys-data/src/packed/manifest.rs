@@ -215,6 +215,23 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The checksum of a folder's manifest, which in turn covers everything else: the identity of the data set.
+    pub(super) fn read_checksum(folder: &Path) -> Result<String> {
+        let path = folder.join(MANIFEST_FILE);
+        let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+        let checked = bytes
+            .strip_suffix(END.as_bytes())
+            .and_then(|text| text.split_last_chunk::<16>());
+        let checked = checked.filter(|(text, found)| xxh3_hex(text).as_bytes() == *found);
+        let Some((_, checksum)) = checked else {
+            return Err(Error::Altered {
+                path,
+                part: "the file",
+            });
+        };
+        Ok(String::from_utf8_lossy(checksum).into_owned())
+    }
+
     /// Whether the samples of every split are those of its shards.
     pub(super) fn adds_up(&self) -> bool {
         Split::ALL.into_iter().all(|split| {

@@ -76,6 +76,14 @@ impl PackedDataset {
         &self.contents.manifest
     }
 
+    /// The checksum of the manifest, which covers every other file: 16 hexadecimal digits that no other data set has.
+    ///
+    /// # Errors
+    /// A manifest that cannot be read any more, or was altered.
+    pub fn manifest_xxh3(&self) -> Result<String> {
+        Manifest::read_checksum(&self.contents.folder)
+    }
+
     /// The columns.
     pub fn schema(&self) -> &Schema {
         &self.contents.manifest.schema

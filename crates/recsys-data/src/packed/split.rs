@@ -61,4 +61,12 @@ impl SplitRows {
             Split::Test => self.test,
         }
     }
+
+    pub(crate) fn of_mut(&mut self, split: Split) -> &mut u64 {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
 }
