@@ -4,7 +4,7 @@ mod samples;
 
 use std::path::Path;
 
-use recsys_data::{Counted, Inspection, TableSummary};
+use recsys_data::{Counted, Inspection, Notation, TableSummary};
 use serde_json::Value;
 
 use crate::numbers::grouped;
@@ -70,6 +70,9 @@ fn shown(value: &Value) -> String {
                 .map(|(key, value)| format!("{key} {}", shown(value)))
                 .collect();
             format!("({})", words.join(", "))
+        }
+        Value::Array(entries) if entries.iter().any(Value::is_object) => {
+            format!("({} entries)", entries.len())
         }
         other => other.to_string(),
     }
@@ -138,7 +141,12 @@ fn print_columns(inspection: &Inspection) {
     if inspection.columns.is_empty() {
         return;
     }
-    println!("dense features over {}", sampled(inspection));
+    let meaning = if Notation::of(&inspection.dataset) == Notation::Hexadecimal {
+        " (ln(x + 1), and 0 for missing and negative x)"
+    } else {
+        ""
+    };
+    println!("dense features{meaning} over {}", sampled(inspection));
     let wide = name_width(inspection.columns.iter().map(|column| column.name.as_str()));
     println!(
         "{:<wide$} {:>10} {:>10} {:>10} {:>8}",
@@ -194,12 +202,12 @@ fn print_tables(inspection: &Inspection) {
     );
     let wide = name_width(tables.iter().map(|table| table.name.as_str()));
     println!(
-        "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>31}",
-        "", "", "", "", "", "share of lookups: most frequent"
+        "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>39}",
+        "", "", "", "", "", "share of lookups of the most frequent"
     );
     println!(
-        "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7}  head→tail",
-        "table", "rows", "seen once", "missing", "other", "row", "10", "1%", "10%"
+        "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}  head→tail",
+        "table", "rows", "seen once", "missing", "other", "row", "10 rows", "1%", "10%"
     );
     for table in tables {
         print_table(table, wide);
@@ -221,7 +229,7 @@ fn print_table(table: &TableSummary, wide: usize) {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let special = |share: Option<f64>| share.map_or("-".to_owned(), percent);
     print!(
-        "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7}  {}",
+        "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}  {}",
         table.name,
         grouped(table.rows),
         grouped(table.once),

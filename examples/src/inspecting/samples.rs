@@ -8,11 +8,18 @@ pub(super) fn print(inspection: &Inspection) {
     if inspection.rows.is_empty() {
         return;
     }
-    let meaning = if inspection.schema.sequence_length.is_some() {
-        "oldest position first, the candidate behind →"
-    } else {
-        "- is a missing value"
-    };
+    let mut cells = inspection
+        .rows
+        .iter()
+        .flat_map(|row| &row.categories)
+        .flatten();
+    let mut meaning = "- is a missing value".to_owned();
+    if cells.any(|cell| cell.contains('#')) {
+        meaning = "# marks an id, because there is no vocabulary".to_owned();
+    }
+    if inspection.schema.sequence_length.is_some() {
+        meaning += "; oldest position first, the candidate behind →";
+    }
     println!("first samples of {}, decoded ({meaning})", inspection.split);
     for row in &inspection.rows {
         println!("sample {}, label {}", row.sample, row.label);
@@ -29,7 +36,7 @@ fn print_row(row: &DecodedRow, schema: &Schema) {
     let dense = schema.dense.iter().zip(&row.dense);
     print_grid(
         dense
-            .map(|(name, value)| format!("{name} {value}"))
+            .map(|(name, value)| format!("{name} {}", short(value)))
             .collect(),
     );
     let tables = schema.tables.iter().zip(&row.categories);
@@ -43,7 +50,9 @@ fn print_row(row: &DecodedRow, schema: &Schema) {
 fn print_grid(cells: Vec<String>) {
     let width = |cell: &String| cell.chars().count();
     let wide = cells.iter().map(width).max().unwrap_or(0) + 2;
-    for line in cells.chunks(((WIDTH - 2) / wide).max(1)) {
+    // As many cells on every line as on the others, as far as that goes.
+    let lines = cells.len().div_ceil(((WIDTH - 2) / wide).max(1));
+    for line in cells.chunks(cells.len().div_ceil(lines.max(1)).max(1)) {
         let line: String = line.iter().map(|cell| format!("{cell:<wide$}")).collect();
         println!("  {}", line.trim_end());
     }
@@ -54,11 +63,30 @@ fn print_sequence(row: &DecodedRow, schema: &Schema) {
     let columns = schema.dense.len();
     for (place, name) in schema.dense.iter().enumerate() {
         let values = row.dense.iter().skip(place).step_by(columns);
-        print_positions(name, &values.cloned().collect::<Vec<_>>());
+        print_positions(name, &shortened(values));
     }
     for (table, bags) in schema.tables.iter().zip(&row.categories) {
         print_positions(&table.name, bags);
     }
+}
+
+/// A dense value, to three digits behind the point.
+fn short(value: &str) -> String {
+    match value.parse::<f32>() {
+        Ok(number) if value.contains('.') => format!("{number:.3}"),
+        _ => value.to_owned(),
+    }
+}
+
+/// The first and the last dense values.
+fn shortened<'a>(values: impl Iterator<Item = &'a String>) -> Vec<String> {
+    /// Values in front of those that are left out; three stand behind.
+    const SHOWN: usize = 4;
+    let mut values: Vec<String> = values.map(|value| short(value)).collect();
+    if values.len() > 2 * SHOWN {
+        values.splice(SHOWN..values.len() - 3, ["…".to_owned()]);
+    }
+    values
 }
 
 fn print_positions(name: &str, values: &[String]) {
