@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
 mod criteo_text;
+mod numbered;
 
 use criteo_text::{Workplace, contents, ids, prepare, row, rows, samples};
+use numbered::{schema, write};
 use recsys_data::{
     BadRows, EncodeCriteo, EncodeOptions, EncodeReport, Error, Numbering, PackedDataset,
-    PrepareOptions, RawRow, Result, RowEncoder, Split, Unseen, Verify, parse_row,
+    PrepareOptions, RawRow, Result, RowEncoder, Split, SplitRows, Unseen, Verify, WriterOptions,
+    parse_row,
 };
 
 const TRAIN_FIRST: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
@@ -260,12 +263,24 @@ fn data_of_another_kind_and_the_data_set_itself_are_refused() {
         ..options(&work, "train.txt", Unseen::Hash)
     };
     assert!(encode(&onto_itself).is_err());
-    let planted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sample/v1");
-    let by_planted = EncodeOptions {
-        vocabulary: planted.into(),
+    let foreign = tempfile::tempdir().unwrap();
+    let some = SplitRows {
+        train: 5,
+        ..SplitRows::default()
+    };
+    write(
+        foreign.path(),
+        some,
+        &schema(false),
+        WriterOptions::default(),
+        5,
+    )
+    .unwrap();
+    let by_foreign = EncodeOptions {
+        vocabulary: foreign.path().into(),
         ..options(&work, "train.txt", Unseen::Hash)
     };
-    let error = encode(&by_planted).unwrap_err();
+    let error = encode(&by_foreign).unwrap_err();
     assert!(matches!(error, Error::NotEncodable { .. }), "{error}");
     assert_eq!(work.names(), ["out", "train.txt"]);
 }

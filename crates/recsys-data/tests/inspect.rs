@@ -6,10 +6,10 @@ mod criteo_text;
 mod numbered;
 
 use criteo_text::{Workplace, prepare, row, rows};
-use numbered::{schema, sequences, write};
+use numbered::{schema, sequences, small_batch, write};
 use recsys_data::{
-    Counted, Inspect, Inspection, Numbering, PackedDataset, PrepareOptions, Split, SplitRows,
-    WriterOptions,
+    Counted, Inspect, Inspection, Numbering, PackedDataset, PackedWriter, PrepareOptions, Split,
+    SplitRows, WriterOptions,
 };
 
 fn inspect(folder: &std::path::Path) -> Inspection {
@@ -41,8 +41,11 @@ fn rows_are_decoded_to_the_raw_text() {
                 value.max(0).to_string()
             });
             assert!(dense.eq(decoded.dense.iter().cloned()), "{decoded:?}");
-            for (field, bags) in fields[14..].iter().zip(&decoded.categories) {
-                assert_eq!(bags.concat(), if field.is_empty() { "-" } else { field });
+            for (&field, bags) in fields[14..].iter().zip(&decoded.categories) {
+                // In the original's numbering a missing value is the category 00000000.
+                let missing =
+                    field.is_empty() || (ids == Numbering::Reference && field == "00000000");
+                assert_eq!(bags.concat(), if missing { "-" } else { field });
             }
         }
     }
@@ -114,16 +117,27 @@ fn a_sample_stands_for_large_splits_and_tables_without_a_vocabulary() {
     assert_eq!((pooling.least, pooling.most), (0, 3));
     assert!((1.0..2.0).contains(&pooling.mean));
 
-    std::fs::remove_dir_all(folder.path()).unwrap();
-    let planted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sample/v1");
-    let inspection = inspect(planted.as_ref());
-    if let Some(table) = inspection
-        .tables
+    let (schema, batch) = small_batch();
+    let rows = SplitRows {
+        train: 3,
+        ..SplitRows::default()
+    };
+    let out = folder.path().join("bare");
+    let mut writer = PackedWriter::create(&out, schema, rows, WriterOptions::default()).unwrap();
+    writer.append(Split::Train, &batch).unwrap();
+    writer.finish(numbered::provenance()).unwrap();
+    let inspection = inspect(&out);
+    let table = &inspection.tables[0];
+    assert_eq!(
+        (table.counted, table.lookups, table.once),
+        (Counted::Sample, 3, 3)
+    );
+    let ids: Vec<String> = inspection
+        .rows
         .iter()
-        .find(|table| table.counted == Counted::Sample)
-    {
-        assert_eq!(table.lookups, inspection.sampled);
-    }
+        .map(|row| row.categories[0].concat())
+        .collect();
+    assert_eq!(ids, ["#0", "#9", "#3"]);
 }
 
 #[test]
