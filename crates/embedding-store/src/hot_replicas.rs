@@ -342,6 +342,10 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.memory_bytes() + replicas.sum::<u64>()
     }
 
+    fn mapped_bytes(&self) -> u64 {
+        self.full.mapped_bytes()
+    }
+
     fn device(&self) -> Device {
         self.full.device()
     }
