@@ -379,7 +379,7 @@ impl PartStorage {
         }
     }
 
-    fn arenas(&self) -> impl Iterator<Item = (&Arena, Floats)> {
+    pub(crate) fn arenas(&self) -> impl Iterator<Item = (&Arena, Floats)> {
         let weights = (&self.weights, Floats::Weights);
         let state = self.state.iter().map(|state| (state, Floats::State));
         std::iter::once(weights).chain(state)
@@ -431,6 +431,13 @@ impl EmbeddingStore for CpuStore {
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
         self.import_rows(part, first_row, rows)
+    }
+
+    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        self.check_plan(plan)?;
+        self.read_ahead(plan);
+        Ok(())
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -350,6 +350,14 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.device()
     }
 
+    /// For batches of the cold side; those of hot rows only find them on the devices.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        match self.side {
+            Side::Hot => Ok(()),
+            Side::Cold => self.full.prefetch(plan),
+        }
+    }
+
     fn enter(&mut self, side: Side) -> Result<()> {
         if side == self.side {
             return Ok(());

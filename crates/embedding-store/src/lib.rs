@@ -23,6 +23,7 @@ mod optimizer;
 mod plan;
 mod planner;
 mod projection;
+mod read_ahead;
 mod row_folder;
 mod split;
 mod store;

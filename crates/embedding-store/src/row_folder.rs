@@ -260,19 +260,18 @@ impl RowFolder {
 
     /// Removes the files of rows, and last of all the description.
     fn remove_files(&self) -> Result<()> {
-        let failed = |path: &Path| Error::io("cannot remove", path);
         for entry in fs::read_dir(&self.path).map_err(Error::io("cannot read", &self.path))? {
             let path = entry.map_err(Error::io("cannot read", &self.path))?.path();
             if path
                 .file_name()
                 .is_some_and(|name| name != LOCK_FILE && name != STORE_FILE)
             {
-                fs::remove_file(&path).map_err(failed(&path))?;
+                fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
             }
         }
         match fs::remove_file(self.store_file()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed(&self.store_file())(error))
+                Err(Error::io("cannot remove", &self.store_file())(error))
             }
             _ => Ok(()),
         }

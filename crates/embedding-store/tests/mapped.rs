@@ -256,7 +256,10 @@ fn rows_that_do_not_fit_the_disk_are_an_error_that_leaves_nothing() {
     let tables = vec![TableSpec::full(u64::from(u32::MAX)); 2000];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new");
-    for backing in [Backing::Folder(path.clone()), Backing::Scratch(path.clone())] {
+    for backing in [
+        Backing::Folder(path.clone()),
+        Backing::Scratch(path.clone()),
+    ] {
         let error = CpuStore::with_backing(tables.clone(), options(), Held::All, &backing);
         let error = error.unwrap_err();
         assert!(
