@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         seed: arguments.source.seed,
         ..CountOptions::default()
     };
-    let mut options = arguments.rows.options(source.data.schema(), count);
+    let mut options = arguments.rows.options(source.data.schema(), count)?;
     options.inputs = arguments.select_on;
     let mut progress = |what: &str| eprintln!("{what}");
 

@@ -121,7 +121,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
             .unwrap_or(default_sample(data.schema(), train.len())),
         seed: arguments.seed,
     };
-    let mut options = arguments.rows.options(data.schema(), count);
+    let mut options = arguments.rows.options(data.schema(), count)?;
     options.inputs = arguments.select_on;
     options.strategy = strategy;
 

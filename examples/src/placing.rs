@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use embedding_store::{
-    EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, device_row_bytes,
+    Backing, EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
@@ -38,9 +38,14 @@ pub struct PlacementArguments {
     /// With --device cpu: so many replicas of model and hot rows, as on several devices [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Placement")]
     pub replicas: Option<u16>,
-    /// Coming batches that `mixed` fetches cold rows for, up to 4 [default: 1].
+    /// Coming batches that `mixed` fetches cold rows for, and any placement with --mapped-rows has read from the disk, up to 4
+    /// [default: 1].
     #[arg(long, value_name = "BATCHES", help_heading = "Placement")]
     pub lookahead: Option<usize>,
+    /// Keep the rows that live on the CPU in memory-mapped files in this folder, for tables larger than memory: with `mixed` those
+    /// that are not hot, else all. Changes no result; the disk space is free again at the end, however the program ends.
+    #[arg(long, value_name = "DIR", help_heading = "Placement")]
+    pub mapped_rows: Option<PathBuf>,
 
     /// The hot set to use, made by `profile` for this data set [default: profile now].
     #[arg(long, value_name = "FILE.json", help_heading = "Hot rows")]
@@ -167,6 +172,9 @@ pub struct Placing {
     pub devices: Vec<Device>,
     /// Number of replicas.
     pub replicas: usize,
+    /// Where rows on the CPU are kept.
+    #[serde(skip)]
+    pub backing: Backing,
     /// In which order hot and cold inputs come.
     pub schedule: ScheduleName,
     /// How the schedule's rate moves.
@@ -219,7 +227,14 @@ impl PlacementArguments {
             },
         };
         shuffle.validate()?;
-        let lookahead = self.lookahead.unwrap_or(placement.lookahead());
+        let backing = match &self.mapped_rows {
+            Some(folder) => Backing::Scratch(folder.clone()),
+            None => Backing::Memory,
+        };
+        let lookahead = self.lookahead.unwrap_or(match backing {
+            Backing::Memory => placement.lookahead(),
+            _ => placement.lookahead().max(1),
+        });
         ensure!(
             lookahead <= PREFETCHED_BATCHES,
             "--lookahead is {lookahead}; the store keeps the rows of {PREFETCHED_BATCHES} coming batches: give at most that"
@@ -228,6 +243,7 @@ impl PlacementArguments {
             placement,
             replicas: devices.len(),
             devices,
+            backing,
             schedule,
             shuffle,
             lookahead,
@@ -426,7 +442,8 @@ impl Placing {
         };
         let store = self
             .placement
-            .store(
+            .store_in(
+                &self.backing,
                 tables,
                 store_options(settings),
                 &self.devices,

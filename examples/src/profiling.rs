@@ -4,52 +4,72 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use embedding_store::{StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
 use recsys_data::{
-    Dataset, PackedDataset, PackedSplit, Planted, PlantedOptions, Schema, Split, SplitRows,
+    Card, Dataset, PackedDataset, PackedSplit, Planted, PlantedOptions, Schema, Split, SplitRows,
 };
 use tempfile::TempDir;
 
+use crate::model::named;
 use crate::planted::write_planted;
 use crate::training::OptimizerKind;
 
 /// What a row costs.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RowArguments {
-    /// Floats a row.
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Rows")]
-    pub dim: u64,
-    /// Its state lies beside each row: none for sgd, as many floats as weights for adagrad, one for rowwise-adagrad.
-    #[arg(long, value_enum, default_value_t = OptimizerKind::Sgd, help_heading = "Rows")]
-    pub optimizer: OptimizerKind,
+    /// Take the width of the rows and the optimizer from a data set's card: criteo-kaggle, criteo-terabyte …
+    #[arg(long, value_name = "NAME", help_heading = "Rows")]
+    pub preset: Option<String>,
+    /// Floats a row [default: 16].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Rows")]
+    pub dim: Option<u64>,
+    /// Its state lies beside each row: none for sgd, as many floats as weights for adagrad, one for rowwise-adagrad
+    /// [default: sgd].
+    #[arg(long, value_enum, help_heading = "Rows")]
+    pub optimizer: Option<OptimizerKind>,
 }
 
 impl RowArguments {
     /// Bytes of a row on a device, with its optimizer state.
-    pub fn bytes_per_row(self) -> u64 {
+    ///
+    /// # Errors
+    /// An unknown preset.
+    pub fn bytes_per_row(&self) -> Result<u64> {
+        let card = match &self.preset {
+            Some(name) => Card::builtin(name)?,
+            None => Card::default(),
+        };
+        let optimizer = match self.optimizer {
+            Some(kind) => kind,
+            None => named(
+                card.training.optimizer.as_deref().unwrap_or("sgd"),
+                "optimizer",
+            )?,
+        };
         let options = StoreOptions {
-            dim: self.dim as usize,
-            optimizer: self.optimizer.into(),
+            dim: self
+                .dim
+                .map(|dim| dim as usize)
+                .or(card.model.dim)
+                .unwrap_or(16),
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         };
-        device_row_bytes(&TableSpec::full(1), options)
+        Ok(device_row_bytes(&TableSpec::full(1), options))
     }
 
     /// Options of a selection from the tables of a schema.
-    pub fn options(self, schema: &Schema, count: CountOptions) -> SelectOptions {
-        SelectOptions {
-            bytes_per_row: vec![self.bytes_per_row(); schema.tables.len()],
+    ///
+    /// # Errors
+    /// An unknown preset.
+    pub fn options(&self, schema: &Schema, count: CountOptions) -> Result<SelectOptions> {
+        Ok(SelectOptions {
+            bytes_per_row: vec![self.bytes_per_row()?; schema.tables.len()],
             count,
             ..SelectOptions::default()
-        }
-    }
-
-    /// The optimizer's name on the command line.
-    pub fn optimizer_name(self) -> String {
-        let value = self.optimizer.to_possible_value();
-        value.map_or_else(String::new, |value| value.get_name().into())
+        })
     }
 }
 

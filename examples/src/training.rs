@@ -342,7 +342,7 @@ pub fn train_and_report(
             dataset.split(Split::Train).len(),
             dataset.schema().tables.len(),
             dataset.schema().table_rows().iter().sum::<u64>(),
-            bytes(trainer.store().memory_bytes()),
+            rows_at(trainer.store()),
             settings.model.parameter_count()?,
             placing.placement,
             rayon::current_num_threads()
@@ -370,6 +370,19 @@ pub fn train_and_report(
         }
         Ok(())
     })
+}
+
+/// How many bytes of rows are where.
+fn rows_at(store: &dyn EmbeddingStore) -> String {
+    let (all, mapped) = (store.memory_bytes(), store.mapped_bytes());
+    match mapped {
+        0 => bytes(all),
+        _ => format!(
+            "{} in memory and {} on disk",
+            bytes(all - mapped),
+            bytes(mapped)
+        ),
+    }
 }
 
 /// Runs work on so many threads, or on one for each core.

@@ -1,7 +1,10 @@
 //! How a feature's rows are stored.
 
+use serde::{Deserialize, Serialize};
+
 /// How the two parts of a quotient–remainder table become one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Combine {
     /// Element by element product (the reference's `mult`).
     Multiply,
@@ -12,7 +15,8 @@ pub enum Combine {
 }
 
 /// How the rows of a feature are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Encoding {
     /// One row per id.
     Full,
@@ -34,7 +38,7 @@ pub enum Encoding {
 }
 
 /// One categorical feature's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TableSpec {
     /// Number of ids, `0..rows`.
     pub rows: u64,

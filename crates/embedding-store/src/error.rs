@@ -1,5 +1,7 @@
 //! The errors of this crate.
 
+use std::path::{Path, PathBuf};
+
 use candle_core::DType;
 
 /// Result of this crate's functions.
@@ -273,4 +275,95 @@ pub enum Error {
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// The operating system refused something about the files of mapped rows.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done: "cannot create", "cannot map" …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// Mapped rows that do not fit the disk.
+    #[error(
+        "{}: the rows need {needed} bytes of disk space, {available} are free; choose a folder on a larger disk, or keep \
+         more rows in memory", folder.display()
+    )]
+    DiskSpace {
+        /// The folder of the files.
+        folder: PathBuf,
+        /// Bytes of all files.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
+    /// A folder for a new store that holds something.
+    #[error("{} holds {what}: {remedy}", folder.display())]
+    FolderTaken {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A folder that another store, mostly of another process, has open.
+    #[error(
+        "the rows in {} are in use by another store or process; choose another folder or wait for its end", folder.display()
+    )]
+    FolderInUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A store that was not closed: its process was killed, or dropped it.
+    #[error(
+        "the rows in {} were left in the middle of training and cannot be trusted; make the store anew and import the rows of a \
+         checkpoint", folder.display()
+    )]
+    NotClosed {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder that is no store, or whose description is damaged or of another version.
+    #[error("{} does not describe a store that this version can open: {problem}", path.display())]
+    NotAStore {
+        /// The file that describes the store.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A store in files that was made for other tables or with another optimizer.
+    #[error("the rows in {} have {what} {found}, {expected} was asked for", folder.display())]
+    OtherStore {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What the folder has.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// A file of rows of another size than it was made with.
+    #[error("{} has {found} bytes, {expected} expected: it was truncated or replaced", path.display())]
+    RowFileSize {
+        /// The file.
+        path: PathBuf,
+        /// Bytes it should have.
+        expected: u64,
+        /// Bytes it has.
+        found: u64,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
 }

@@ -346,6 +346,10 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.memory_bytes() + self.cold.memory_bytes()
     }
 
+    fn mapped_bytes(&self) -> u64 {
+        self.cold.mapped_bytes()
+    }
+
     fn device(&self) -> Device {
         self.hot.device()
     }

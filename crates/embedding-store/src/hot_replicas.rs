@@ -342,8 +342,20 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.memory_bytes() + replicas.sum::<u64>()
     }
 
+    fn mapped_bytes(&self) -> u64 {
+        self.full.mapped_bytes()
+    }
+
     fn device(&self) -> Device {
         self.full.device()
+    }
+
+    /// For batches of the cold side; those of hot rows only find them on the devices.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        match self.side {
+            Side::Hot => Ok(()),
+            Side::Cold => self.full.prefetch(plan),
+        }
     }
 
     fn enter(&mut self, side: Side) -> Result<()> {

@@ -6,6 +6,41 @@ use crate::arena::stride;
 use crate::layout::{Layout, PartKind, RowOf};
 use crate::{Encoding, Error, Optimizer, Part, Result, StoreOptions, TableSpec};
 
+/// Which rows of the tables a store holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Held<'a> {
+    /// All of them.
+    All,
+    /// Those of [`hot_ranges`]: one number for each table.
+    Hot(&'a [u64]),
+    /// Those that [`hot_ranges`] leaves out.
+    Cold(&'a [u64]),
+    /// A range for each part; of a projection, all rows or none.
+    Ranges(&'a [Range<u64>]),
+}
+
+impl Held<'_> {
+    /// The rows of every part.
+    pub(crate) fn ranges(
+        self,
+        layout: &Layout,
+        parts: &[Part],
+        options: StoreOptions,
+    ) -> Result<Vec<Range<u64>>> {
+        let hot = |hot_rows| hot_ranges(&layout.specs, options, hot_rows);
+        match self {
+            Self::All => Ok(parts.iter().map(|part| 0..part.rows).collect()),
+            Self::Hot(hot_rows) => check_ranges(layout, parts, &hot(hot_rows)?),
+            Self::Cold(hot_rows) => {
+                let hot = hot(hot_rows)?;
+                let cold = hot.iter().zip(parts).map(|(hot, part)| hot.end..part.rows);
+                check_ranges(layout, parts, &cold.collect::<Vec<_>>())
+            }
+            Self::Ranges(ranges) => check_ranges(layout, parts, ranges),
+        }
+    }
+}
+
 /// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of the table itself or the
 /// narrow rows of a mixed-dimension table the first `h`, of a quotient part `ceil(h / collisions)`, of a remainder part
 /// `min(h, collisions)`, and a projection wholly where `h` is not 0.
@@ -32,21 +67,6 @@ pub fn hot_ranges(
     Ok(layout.parts.iter().zip(&parts).map(range).collect())
 }
 
-/// The rows that [`hot_ranges`] leaves out.
-pub(crate) fn cold_ranges(
-    tables: &[TableSpec],
-    options: StoreOptions,
-    hot_rows: &[u64],
-) -> Result<Vec<Range<u64>>> {
-    let (_, parts) = Layout::new(tables.to_vec(), options.dim, options.optimizer)?;
-    let hot = hot_ranges(tables, options, hot_rows)?;
-    Ok(hot
-        .iter()
-        .zip(&parts)
-        .map(|(hot, part)| hot.end..part.rows)
-        .collect())
-}
-
 fn check_hot_rows(tables: &[TableSpec], hot_rows: &[u64]) -> Result<()> {
     if hot_rows.len() != tables.len() {
         return Err(Error::HotRowsCount {
@@ -67,11 +87,7 @@ fn check_hot_rows(tables: &[TableSpec], hot_rows: &[u64]) -> Result<()> {
 }
 
 /// That the ranges are rows of the parts, and of projections all or none.
-pub(crate) fn check_ranges(
-    layout: &Layout,
-    parts: &[Part],
-    ranges: &[Range<u64>],
-) -> Result<Vec<Range<u64>>> {
+fn check_ranges(layout: &Layout, parts: &[Part], ranges: &[Range<u64>]) -> Result<Vec<Range<u64>>> {
     if ranges.len() != parts.len() {
         return Err(Error::RangesCount {
             got: ranges.len(),

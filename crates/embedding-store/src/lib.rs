@@ -3,6 +3,7 @@
 
 mod any_rows;
 mod arena;
+mod backing;
 mod cold_rows;
 mod cpu_store;
 mod device_store;
@@ -22,19 +23,22 @@ mod optimizer;
 mod plan;
 mod planner;
 mod projection;
+mod read_ahead;
+mod row_folder;
 mod split;
 mod store;
 mod tensor;
 mod traffic;
 mod update;
 
+pub use backing::Backing;
 pub use cpu_store::CpuStore;
 pub use device_store::DeviceStore;
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
 pub use hot_cold::{HotCold, PREFETCHED_BATCHES};
 pub use hot_replicas::HotReplicas;
-pub use hot_rows::{device_row_bytes, device_table_bytes, hot_ranges};
+pub use hot_rows::{Held, device_row_bytes, device_table_bytes, hot_ranges};
 pub use initialization::Initialization;
 pub use layout::Part;
 pub use on_device::OnDevice;

@@ -163,6 +163,10 @@ impl<S: EmbeddingStore> EmbeddingStore for OnDevice<S> {
         self.store.memory_bytes()
     }
 
+    fn mapped_bytes(&self) -> u64 {
+        self.store.mapped_bytes()
+    }
+
     fn device(&self) -> Device {
         self.device.clone()
     }

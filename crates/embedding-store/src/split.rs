@@ -284,6 +284,7 @@ impl ColdSide for CpuStore {
     }
 
     fn read(&self, rows: &mut ColdRows) {
+        self.read_ahead_cold(rows);
         let into = SendPointer(rows.weights.as_mut_slice().as_mut_ptr());
         let rows = &*rows;
         rows.chunks.par_iter().for_each(|chunk| {

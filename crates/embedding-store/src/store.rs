@@ -57,6 +57,11 @@ pub trait EmbeddingStore: Send {
     /// Bytes of rows and optimizer state.
     fn memory_bytes(&self) -> u64;
 
+    /// Those of [`memory_bytes`](Self::memory_bytes) that lie in memory-mapped files.
+    fn mapped_bytes(&self) -> u64 {
+        0
+    }
+
     /// Where [`lookup`](Self::lookup) writes and [`update`](Self::update) reads its tensor.
     fn device(&self) -> Device {
         Device::Cpu
@@ -136,6 +141,10 @@ impl<S: EmbeddingStore + ?Sized> EmbeddingStore for Box<S> {
 
     fn memory_bytes(&self) -> u64 {
         (**self).memory_bytes()
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        (**self).mapped_bytes()
     }
 
     fn device(&self) -> Device {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use candle_core::Device;
 use embedding_store::{
-    CpuStore, EmbeddingStore, HotCold, HotReplicas, OnDevice, StoreOptions, TableSpec,
+    Backing, CpuStore, DeviceStore, EmbeddingStore, Held, HotCold, HotReplicas, OnDevice,
+    StoreOptions, TableSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,21 @@ impl Placement {
         devices: &[Device],
         hot_rows: Option<&[u64]>,
     ) -> Result<Box<dyn EmbeddingStore>> {
+        self.store_in(&Backing::Memory, tables, options, devices, hot_rows)
+    }
+
+    /// [`store`](Self::store), with the rows on the CPU, those of [`Placement::Mixed`] that are not hot, in memory or in files.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store), and a folder that cannot be used or whose disk has too little space.
+    pub fn store_in(
+        self,
+        backing: &Backing,
+        tables: Vec<TableSpec>,
+        options: StoreOptions,
+        devices: &[Device],
+        hot_rows: Option<&[u64]>,
+    ) -> Result<Box<dyn EmbeddingStore>> {
         let Some(first) = devices.first() else {
             return Err(Error::Option {
                 option: "devices",
@@ -78,28 +94,40 @@ impl Placement {
             })
         };
         let on_host = devices.iter().all(Device::is_cpu);
+        let rows = |held: Held<'_>, backing| {
+            CpuStore::with_backing(tables.clone(), options, held, backing)
+        };
+        let device_rows =
+            |hot: &[u64], device| DeviceStore::hot(tables.clone(), options, hot, device);
         Ok(match self {
-            Self::Cpu => Box::new(CpuStore::new(tables, options)?),
-            Self::CpuDevice => Box::new(OnDevice::new(
-                CpuStore::new(tables, options)?,
-                first.clone(),
-            )),
-            Self::Fae if on_host => Box::new(HotReplicas::on_cpu(
-                tables,
-                options,
-                hot_rows()?,
-                devices.len(),
-            )?),
-            Self::Fae => Box::new(HotReplicas::on_devices(
-                tables,
-                options,
-                hot_rows()?,
-                devices,
-            )?),
-            Self::Mixed if first.is_cpu() => {
-                Box::new(HotCold::on_cpu(tables, options, hot_rows()?)?)
+            Self::Cpu => Box::new(rows(Held::All, backing)?),
+            Self::CpuDevice => Box::new(OnDevice::new(rows(Held::All, backing)?, first.clone())),
+            Self::Fae if on_host => {
+                let hot = hot_rows()?;
+                let replica = |_: &Device| rows(Held::Hot(hot), &Backing::Memory);
+                let replicas = devices
+                    .iter()
+                    .map(replica)
+                    .collect::<embedding_store::Result<_>>()?;
+                Box::new(HotReplicas::new(rows(Held::All, backing)?, replicas)?)
             }
-            Self::Mixed => Box::new(HotCold::on_device(tables, options, hot_rows()?, first)?),
+            Self::Fae => {
+                let hot = hot_rows()?;
+                let replica = |device| device_rows(hot, device);
+                let replicas = devices
+                    .iter()
+                    .map(replica)
+                    .collect::<embedding_store::Result<_>>()?;
+                Box::new(HotReplicas::new(rows(Held::All, backing)?, replicas)?)
+            }
+            Self::Mixed => {
+                let hot = hot_rows()?;
+                let cold = rows(Held::Cold(hot), backing)?;
+                match first.is_cpu() {
+                    true => Box::new(HotCold::new(rows(Held::Hot(hot), &Backing::Memory)?, cold)?),
+                    false => Box::new(HotCold::new(device_rows(hot, first)?, cold)?),
+                }
+            }
         })
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use embedding_store::{EmbeddingStore, Rows};
+use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 
@@ -98,7 +99,12 @@ pub fn load_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
 ) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(|source| Error::io("cannot read", path, source))?;
+    let file = File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
+    // Weights may be larger than memory, so the system reads what is looked at.
+    // SAFETY: the map is read-only and lives in this function; `save_weights` replaces files and never writes to a finished
+    // one.
+    let bytes =
+        unsafe { Mmap::map(&file) }.map_err(|source| Error::io("cannot map", path, source))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|source| Error::NotWeights {
         path: path.into(),
         source,
