@@ -35,9 +35,8 @@ fn verify(folder: &Path) -> VerifyReport {
 
 /// Defects of a file.
 fn defects<'a>(report: &'a VerifyReport, file: &str) -> &'a [Defect] {
-    let files = report.files.iter();
-    let of_file = files.filter(|report| report.file == file);
-    &of_file.last().unwrap().defects
+    let mut files = report.files.iter();
+    &files.find(|report| report.file == file).unwrap().defects
 }
 
 /// Where the bytes of a tensor lie in a shard.
