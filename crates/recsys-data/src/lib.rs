@@ -22,8 +22,9 @@ pub use card::{
     Card, CardColumns, CardDataset, CardFile, CardModel, CardPrepare, CardSequence, CardTraining,
 };
 pub use criteo::{
-    BadRows, CRITEO_DENSE, CRITEO_TABLES, Numbering, PassReport, PrepareCriteo, PrepareOptions,
-    PrepareReport, Randomize, RawRow, RowDefect, SplitReport, SplitRule, parse_row, parse_rows,
+    BadRows, CRITEO_DENSE, CRITEO_TABLES, DayReport, DaySplit, Numbering, PassReport,
+    PrepareCriteo, PrepareOptions, PrepareReport, PrepareTerabyte, Randomize, RawRow, Resumed,
+    RowDefect, SplitReport, SplitRule, TerabyteOptions, TerabyteReport, parse_row, parse_rows,
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};

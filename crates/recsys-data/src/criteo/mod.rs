@@ -13,6 +13,7 @@ mod permutation;
 mod prepare;
 mod report;
 mod split;
+mod terabyte;
 mod write_pass;
 
 pub use defect::RowDefect;
@@ -20,6 +21,9 @@ pub use options::{BadRows, Numbering, PrepareOptions, Randomize, SplitRule};
 pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
 pub use report::{PassReport, PrepareReport, SplitReport};
+pub use terabyte::{
+    DayReport, DaySplit, PrepareTerabyte, Resumed, TerabyteOptions, TerabyteReport,
+};
 
 /// Dense features of a Criteo row, I1 to I13.
 pub const CRITEO_DENSE: usize = 13;
