@@ -14,6 +14,7 @@ use super::tally::{MISSING, OTHER, Tally};
 use super::vocabulary_writer::VocabularyWriter;
 use super::work_folder::WorkFolder;
 use super::{TerabyteOptions, table_name};
+use crate::category_counts::CategoryCounts;
 use crate::packed::VOCABULARY_FOLDER;
 use crate::{Error, Numbering, Result, VocabularyFile};
 
@@ -205,11 +206,10 @@ impl Merging<'_> {
     }
 
     fn number(&self, found: Partitioned, runs: u64) -> Result<Numbered> {
-        const MOST: u64 = u32::MAX as u64 - (1 << 28);
         let partitions = found.partitions.len();
         let categories: u64 = found.partitions.iter().map(|part| part.categories).sum();
         let rows = categories + found.special.len() as u64;
-        if rows > MOST {
+        if rows > CategoryCounts::MOST as u64 {
             return Err(self.too_many());
         }
         let id = |tally: Option<Tally>| tally.map(|tally| self.id_of(&found, tally)).transpose();

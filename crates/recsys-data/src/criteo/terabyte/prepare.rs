@@ -75,7 +75,7 @@ impl PrepareTerabyte {
         let sizes = sizes.collect::<Result<Vec<u64>>>()?;
         let budget = Budget::new(options.memory, rayon::current_num_threads(), self.limits)?;
         let target = Target::locate(&options.out)?;
-        if !WorkFolder::has_in(&target, PUBLISHED) {
+        if options.restart || !WorkFolder::has_in(&target, PUBLISHED) {
             check_output(&options.out, &options.raw, options.force)?;
             check_target(&target.path, options.force)?;
         }
