@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 use examples::planted::write_planted;
 use examples::process::exit_on_error;
 use examples::training::bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use recsys_data::{
     Dataset, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, SplitRows,
@@ -26,6 +28,7 @@ use serde::Serialize;
     version,
     after_help = "Examples:
   generate text --rows 10000000 --out train.txt
+  generate days --days 24 --rows 24000000 --gzip --out days
   generate packed --rows 2000000 --scale 20 --out planted
   generate sequences --rows 2000000 --out sequences
   generate events --events 100000000 --scale 20 --out UserBehavior.csv"
@@ -39,6 +42,8 @@ struct Arguments {
 enum Form {
     /// Raw Criteo text, to be read by `prepare criteo-kaggle`
     Text(Clicks),
+    /// The same text cut into days, to be read by `prepare criteo-terabyte`: files day_0, day_1 … in a folder
+    Days(Days),
     /// A packed data set: 6/7 of the rows for training, then validation, then test
     Packed(Clicks),
     /// Packed behaviour sequences, split alike: does an item follow the user's last events?
@@ -65,6 +70,18 @@ struct Clicks {
     scale: f64,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Args)]
+struct Days {
+    /// Days to make; each has the same number of rows, and the last one the rest too.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..))]
+    days: u64,
+    /// Compress every day: day_0.gz, day_1.gz …
+    #[arg(long)]
+    gzip: bool,
+    #[command(flatten)]
+    clicks: Clicks,
 }
 
 #[derive(Args)]
@@ -151,6 +168,7 @@ fn main() -> ExitCode {
 fn run(form: Form) -> Result<()> {
     let output = match &form {
         Form::Text(clicks) | Form::Packed(clicks) => &clicks.output,
+        Form::Days(days) => &days.clicks.output,
         Form::Sequences(sequences) => &sequences.output,
         Form::Events(events) => &events.output,
     };
@@ -161,11 +179,15 @@ fn run(form: Form) -> Result<()> {
         Form::Text(clicks) => {
             let planted = planted_clicks(clicks)?;
             let what = format!("{} rows", clicks.rows);
-            text(output, &what, |writer| {
+            text(output, &output.out, &what, |writer| {
                 planted.write_criteo_text(0..clicks.rows, writer)
             })?;
             print_best(planted.best_auc(last_rows(clicks.rows)));
             Ok(())
+        }
+        Form::Days(Days { days, gzip, clicks }) => {
+            let planted = planted_clicks(clicks)?;
+            write_days(&planted, clicks, *days, *gzip)
         }
         Form::Packed(clicks) => {
             let planted = planted_clicks(clicks)?;
@@ -187,7 +209,7 @@ fn run(form: Form) -> Result<()> {
             events, behaviour, ..
         }) => {
             let planted = PlantedSequences::new(behaviour.options(output.seed))?;
-            text(output, &format!("{events} events"), |writer| {
+            text(output, &output.out, &format!("{events} events"), |writer| {
                 planted.write_user_behaviour(*events, writer)
             })
         }
@@ -215,12 +237,39 @@ fn print_best(best: recsys_data::Result<f64>) {
     }
 }
 
+fn write_days(planted: &Planted, clicks: &Clicks, days: u64, gzip: bool) -> Result<()> {
+    let output = &clicks.output;
+    std::fs::create_dir_all(&output.out)
+        .with_context(|| format!("cannot create {}", output.out.display()))?;
+    let each = clicks.rows / days;
+    for day in 0..days {
+        let end = if day + 1 == days {
+            clicks.rows
+        } else {
+            (day + 1) * each
+        };
+        let rows = day * each..end;
+        let ending = if gzip { ".gz" } else { "" };
+        let out = output.out.join(format!("day_{day}{ending}"));
+        let what = format!("{} rows", rows.end - rows.start);
+        text(output, &out, &what, |writer| {
+            if !gzip {
+                return planted.write_criteo_text(rows, writer);
+            }
+            let mut writer = GzEncoder::new(writer, Compression::fast());
+            planted.write_criteo_text(rows, &mut writer)?;
+            writer.finish().map(drop)
+        })?;
+    }
+    Ok(())
+}
+
 fn text(
     output: &Output,
+    out: &Path,
     what: &str,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let out = &output.out;
     ensure!(
         output.force || !out.exists(),
         "{} exists: choose another file, or replace it with --force",

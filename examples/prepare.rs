@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use examples::preparing::{
-    ImportArguments, OnBadRow, TaobaoArguments, import, print_skipped, taobao,
+    ImportArguments, OnBadRow, TaobaoArguments, TerabyteArguments, import, print_skipped, taobao,
+    terabyte,
 };
 use examples::process::{exit_on_error, peak_memory_bytes};
 use examples::progress::Bars;
@@ -30,6 +31,7 @@ struct Arguments {
 enum Dataset {
     // What they say about themselves stands at their arguments.
     CriteoKaggle(CriteoArguments),
+    CriteoTerabyte(TerabyteArguments),
     Taobao(TaobaoArguments),
     TaobaoImport(ImportArguments),
 }
@@ -127,6 +129,7 @@ enum Order {
 fn main() -> ExitCode {
     exit_on_error(match Arguments::parse().dataset {
         Dataset::CriteoKaggle(arguments) => criteo(&arguments),
+        Dataset::CriteoTerabyte(arguments) => terabyte(&arguments),
         Dataset::Taobao(arguments) => taobao(&arguments),
         Dataset::TaobaoImport(arguments) => import(&arguments),
     })

@@ -1,13 +1,15 @@
-//! The parts of the `prepare` program that are about behaviour sequences.
+//! The parts of the `prepare` program that are about behaviour sequences and about click logs by days.
 
 mod import;
 mod taobao;
+mod terabyte;
 
 use clap::ValueEnum;
 use recsys_data::{BadRows, PassReport, SkippedRows, SplitReport};
 
 pub use import::{ImportArguments, import};
 pub use taobao::{TaobaoArguments, taobao};
+pub use terabyte::{TerabyteArguments, terabyte};
 
 /// What becomes of lines that are no rows.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{ProgressBar, ProgressStyle};
 use recsys_data::{Progress, Stage};
 
+use crate::training::bytes;
+
 /// One progress bar for each stage of a preparation, on standard error; none where that is no terminal.
 #[derive(Debug, Default)]
 pub struct Bars {
@@ -54,6 +56,14 @@ impl Progress for Bars {
                 bar.bytes.inc(bytes);
             }
         });
+    }
+
+    fn disk(&self, needed: u64, free: Option<u64>) {
+        let free = free.map_or("an unknown number".to_owned(), bytes);
+        eprintln!(
+            "disk: about {} more at the peak, {free} free",
+            bytes(needed)
+        );
     }
 
     fn end(&self) {

@@ -507,6 +507,63 @@ pub enum Error {
         /// The category and its table.
         unseen: crate::UnseenCategory,
     },
+    /// Files of days were asked for, and there is one.
+    #[error(
+        "{path} is the only raw file, and days need two at least (the last one validates and tests): name the others, or \
+         split the rows of one file with `prepare criteo-kaggle`", path = path.display()
+    )]
+    OneDay {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The memory allowed is too little for the work.
+    #[error("--memory {found} is too little: {least} bytes are the least for {threads} threads")]
+    LittleMemory {
+        /// Bytes allowed.
+        found: u64,
+        /// Bytes that are needed.
+        least: u64,
+        /// Threads that the work may use.
+        threads: usize,
+    },
+    /// Another process is at work in the folder.
+    #[error("{path} is in use by another process: wait for it, or choose another output folder", path = path.display())]
+    FolderLocked {
+        /// The work folder.
+        path: PathBuf,
+    },
+    /// An interrupted preparation had other options.
+    #[error(
+        "{path} holds an interrupted preparation with other options ({difference}): repeat its command to continue it, or \
+         discard it with --restart", path = path.display()
+    )]
+    OtherOptions {
+        /// The work folder.
+        path: PathBuf,
+        /// The first option that differs, then and now.
+        difference: String,
+    },
+    /// A raw file changed after it was parsed, and before the preparation was continued.
+    #[error(
+        "{path} had {before} bytes when it was parsed and has {now}: restore the file, or begin anew with --restart",
+        path = path.display()
+    )]
+    ParsedSourceChanged {
+        /// The file.
+        path: PathBuf,
+        /// Its size then.
+        before: u64,
+        /// Its size now.
+        now: u64,
+    },
+    /// A file of an interrupted preparation is not what it should be.
+    #[error("{path} {problem}: discard the interrupted preparation with --restart", path = path.display())]
+    WorkFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
 }
 
 /// The first names of a list.

@@ -23,10 +23,10 @@ pub use card::{
     Card, CardColumns, CardDataset, CardFile, CardModel, CardPrepare, CardSequence, CardTraining,
 };
 pub use criteo::{
-    BadRows, CRITEO_DENSE, CRITEO_TABLES, EncodeCriteo, EncodeOptions, EncodeReport, EncodedRow,
-    Numbering, PassReport, PrepareCriteo, PrepareOptions, PrepareReport, Randomize, RawRow,
-    RowDefect, RowEncoder, SplitReport, SplitRule, Unseen, UnseenCategory, UnseenReport, parse_row,
-    parse_rows,
+    BadRows, CRITEO_DENSE, CRITEO_TABLES, DayReport, DaySplit, EncodeCriteo, EncodeOptions,
+    EncodeReport, EncodedRow, Numbering, PassReport, PrepareCriteo, PrepareOptions, PrepareReport,
+    PrepareTerabyte, Randomize, RawRow, Resumed, RowDefect, RowEncoder, SplitReport, SplitRule,
+    TerabyteOptions, TerabyteReport, Unseen, UnseenCategory, UnseenReport, parse_row, parse_rows,
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};

@@ -105,24 +105,7 @@ impl Vocabulary {
 
     /// A safetensors file with `count` (U64), `category` (U32) and the special ids in its metadata.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let special = [("missing", self.missing), ("other", self.other)];
-        let metadata: Vec<_> = special
-            .iter()
-            .filter_map(|(key, id)| Some((*key, (*id)?.to_string())))
-            .collect();
-        let tensors = [
-            TensorEntry {
-                name: "count",
-                dtype: "U64",
-                shape: vec![self.counts.len() as u64],
-            },
-            TensorEntry {
-                name: "category",
-                dtype: "U32",
-                shape: vec![self.categories.len() as u64],
-            },
-        ];
-        let mut bytes = encode_header(&metadata, &tensors, 0);
+        let mut bytes = vocabulary_header(self.counts.len() as u64, self.missing, self.other);
         bytes.extend(self.counts.iter().flat_map(|count| count.to_le_bytes()));
         bytes.extend(
             self.categories
@@ -171,6 +154,21 @@ impl Vocabulary {
             other: special("other").transpose().ok()?,
         })
     }
+}
+
+/// The header of the file of a vocabulary: `count`, then `category`.
+pub(crate) fn vocabulary_header(rows: u64, missing: Option<u32>, other: Option<u32>) -> Vec<u8> {
+    let special = [("missing", missing), ("other", other)];
+    let metadata: Vec<_> = special
+        .iter()
+        .filter_map(|(key, id)| Some((*key, (*id)?.to_string())))
+        .collect();
+    let tensors = [("count", "U64"), ("category", "U32")].map(|(name, dtype)| TensorEntry {
+        name,
+        dtype,
+        shape: vec![rows],
+    });
+    encode_header(&metadata, &tensors, 0)
 }
 
 #[cfg(test)]

@@ -103,17 +103,15 @@ pub(super) struct Encoder {
     pub(super) categories: Categories,
     /// One per table, numbered.
     pub(super) tables: Vec<CategoryCounts>,
-    logarithms: Vec<f32>,
+    logarithms: Logarithms,
 }
 
 impl Encoder {
     pub(super) fn new(categories: Categories, tables: Vec<CategoryCounts>) -> Self {
-        /// Most dense values are small counts.
-        const TABULATED: i32 = 1 << 12;
         Self {
             categories,
             tables,
-            logarithms: (0..TABULATED).map(logarithm).collect(),
+            logarithms: Logarithms::new(),
         }
     }
 
@@ -123,7 +121,7 @@ impl Encoder {
         self.categories.apply(&mut row);
         into.label.push(f32::from(row.label));
         into.dense
-            .extend(row.dense.iter().map(|&value| self.dense(value)));
+            .extend(row.dense.iter().map(|&value| self.logarithms.of(value)));
         let mut ids = [0; CRITEO_TABLES];
         let mut known = true;
         for (table, id) in ids.iter_mut().enumerate() {
@@ -138,11 +136,7 @@ impl Encoder {
     /// The dense value of an integer.
     #[inline]
     pub(super) fn dense(&self, value: i32) -> f32 {
-        let value = value.max(0);
-        self.logarithms
-            .get(value as usize)
-            .copied()
-            .unwrap_or_else(|| logarithm(value))
+        self.logarithms.of(value)
     }
 
     /// The id of a row in a table, where the vocabulary has one; the rules must have been applied to the row.
@@ -153,6 +147,26 @@ impl Encoder {
         } else {
             self.tables[table].entry(row.categories[table])
         }
+    }
+}
+
+/// The dense values of the packed format, looked up where they are small counts, as most are.
+pub(super) struct Logarithms(Vec<f32>);
+
+impl Logarithms {
+    pub(super) fn new() -> Self {
+        const TABULATED: i32 = 1 << 12;
+        Self((0..TABULATED).map(logarithm).collect())
+    }
+
+    /// `ln(max(value, 0) + 1)`.
+    #[inline]
+    pub(super) fn of(&self, value: i32) -> f32 {
+        let value = value.max(0);
+        self.0
+            .get(value as usize)
+            .copied()
+            .unwrap_or_else(|| logarithm(value))
     }
 }
 

@@ -16,6 +16,7 @@ mod prepare;
 mod report;
 mod row_encoder;
 mod split;
+mod terabyte;
 mod write_pass;
 
 pub use defect::RowDefect;
@@ -27,6 +28,9 @@ pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
 pub use report::{PassReport, PrepareReport, SplitReport};
 pub use row_encoder::{EncodedRow, RowEncoder, Unseen, UnseenCategory};
+pub use terabyte::{
+    DayReport, DaySplit, PrepareTerabyte, Resumed, TerabyteOptions, TerabyteReport,
+};
 
 /// Dense features of a Criteo row, I1 to I13.
 pub const CRITEO_DENSE: usize = 13;

@@ -9,7 +9,7 @@ use super::encode::{Categories, Encoder, number};
 use super::report::{PassReport, PrepareReport, SplitReport};
 use super::split::Division;
 use super::write_pass::WritePass;
-use super::{CRITEO_DENSE, CRITEO_TABLES, PrepareOptions, field_name};
+use super::{CRITEO_DENSE, PrepareOptions, field_name};
 use crate::text::{check_output, folder_bytes, staged, stored_bytes};
 use crate::{
     PackedWriter, Progress, Provenance, Result, Schema, SkippedRows, SourceFile, Stage,
@@ -61,7 +61,7 @@ impl PrepareCriteo {
             .par_iter_mut()
             .map(|table| number(table, options.ids, options.min_count))
             .collect();
-        let schema = schema(&vocabularies);
+        let schema = schema(vocabularies.iter().map(|of| of.categories.len() as u64));
         let table_rows = schema.table_rows();
 
         let writer_options = WriterOptions {
@@ -124,15 +124,15 @@ impl PrepareCriteo {
     }
 }
 
-fn schema(vocabularies: &[Vocabulary]) -> Schema {
-    let table = |(table, vocabulary): (usize, &Vocabulary)| TableSchema {
+/// The columns, for tables of so many rows.
+pub(super) fn schema(rows: impl IntoIterator<Item = u64>) -> Schema {
+    let table = |(table, rows): (usize, u64)| TableSchema {
         name: field_name(1 + CRITEO_DENSE + table),
-        rows: vocabulary.categories.len() as u64,
+        rows,
     };
-    debug_assert_eq!(vocabularies.len(), CRITEO_TABLES);
     Schema {
         dense: (1..=CRITEO_DENSE).map(field_name).collect(),
-        tables: vocabularies.iter().enumerate().map(table).collect(),
+        tables: rows.into_iter().enumerate().map(table).collect(),
         ..Schema::default()
     }
 }

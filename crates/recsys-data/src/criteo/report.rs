@@ -1,6 +1,6 @@
 //! What a preparation found and did.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{SkippedRows, SourceFile, Split, Stage};
 
@@ -45,7 +45,7 @@ impl PrepareReport {
 }
 
 /// One split of a prepared data set.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SplitReport {
     /// Which one.
     pub split: Split,
@@ -56,7 +56,7 @@ pub struct SplitReport {
 }
 
 /// One pass over the raw files.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PassReport {
     /// What the pass is for.
     pub stage: Stage,

@@ -77,7 +77,7 @@ impl Splits {
         }
     }
 
-    pub(super) fn of_mut(&mut self, split: Split) -> &mut SplitFiles {
+    pub(crate) fn of_mut(&mut self, split: Split) -> &mut SplitFiles {
         match split {
             Split::Train => &mut self.train,
             Split::Validation => &mut self.validation,

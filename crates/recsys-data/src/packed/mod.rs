@@ -9,6 +9,7 @@ mod output_folder;
 mod reader;
 mod shard;
 mod shard_files;
+mod shard_writer;
 mod split;
 mod split_writer;
 mod verify;
@@ -25,6 +26,9 @@ pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
+pub(crate) use output_folder::{Target, check_target, publish, sibling, sync_folder};
+pub(crate) use shard_writer::{ShardPlace, ShardWriter};
+pub(crate) use writer::write_manifest;
 
 /// Name of the format, in the manifest and in every shard's header.
 pub(crate) const FORMAT: &str = "recsys-packed";

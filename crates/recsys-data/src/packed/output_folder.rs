@@ -23,24 +23,14 @@ pub(super) struct OutputFolder {
 impl OutputFolder {
     /// Makes the temporary folder, after removing those that killed runs left for the same target.
     pub(super) fn create(target: &Path, force: bool) -> Result<Self> {
-        // Through a link, the folder it names is the one to replace.
-        let target = target
-            .canonicalize()
-            .unwrap_or_else(|_| target.to_path_buf());
-        let Some(name) = target.file_name() else {
-            return Err(Error::InvalidOption {
-                option: "output folder",
-                value: target.display().to_string(),
-                allowed: "a path that ends in a name",
-            });
-        };
+        let Target {
+            path: target,
+            parent,
+            name,
+        } = Target::locate(target)?;
         check_target(&target, force)?;
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
         fs::create_dir_all(&parent).map_err(Error::io("cannot create", &parent))?;
-        let prefix = sibling(name, ".partial-");
+        let prefix = sibling(&name, ".partial-");
         remove_stale(&parent, &prefix)?;
         let mut file_name = prefix;
         file_name.push(std::process::id().to_string());
@@ -75,30 +65,63 @@ impl OutputFolder {
         self.lock = None;
         let lock = self.temporary.join(LOCK_FILE);
         fs::remove_file(&lock).map_err(Error::io("cannot remove", &lock))?;
-        sync_folder(&self.temporary)?;
-        check_target(&self.target, self.force)?;
-        let replaced = if is_filled(&self.target)? {
-            exchange(&self.temporary, &self.target)?
-        } else {
-            // Renaming onto an empty folder works on Unix alone.
-            let _ = fs::remove_dir(&self.target);
-            fs::rename(&self.temporary, &self.target)
-                .map_err(Error::io("cannot create", &self.target))?;
-            None
-        };
-        if let Some(parent) = self
-            .target
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            sync_folder(parent)?;
-        }
-        if let Some(old) = replaced {
-            fs::remove_dir_all(&old)
-                .map_err(Error::io("cannot remove the replaced data set", &old))?;
-        }
-        Ok(())
+        publish(&self.temporary, &self.target, self.force)
     }
+}
+
+/// Where an output folder will be.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) path: PathBuf,
+    pub(crate) parent: PathBuf,
+    pub(crate) name: OsString,
+}
+
+impl Target {
+    /// # Errors
+    /// A path that does not end in a name.
+    pub(crate) fn locate(target: &Path) -> Result<Self> {
+        // Through a link, the folder it names is the one to replace.
+        let path = target
+            .canonicalize()
+            .unwrap_or_else(|_| target.to_path_buf());
+        let Some(name) = path.file_name().map(OsStr::to_owned) else {
+            return Err(Error::InvalidOption {
+                option: "output folder",
+                value: target.display().to_string(),
+                allowed: "a path that ends in a name",
+            });
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self { path, parent, name })
+    }
+}
+
+/// Gives a complete folder, whose files have been synced, the name `target`; with `force` in the place of a packed data set.
+pub(crate) fn publish(folder: &Path, target: &Path, force: bool) -> Result<()> {
+    sync_folder(folder)?;
+    check_target(target, force)?;
+    let replaced = if is_filled(target)? {
+        exchange(folder, target)?
+    } else {
+        // Renaming onto an empty folder works on Unix alone.
+        let _ = fs::remove_dir(target);
+        fs::rename(folder, target).map_err(Error::io("cannot create", target))?;
+        None
+    };
+    if let Some(parent) = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        sync_folder(parent)?;
+    }
+    if let Some(old) = replaced {
+        fs::remove_dir_all(&old).map_err(Error::io("cannot remove the replaced data set", &old))?;
+    }
+    Ok(())
 }
 
 impl Drop for OutputFolder {
@@ -109,7 +132,7 @@ impl Drop for OutputFolder {
     }
 }
 
-fn sibling(name: &OsStr, suffix: &str) -> OsString {
+pub(crate) fn sibling(name: &OsStr, suffix: &str) -> OsString {
     let mut sibling = OsString::from(".");
     sibling.push(name);
     sibling.push(suffix);
@@ -129,7 +152,7 @@ fn is_filled(folder: &Path) -> Result<bool> {
 }
 
 /// Refuses a target that holds anything, unless it is a packed data set and `force` is given.
-fn check_target(target: &Path, force: bool) -> Result<()> {
+pub(crate) fn check_target(target: &Path, force: bool) -> Result<()> {
     if !is_filled(target)? {
         return Ok(());
     }
@@ -193,7 +216,7 @@ fn remove_stale(parent: &Path, prefix: &OsStr) -> Result<()> {
 }
 
 /// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         File::open(folder)
             .and_then(|folder| folder.sync_all())

@@ -11,9 +11,9 @@ use crate::{Batch, Error, Result, Schema};
 
 /// A shard to be written: its name, its shape, and where its tensors start in the file.
 #[derive(Debug)]
-struct ShardPlan {
+pub(super) struct ShardPlan {
     name: String,
-    layout: ShardLayout,
+    pub(super) layout: ShardLayout,
     label: u64,
     dense: u64,
     ids: u64,
@@ -21,7 +21,7 @@ struct ShardPlan {
 }
 
 impl ShardPlan {
-    fn new(layout: ShardLayout) -> Self {
+    pub(super) fn new(layout: ShardLayout) -> Self {
         let at = |name| layout.position(name);
         let (label, dense, ids) = (at("label"), at("dense"), at("ids"));
         let offsets = if layout.multi_hot { at("offsets") } else { 0 };
@@ -36,7 +36,7 @@ impl ShardPlan {
     }
 
     /// Size of the file as far as it is known before the samples are.
-    fn least_bytes(&self) -> u64 {
+    pub(super) fn least_bytes(&self) -> u64 {
         self.layout.file_bytes(if self.layout.multi_hot {
             0
         } else {
@@ -147,11 +147,33 @@ impl SplitWriter {
             files.reserve(&plan.name, plan.least_bytes(), needed)?;
             shards.push(plan);
         }
+        Ok(Self::new(schema, split, announced, shard_rows, shards))
+    }
+
+    /// Reserves the file of one shard, to write that alone.
+    pub(super) fn of_shard(
+        files: &mut ShardFiles,
+        schema: &Schema,
+        plan: ShardPlan,
+    ) -> Result<Self> {
+        let (split, rows) = (plan.layout.split, plan.layout.rows);
+        let bytes = plan.least_bytes();
+        files.reserve(&plan.name, bytes, bytes)?;
+        Ok(Self::new(schema, split, rows, rows, vec![plan]))
+    }
+
+    fn new(
+        schema: &Schema,
+        split: Split,
+        announced: u64,
+        shard_rows: u64,
+        shards: Vec<ShardPlan>,
+    ) -> Self {
         let mut buffer = BlockBuffer::default();
         buffer.restart(0, schema.multi_hot);
         let (mode, done, checksums) = (Mode::Fresh, Vec::new(), Vec::new());
         let (written, shard, rows, ids) = (0, 0, 0, 0);
-        Ok(Self {
+        Self {
             split,
             announced,
             written,
@@ -164,7 +186,7 @@ impl SplitWriter {
             ids,
             checksums,
             done,
-        })
+        }
     }
 
     fn check_room(&self, more: usize) -> Result<()> {

@@ -209,13 +209,7 @@ impl PackedWriter {
         }
         vocabulary.sort_by_key(|(table, _)| *table);
         let vocabulary = vocabulary.into_iter().map(|(_, file)| file).collect();
-        let manifest = Manifest::new(schema, done, vocabulary, provenance);
-        let path = folder.path().join(MANIFEST_FILE);
-        let text = manifest.to_text().map_err(|source| Error::Manifest {
-            path: path.clone(),
-            source,
-        })?;
-        write_file(&path, text.as_bytes())?;
+        let manifest = write_manifest(folder.path(), schema, done, vocabulary, provenance)?;
         folder.publish()?;
         Ok(manifest)
     }
@@ -229,6 +223,24 @@ impl PackedWriter {
             Ok(())
         }
     }
+}
+
+/// Writes the manifest of a complete data set into its folder.
+pub(crate) fn write_manifest(
+    folder: &Path,
+    schema: Schema,
+    splits: Splits,
+    vocabulary: Vec<VocabularyFile>,
+    provenance: Provenance,
+) -> Result<Manifest> {
+    let manifest = Manifest::new(schema, splits, vocabulary, provenance);
+    let path = folder.join(MANIFEST_FILE);
+    let text = manifest.to_text().map_err(|source| Error::Manifest {
+        path: path.clone(),
+        source,
+    })?;
+    write_file(&path, text.as_bytes())?;
+    Ok(manifest)
 }
 
 /// Column names must be unique, and names of tables are file names as well.

@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
 /// The parts of a preparation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
+    /// Text to columns, where later passes read those instead.
+    Parse,
     /// Pass one: reading, and counting categories.
     Count,
     /// Between the passes: putting the events of every user into order, where the options need that before samples are counted.
@@ -24,6 +26,7 @@ impl Stage {
     /// A word for a progress bar.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Parse => "parsing",
             Self::Count => "counting",
             Self::Sort => "sorting",
             Self::Write => "writing",
@@ -42,6 +45,11 @@ pub trait Progress: Send + Sync {
     /// Since the last call `bytes` more bytes were read and `rows` more rows done.
     fn advance(&self, bytes: u64, rows: u64) {
         let _ = (bytes, rows);
+    }
+
+    /// The work will take `needed` bytes of disk at its peak, of which `free` are free, where the system can tell.
+    fn disk(&self, needed: u64, free: Option<u64>) {
+        let _ = (needed, free);
     }
 
     /// The stage that began last has ended.

@@ -1,9 +1,10 @@
 //! Lines that were left out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is wrong with a line, of one kind of files.
 pub(crate) trait Defect: std::fmt::Display {
@@ -12,10 +13,10 @@ pub(crate) trait Defect: std::fmt::Display {
 }
 
 /// Lines that were left out for one kind of defect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedRows {
     /// The kind, as in [`RowDefect::kind`](crate::RowDefect::kind) or [`EventDefect::kind`](crate::EventDefect::kind).
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// How many lines.
     pub rows: u64,
     /// File name of the first one.
@@ -80,7 +81,7 @@ impl<D: Defect> SkipLog<D> {
                 .into_owned()
         };
         let report = |(kind, skipped): (&'static str, Skipped<D>)| SkippedRows {
-            kind,
+            kind: kind.into(),
             rows: skipped.rows,
             file: name(skipped.file),
             line: skipped.line,
