@@ -16,6 +16,7 @@ mod subset;
 mod taobao;
 mod text;
 mod vocabulary;
+mod wide_categories;
 
 pub use batch::{Batch, SparseIds};
 pub use card::{
@@ -46,3 +47,4 @@ pub use taobao::{
 };
 pub use text::{Progress, SkippedRows, Stage};
 pub use vocabulary::Vocabulary;
+pub use wide_categories::{Category, Texts, WideCategories};
