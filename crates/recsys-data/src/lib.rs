@@ -7,9 +7,11 @@ mod category_counts;
 mod criteo;
 mod dataset;
 mod error;
+mod exchange;
 mod generate;
 mod last_positions;
 mod loader;
+mod numpy;
 mod packed;
 mod schema;
 mod subset;
@@ -28,12 +30,21 @@ pub use criteo::{
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use exchange::parse_mlperf;
+pub use exchange::{
+    CategoricalColumn, CategoryKind, CsvForm, DenseColumn, DenseValues, ForeignCut, ForeignFormat,
+    ForeignIds, ForeignOptions, ForeignParts, ForeignReport, ImportForeign, Ranking, TableMapping,
+    Transform,
+};
 pub use generate::{
     Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,
     RandomDataOptions,
 };
 pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
+#[doc(hidden)]
+pub use numpy::parse_npy_header;
 pub use packed::{
     Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,
     SplitFiles, SplitRows, Splits, VocabularyFile, WriterOptions,

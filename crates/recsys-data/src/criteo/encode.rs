@@ -148,7 +148,7 @@ impl Encoder {
 }
 
 /// `ln(x + 1)` in single precision throughout, as the original computes it.
-fn logarithm(value: i32) -> f32 {
+pub(crate) fn logarithm(value: i32) -> f32 {
     (value.max(0) as f32 + 1.0).ln()
 }
 

@@ -16,6 +16,7 @@ mod split;
 mod write_pass;
 
 pub use defect::RowDefect;
+pub(crate) use encode::logarithm;
 pub use options::{BadRows, Numbering, PrepareOptions, Randomize, SplitRule};
 pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
