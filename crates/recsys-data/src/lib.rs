@@ -33,9 +33,10 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use exchange::parse_mlperf;
 pub use exchange::{
-    CategoricalColumn, CategoryKind, CsvForm, DenseColumn, DenseValues, ForeignCut, ForeignFormat,
-    ForeignIds, ForeignOptions, ForeignParts, ForeignReport, ImportForeign, Ranking, TableMapping,
-    Transform,
+    CategoricalColumn, CategoryKind, CsvForm, DenseColumn, DenseValues, ExportForeign,
+    ExportFormat, ExportOptions, ExportReport, ExportedFile, ForeignCut, ForeignFormat, ForeignIds,
+    ForeignOptions, ForeignParts, ForeignReport, ImportForeign, Ranking, Rerank, RerankOptions,
+    TableMapping, Transform,
 };
 pub use generate::{
     Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,

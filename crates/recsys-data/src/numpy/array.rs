@@ -12,11 +12,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::BadArray`] says which arrays there are.
-pub(crate) fn find_member<'a>(
-    path: &Path,
-    places: &'a [ZipPlace],
-    name: &str,
-) -> Result<&'a ZipPlace> {
+fn find_member<'a>(path: &Path, places: &'a [ZipPlace], name: &str) -> Result<&'a ZipPlace> {
     let member = format!("{name}.npy");
     places
         .iter()

@@ -4,7 +4,7 @@ mod array;
 mod header;
 mod write;
 
-pub(crate) use array::{Array, find_member};
+pub(crate) use array::Array;
 pub(crate) use header::{Element, NpyHeader};
 pub(crate) use write::npy_header;
 

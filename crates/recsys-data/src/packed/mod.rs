@@ -21,6 +21,7 @@ pub use split::{Split, SplitRows};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
+pub(crate) use output_folder::OutputFolder;
 
 /// Name of the format, in the manifest and in every shard's header.
 pub(crate) const FORMAT: &str = "recsys-packed";
