@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use examples::preparing::foreign::{
+    self, MlPerfArguments, NpzArguments, PackedArguments, TableArguments, TorchRecArguments,
+};
 use examples::preparing::{
     ImportArguments, OnBadRow, TaobaoArguments, import, print_skipped, taobao,
 };
@@ -32,6 +35,11 @@ enum Dataset {
     CriteoKaggle(CriteoArguments),
     Taobao(TaobaoArguments),
     TaobaoImport(ImportArguments),
+    Npz(NpzArguments),
+    Mlperf(MlPerfArguments),
+    Torchrec(TorchRecArguments),
+    Table(TableArguments),
+    Packed(PackedArguments),
 }
 
 /// Criteo Kaggle: lines of 40 fields separated by TAB.
@@ -129,6 +137,11 @@ fn main() -> ExitCode {
         Dataset::CriteoKaggle(arguments) => criteo(&arguments),
         Dataset::Taobao(arguments) => taobao(&arguments),
         Dataset::TaobaoImport(arguments) => import(&arguments),
+        Dataset::Npz(arguments) => foreign::npz(&arguments),
+        Dataset::Mlperf(arguments) => foreign::mlperf(&arguments),
+        Dataset::Torchrec(arguments) => foreign::torchrec(&arguments),
+        Dataset::Table(arguments) => foreign::table(&arguments),
+        Dataset::Packed(arguments) => foreign::packed(&arguments),
     })
 }
 

@@ -1,11 +1,13 @@
-//! The parts of the `prepare` program that are about behaviour sequences.
+//! The parts of the `prepare` program that are about behaviour sequences and data sets of other programs.
 
+pub mod foreign;
 mod import;
 mod taobao;
 
 use clap::ValueEnum;
 use recsys_data::{BadRows, PassReport, SkippedRows, SplitReport};
 
+pub use foreign::Dense;
 pub use import::{ImportArguments, import};
 pub use taobao::{TaobaoArguments, taobao};
 

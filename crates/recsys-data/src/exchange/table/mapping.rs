@@ -195,6 +195,15 @@ impl From<CategoricalEntry> for CategoricalColumn {
 }
 
 impl TableMapping {
+    /// The mapping as a TOML file.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::NotExportable {
+            format: "parquet",
+            problem: format!("a column's name has no form in TOML ({error})"),
+        })
+    }
+
     /// Reads a mapping. `origin` is what errors call it: its path.
     ///
     /// # Errors
