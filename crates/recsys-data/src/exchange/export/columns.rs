@@ -16,7 +16,7 @@ use crate::exchange::options::DenseValues;
 use crate::exchange::table::{
     CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform,
 };
-use crate::{Batch, Dataset, Error, PackedDataset, Progress, Result, Schema};
+use crate::{Batch, Error, PackedDataset, Progress, Result, Schema};
 
 /// Samples of a row group, which the writer holds in memory.
 const GROUP: usize = 1 << 17;
@@ -30,7 +30,10 @@ pub(super) fn write(
     progress: &dyn Progress,
 ) -> Result<()> {
     let schema = data.schema();
-    let names = schema.dense.iter().chain(schema.tables.iter().map(|table| &table.name));
+    let names = schema
+        .dense
+        .iter()
+        .chain(schema.tables.iter().map(|table| &table.name));
     if names.into_iter().any(|name| name == LABEL) {
         return Err(Error::NotExportable {
             format: "parquet",
@@ -42,7 +45,9 @@ pub(super) fn write(
         for split in filled(data) {
             let mut file = output.create(format!("{}.parquet", split.split()))?;
             let path = file.path.clone();
-            let failed = |error: ParquetError| Error::io("cannot write", &path)(std::io::Error::other(error));
+            let failed = |error: ParquetError| {
+                Error::io("cannot write", &path)(std::io::Error::other(error))
+            };
             let properties = WriterProperties::builder()
                 .set_compression(Compression::SNAPPY)
                 .set_max_row_group_row_count(Some(GROUP))
@@ -50,10 +55,15 @@ pub(super) fn write(
             let writer = ArrowWriter::try_new(&mut file.writer, columns.clone(), Some(properties));
             let mut writer = writer.map_err(failed)?;
             for_each(&split, progress, |first, batch| {
-                let block = Block { split: &split, first };
+                let block = Block {
+                    split: &split,
+                    first,
+                };
                 let arrays = arrays(block, schema, batch, dense)?;
                 let rows = RecordBatch::try_new(columns.clone(), arrays);
-                let written = rows.map_err(ParquetError::from).and_then(|rows| writer.write(&rows));
+                let written = rows
+                    .map_err(ParquetError::from)
+                    .and_then(|rows| writer.write(&rows));
                 written.map_err(failed)
             })?;
             writer.close().map_err(failed)?;
@@ -76,8 +86,18 @@ fn columns(schema: &Schema, dense: DenseValues) -> ArrowSchema {
         DataType::UInt32
     };
     let mut fields = vec![Field::new(LABEL, DataType::Float32, false)];
-    fields.extend(schema.dense.iter().map(|name| Field::new(name, number.clone(), false)));
-    fields.extend(schema.tables.iter().map(|table| Field::new(&table.name, ids.clone(), false)));
+    fields.extend(
+        schema
+            .dense
+            .iter()
+            .map(|name| Field::new(name, number.clone(), false)),
+    );
+    fields.extend(
+        schema
+            .tables
+            .iter()
+            .map(|table| Field::new(&table.name, ids.clone(), false)),
+    );
     ArrowSchema::new(fields)
 }
 
@@ -85,18 +105,30 @@ fn id_field() -> Field {
     Field::new("item", DataType::UInt32, false)
 }
 
-fn arrays(block: Block<'_>, schema: &Schema, batch: &Batch, dense: DenseValues) -> Result<Vec<ArrayRef>> {
+fn arrays(
+    block: Block<'_>,
+    schema: &Schema,
+    batch: &Batch,
+    dense: DenseValues,
+) -> Result<Vec<ArrayRef>> {
     let (width, tables) = (schema.dense.len(), schema.tables.len());
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(Float32Array::from(batch.label.clone()))];
     match dense {
         DenseValues::Log => {
             let integers = block.integers(batch)?;
             let column = |first| integers.iter().skip(first).step_by(width).copied();
-            arrays.extend((0..width).map(|first| Arc::new(Int32Array::from_iter_values(column(first))) as ArrayRef));
+            arrays
+                .extend((0..width).map(|first| {
+                    Arc::new(Int32Array::from_iter_values(column(first))) as ArrayRef
+                }));
         }
         DenseValues::AsIs => {
             let column = |first| batch.dense.iter().skip(first).step_by(width).copied();
-            arrays.extend((0..width).map(|first| Arc::new(Float32Array::from_iter_values(column(first))) as ArrayRef));
+            arrays.extend(
+                (0..width).map(|first| {
+                    Arc::new(Float32Array::from_iter_values(column(first))) as ArrayRef
+                }),
+            );
         }
     }
     for table in 0..tables {

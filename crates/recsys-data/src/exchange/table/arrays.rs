@@ -37,7 +37,13 @@ pub(super) fn add(
     let labels = numbers(path, &mapping.label, &labels)?;
     for (row, label) in labels.into_iter().enumerate() {
         let place = place(row);
-        let label = label.ok_or_else(|| place.bad(&mapping.label, "a missing value", "is no label: leave the row out"))?;
+        let label = label.ok_or_else(|| {
+            place.bad(
+                &mapping.label,
+                "a missing value",
+                "is no label: leave the row out",
+            )
+        })?;
         foreign.label.push(place.label(&mapping.label, label)?);
     }
     let width = mapping.dense.len();
@@ -51,9 +57,17 @@ pub(super) fn add(
             }
         }
     }
-    for (number, (entry, &at)) in mapping.categorical.iter().zip(&places.categorical).enumerate() {
+    for (number, (entry, &at)) in mapping
+        .categorical
+        .iter()
+        .zip(&places.categorical)
+        .enumerate()
+    {
         let array = column(&entry.column, at)?;
-        let mut bags = std::mem::replace(&mut foreign.tables[number], Bags::new(Values::Numbers(Vec::new())));
+        let mut bags = std::mem::replace(
+            &mut foreign.tables[number],
+            Bags::new(Values::Numbers(Vec::new())),
+        );
         let mut target = Target {
             files,
             table: number,
@@ -126,12 +140,22 @@ fn numbers(path: &Path, column: &str, array: &ArrayRef) -> Result<Vec<Option<f64
         DataType::Float32 => as_numbers!(Float32Type),
         DataType::Float64 => as_numbers!(Float64Type),
         DataType::Null => vec![None; array.len()],
-        other => return Err(wrong(path, column, &format!("{other} are no numbers; cast it when it is written"))),
+        other => {
+            return Err(wrong(
+                path,
+                column,
+                &format!("{other} are no numbers; cast it when it is written"),
+            ));
+        }
     })
 }
 
 /// All values of a column of lists, and where each list ends.
-fn lists(path: &Path, entry: &CategoricalColumn, array: &ArrayRef) -> Result<(ArrayRef, Vec<usize>)> {
+fn lists(
+    path: &Path,
+    entry: &CategoricalColumn,
+    array: &ArrayRef,
+) -> Result<(ArrayRef, Vec<usize>)> {
     let (values, bounds): (ArrayRef, Vec<(usize, usize)>) = match array.data_type() {
         DataType::List(_) => {
             let list = array.as_list::<i32>();
@@ -148,7 +172,10 @@ fn lists(path: &Path, entry: &CategoricalColumn, array: &ArrayRef) -> Result<(Ar
         DataType::FixedSizeList(_, size) => {
             let size = (*size).max(0) as usize;
             let bounds = (0..array.len()).map(|row| (row * size, (row + 1) * size));
-            (array.as_fixed_size_list().values().clone(), bounds.collect())
+            (
+                array.as_fixed_size_list().values().clone(),
+                bounds.collect(),
+            )
         }
         other => {
             let problem = format!("{other} is no list; map it without list = true");
@@ -156,8 +183,13 @@ fn lists(path: &Path, entry: &CategoricalColumn, array: &ArrayRef) -> Result<(Ar
         }
     };
     // A list that is missing may still have values behind it.
-    let kept = bounds.iter().enumerate().filter(|(row, _)| array.is_valid(*row));
-    let indices: Vec<u64> = kept.flat_map(|(_, &(start, end))| start as u64..end as u64).collect();
+    let kept = bounds
+        .iter()
+        .enumerate()
+        .filter(|(row, _)| array.is_valid(*row));
+    let indices: Vec<u64> = kept
+        .flat_map(|(_, &(start, end))| start as u64..end as u64)
+        .collect();
     let mut end = 0;
     let ends = bounds.iter().enumerate().map(|(row, &(start, stop))| {
         end += if array.is_valid(row) { stop - start } else { 0 };
@@ -189,7 +221,9 @@ impl Target<'_> {
             ($type:ty) => {
                 for (index, value) in array.as_primitive::<$type>().iter().enumerate() {
                     let place = place(index);
-                    let category = value.map(|value| self.integer(place, value as i128)).transpose()?;
+                    let category = value
+                        .map(|value| self.integer(place, value as i128))
+                        .transpose()?;
                     let text;
                     let category = match category {
                         Some(number) if self.entry.kind == CategoryKind::Text => {
@@ -231,7 +265,9 @@ impl Target<'_> {
                 }
             }
             other => {
-                let problem = format!("{other} are no categories (integers or texts); cast it when it is written");
+                let problem = format!(
+                    "{other} are no categories (integers or texts); cast it when it is written"
+                );
                 return Err(wrong(path, &self.entry.column, &problem));
             }
         }
@@ -243,7 +279,11 @@ impl Target<'_> {
         if value >= 0 || self.entry.kind == CategoryKind::Text {
             return Ok(value);
         }
-        Err(place.bad(&self.entry.column, value, "is below 0: map the column with type = \"text\""))
+        Err(place.bad(
+            &self.entry.column,
+            value,
+            "is below 0: map the column with type = \"text\"",
+        ))
     }
 
     fn push(&mut self, place: Place<'_>, category: Category<'_>) -> Result<()> {

@@ -34,14 +34,17 @@ pub(super) struct Places {
 fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::BadForeignFile {
         path: path.to_path_buf(),
-        problem: format!("cannot be read ({error}): is it cut off, or in another format than its ending says?"),
+        problem: format!(
+            "cannot be read ({error}): is it cut off, or in another format than its ending says?"
+        ),
     }
 }
 
 fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
     let file = File::open(path).map_err(|source| io_error("cannot open", path, source))?;
     if form == Form::ArrowIpc {
-        let reader = FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error))?;
+        let reader =
+            FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error))?;
         return Ok(Table {
             schema: reader.schema(),
             rows: 0,
@@ -52,7 +55,10 @@ fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
         .map_err(|error| damaged(path, error))?;
-    let (schema, rows) = (builder.schema().clone(), builder.metadata().file_metadata().num_rows());
+    let (schema, rows) = (
+        builder.schema().clone(),
+        builder.metadata().file_metadata().num_rows(),
+    );
     let mapping = &files.mapping;
     let used = |name: &str| {
         mapping.label == name
@@ -60,7 +66,9 @@ fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
             || mapping.categorical.iter().any(|entry| entry.column == name)
     };
     let fields = schema.fields().iter().enumerate();
-    let used = fields.filter(|(_, field)| used(field.name())).map(|(at, _)| at);
+    let used = fields
+        .filter(|(_, field)| used(field.name()))
+        .map(|(at, _)| at);
     let mask = ProjectionMask::roots(builder.parquet_schema(), used);
     let reader = builder
         .with_projection(mask)
