@@ -111,7 +111,10 @@ fn print(report: &ExportReport) {
     }
     println!("{:<34} {:>14}", "samples", report.rows);
     let rate = report.rows as f64 / report.seconds;
-    println!("{:<34} {:>12.1} s   {rate:.0} samples/s", "in all", report.seconds);
+    println!(
+        "{:<34} {:>12.1} s   {rate:.0} samples/s",
+        "in all", report.seconds
+    );
     let peak = peak_memory_bytes().map_or("unknown".to_owned(), bytes);
     println!("{:<34} {peak:>14}", "peak memory");
 }

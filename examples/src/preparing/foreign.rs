@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use recsys_data::{
-    DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts, ForeignReport,
-    ImportForeign, Progress, Rerank, RerankOptions, TableMapping, WriterOptions,
+    DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts,
+    ForeignReport, ImportForeign, Progress, Rerank, RerankOptions, TableMapping, WriterOptions,
 };
 use serde_json::json;
 
@@ -305,7 +305,10 @@ pub fn table(arguments: &TableArguments) -> Result<()> {
         .with_context(|| format!("cannot read the mapping {}", path.display()))?;
     let mapping = TableMapping::parse(&text, &path.display().to_string())?;
     if mapping.dense.is_empty() && mapping.categorical.is_empty() {
-        bail!("{} maps neither dense nor categorical columns", path.display());
+        bail!(
+            "{} maps neither dense nor categorical columns",
+            path.display()
+        );
     }
     let output = &arguments.output;
     let parts = arguments.parts.parts();
@@ -359,7 +362,12 @@ fn report(
 fn print(report: &ForeignReport) {
     println!("{:<14} {:>14}", "samples", report.rows);
     let categories: u64 = report.categories.iter().sum();
-    println!("{:<14} {:>14}   in {} tables", "table rows", categories, report.categories.len());
+    println!(
+        "{:<14} {:>14}   in {} tables",
+        "table rows",
+        categories,
+        report.categories.len()
+    );
     print_splits(&report.splits);
     print_passes(&report.passes, "samples", "samples");
     let files = report.sources.iter().map(|source| source.bytes).sum();
