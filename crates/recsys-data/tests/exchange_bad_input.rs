@@ -332,7 +332,7 @@ fn tables_with_wrong_rows_are_named() {
     };
     let message = refused(&place, kept);
     assert!(
-        message.contains("line 2, column c: a missing value"),
+        message.contains("line 2, column c: (missing) is no id of 32 bits"),
         "{message}"
     );
 }

@@ -1,11 +1,29 @@
 //! Samples as rows of numbers: a label, dense values, and one id for every table.
 
+use std::io::Read;
+
 use super::foreign::{Bags, Columns, Foreign, Place, TableColumn, Values};
 use super::options::DenseValues;
 use crate::Result;
+use crate::numpy::Array;
 
 /// Samples read at a time.
 pub(super) const SAMPLES: usize = 1 << 13;
+
+/// The columns of an array `[samples, columns]`.
+///
+/// # Errors
+/// Another shape, or more columns than any data set has, which is damage.
+pub(super) fn width<R: Read>(array: &Array<R>) -> Result<u64> {
+    const MOST: u64 = 1 << 12;
+    match *array.shape.as_slice() {
+        [_, width] if width <= MOST => Ok(width),
+        _ => Err(array.damaged(format!(
+            "has shape {:?} instead of [samples, columns], with at most {MOST} columns",
+            array.shape
+        ))),
+    }
+}
 
 /// The columns of such samples: `label`, `I1` and up, `C1` and up.
 pub(super) fn columns(dense: u64, tables: u64, counts: Option<&[u64]>) -> Columns {

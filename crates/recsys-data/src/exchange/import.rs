@@ -94,19 +94,14 @@ impl ImportForeign {
         let sources = counted.sources;
         writer.finish(self.provenance(&sources, &splits, &categories))?;
 
-        let pass = |stage, seconds| PassReport {
-            stage,
-            seconds,
-            rows_per_second: rows as f64 / seconds,
-        };
         Ok(ForeignReport {
             rows,
             categories,
             splits,
             sources,
             passes: vec![
-                pass(Stage::Count, count_seconds),
-                pass(Stage::Write, write_seconds),
+                PassReport::new(Stage::Count, rows, count_seconds),
+                PassReport::new(Stage::Write, rows, write_seconds),
             ],
             seconds: start.elapsed().as_secs_f64(),
             packed_bytes: folder_bytes(&options.out)?,
@@ -223,11 +218,7 @@ impl WritePass<'_> {
         writer: &mut PackedWriter,
         progress: &dyn Progress,
     ) -> Result<Vec<SplitReport>> {
-        let mut splits = Split::ALL.map(|split| SplitReport {
-            split,
-            rows: 0,
-            clicks: 0,
-        });
+        let mut splits = SplitReport::none();
         let changed = |path: &Path| Error::SourceChanged {
             path: path.to_path_buf(),
         };
@@ -296,9 +287,7 @@ impl WritePass<'_> {
                 copy_samples(batch, range, writer.schema(), &mut part);
             }
             let batch = if whole { batch } else { &part };
-            let report = &mut splits[split as usize];
-            report.rows += batch.len() as u64;
-            report.clicks += batch.label.iter().filter(|&&label| label == 1.0).count() as u64;
+            splits[split as usize].add(batch);
             writer.append(split, batch)?;
         }
         Ok(())

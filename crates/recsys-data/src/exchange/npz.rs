@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
-use super::id_rows::{IdRows, SAMPLES, columns, share};
+use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::options::DenseValues;
 use crate::numpy::Array;
 use crate::text::{ZipEntry, ZipPlace, entries_of_zip, identity, stored_bytes};
@@ -31,18 +31,9 @@ impl NpzFiles {
         for path in paths {
             stored_bytes(path)?;
             let places = places(path)?;
-            let width = |name| -> Result<u64> {
-                let array = Array::in_archive(path, &places, name)?;
-                match *array.shape.as_slice() {
-                    [_, width] => Ok(width),
-                    _ => Err(array.damaged(format!(
-                        "has shape {:?} instead of [samples, columns]",
-                        array.shape
-                    ))),
-                }
-            };
             if shape.is_none() {
-                shape = Some((width("X_int")?, width("X_cat")?));
+                let open = |name| Array::in_archive(path, &places, name);
+                shape = Some((width(&open("X_int")?)?, width(&open("X_cat")?)?));
             }
             if counts.is_none() && has(&places, "counts") {
                 let found = counts_in(path, &places)?;
@@ -56,10 +47,10 @@ impl NpzFiles {
                 known = Some(found);
             }
         }
-        let (width, tables) = shape.unwrap_or_default();
+        let (dense_width, tables) = shape.unwrap_or_default();
         check_counts(known.as_deref(), tables, &paths[0])?;
         Ok(Self {
-            columns: columns(width, tables, known.as_deref()),
+            columns: columns(dense_width, tables, known.as_deref()),
             dense,
         })
     }

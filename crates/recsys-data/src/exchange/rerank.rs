@@ -86,19 +86,14 @@ impl Rerank {
             options: serde_json::json!({ "rank": true, "shard_rows": options.shard_rows }),
             report: serde_json::json!({ "splits": splits, "categories": categories }),
         })?;
-        let pass = |stage, seconds| PassReport {
-            stage,
-            seconds,
-            rows_per_second: rows as f64 / seconds,
-        };
         Ok(ForeignReport {
             rows,
             categories,
             splits,
             sources,
             passes: vec![
-                pass(Stage::Count, count_seconds),
-                pass(Stage::Write, write_seconds),
+                PassReport::new(Stage::Count, rows, count_seconds),
+                PassReport::new(Stage::Write, rows, write_seconds),
             ],
             seconds: start.elapsed().as_secs_f64(),
             packed_bytes: folder_bytes(&options.out)?,
@@ -212,18 +207,12 @@ fn write(
     writer: &mut PackedWriter,
     progress: &dyn Progress,
 ) -> Result<Vec<SplitReport>> {
-    let mut splits = Split::ALL.map(|split| SplitReport {
-        split,
-        rows: 0,
-        clicks: 0,
-    });
+    let mut splits = SplitReport::none();
     for_each_batch(data, progress, |split, batch| {
         for_each_id(batch, rankings.len(), |table, id| {
             *id = rankings[table].new_ids()[*id as usize];
         });
-        let report = &mut splits[split as usize];
-        report.rows += batch.len() as u64;
-        report.clicks += batch.label.iter().filter(|&&label| label == 1.0).count() as u64;
+        splits[split as usize].add(batch);
         writer.append(split, batch)
     })?;
     Ok(splits.into())

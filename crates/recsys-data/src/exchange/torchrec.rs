@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
-use super::id_rows::{IdRows, SAMPLES, columns, share};
+use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::npz::check_counts;
 use super::options::{DenseValues, ForeignIds};
 use crate::numpy::Array;
@@ -41,19 +41,9 @@ impl TorchRecFiles {
             }
         }
         let [_, dense_path, sparse_path] = triple(&paths[0]);
-        let width = |path: &Path| -> Result<u64> {
-            let array = open(path)?;
-            match *array.shape.as_slice() {
-                [_, width] => Ok(width),
-                _ => Err(array.damaged(format!(
-                    "has shape {:?} instead of [samples, columns]",
-                    array.shape
-                ))),
-            }
-        };
-        let (width, tables) = (width(&dense_path)?, width(&sparse_path)?);
+        let (dense_width, tables) = (width(&open(&dense_path)?)?, width(&open(&sparse_path)?)?);
         check_counts(counts.as_deref(), tables, &sparse_path)?;
-        let columns = columns(width, tables, counts.as_deref());
+        let columns = columns(dense_width, tables, counts.as_deref());
         Ok(Self {
             columns,
             dense,

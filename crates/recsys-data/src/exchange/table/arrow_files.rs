@@ -20,7 +20,8 @@ use crate::{Error, Result, SourceFile};
 struct Table {
     /// Its columns, of which batches hold those in `columns`.
     schema: SchemaRef,
-    rows: u64,
+    /// Rows of a Parquet file, batches of an IPC file: what progress is measured in.
+    steps: u64,
     batches: Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>>>,
 }
 
@@ -47,7 +48,7 @@ fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
             FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error))?;
         return Ok(Table {
             schema: reader.schema(),
-            rows: 0,
+            steps: reader.num_batches() as u64,
             batches: Box::new(reader),
         });
     }
@@ -77,7 +78,7 @@ fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
         .map_err(|error| damaged(path, error))?;
     Ok(Table {
         schema,
-        rows: rows.max(0) as u64,
+        steps: rows.max(0) as u64,
         batches: Box::new(reader),
     })
 }
@@ -109,7 +110,7 @@ pub(super) fn read(
 ) -> Result<Vec<SourceFile>> {
     let source = identity(path)?;
     let table = open(files, path, form)?;
-    let mut first = 0;
+    let (mut first, mut step) = (0, 0);
     for batch in table.batches {
         let batch = batch.map_err(|error| damaged(path, error))?;
         let places = places(files, path, &batch.schema())?;
@@ -118,7 +119,12 @@ pub(super) fn read(
             let count = SAMPLES.min(batch.num_rows() - start);
             let part = batch.slice(start, count);
             let mut foreign = add(files, path, first, &places, &part)?;
-            foreign.stored_bytes = share(source.bytes, first, table.rows, count);
+            let steps = match form {
+                Form::ArrowIpc => usize::from(start == 0),
+                Form::Parquet | Form::Csv => count,
+            };
+            foreign.stored_bytes = share(source.bytes, step, table.steps, steps);
+            step += steps as u64;
             first += count as u64;
             consume(foreign)?;
         }

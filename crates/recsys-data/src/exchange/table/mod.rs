@@ -67,7 +67,7 @@ pub(super) fn open_table(
     let table = |column: &CategoricalColumn| TableColumn {
         name: column.name.clone(),
         text: texts(column),
-        bound: keep.then_some(1 << 32),
+        bound: None,
     };
     let columns = Columns {
         dense: mapping

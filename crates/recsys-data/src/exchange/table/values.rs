@@ -52,23 +52,22 @@ impl TableFiles {
         category: Category<'_>,
         bags: &mut Bags,
     ) -> Result<()> {
-        let column = &self.columns.tables[table];
         let missing = category == Category::Missing;
-        if missing && self.keep {
-            return Err(place.bad(
-                &column.name,
-                "a missing value",
-                "has no id that could be kept: import with --ids rank",
-            ));
+        let no_id = match category {
+            Category::Number(number) => number > u64::from(u32::MAX),
+            _ => true,
+        };
+        if self.keep && no_id {
+            let column = &self.columns.tables[table].name;
+            let problem = "is no id of 32 bits that could stay: import with --ids rank";
+            return Err(place.bad(column, category, problem));
         }
         if missing || !bags.missing.is_empty() {
             bags.missing.resize(bags.len(), false);
             bags.missing.push(missing);
         }
         match (&mut bags.values, category) {
-            (Values::Numbers(numbers), Category::Number(number)) => {
-                numbers.push(place.bounded(column, number)?);
-            }
+            (Values::Numbers(numbers), Category::Number(number)) => numbers.push(number),
             (Values::Numbers(numbers), _) => numbers.push(0),
             (Values::Texts(texts), Category::Text(text)) => texts.push(text),
             (Values::Texts(texts), _) => texts.push(""),
