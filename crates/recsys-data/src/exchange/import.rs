@@ -17,7 +17,7 @@ use super::torchrec::TorchRecFiles;
 use crate::text::{check_output, folder_bytes, staged, stored_bytes};
 use crate::{
     Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, Schema, SourceFile,
-    Split, SplitReport, Stage, TableSchema, WriterOptions,
+    SplitReport, Stage, TableSchema, WriterOptions,
 };
 
 /// Imports samples of other programs: pass one counts categories, pass two writes ids.
