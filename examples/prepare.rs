@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use examples::preparing::foreign::{
+    self, MlPerfArguments, NpzArguments, PackedArguments, TableArguments, TorchRecArguments,
+};
 use examples::preparing::{
     ImportArguments, OnBadRow, TaobaoArguments, TerabyteArguments, import, print_skipped, taobao,
     terabyte,
@@ -34,6 +37,11 @@ enum Dataset {
     CriteoTerabyte(TerabyteArguments),
     Taobao(TaobaoArguments),
     TaobaoImport(ImportArguments),
+    Npz(NpzArguments),
+    Mlperf(MlPerfArguments),
+    Torchrec(TorchRecArguments),
+    Table(TableArguments),
+    Packed(PackedArguments),
 }
 
 /// Criteo Kaggle: lines of 40 fields separated by TAB.
@@ -132,6 +140,11 @@ fn main() -> ExitCode {
         Dataset::CriteoTerabyte(arguments) => terabyte(&arguments),
         Dataset::Taobao(arguments) => taobao(&arguments),
         Dataset::TaobaoImport(arguments) => import(&arguments),
+        Dataset::Npz(arguments) => foreign::npz(&arguments),
+        Dataset::Mlperf(arguments) => foreign::mlperf(&arguments),
+        Dataset::Torchrec(arguments) => foreign::torchrec(&arguments),
+        Dataset::Table(arguments) => foreign::table(&arguments),
+        Dataset::Packed(arguments) => foreign::packed(&arguments),
     })
 }
 

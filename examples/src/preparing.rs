@@ -1,5 +1,6 @@
-//! The parts of the `prepare` program that are about behaviour sequences and about click logs by days.
+//! The parts of the `prepare` program that are about behaviour sequences, click logs by days, and data sets of other programs.
 
+pub mod foreign;
 mod import;
 mod taobao;
 mod terabyte;
@@ -7,6 +8,7 @@ mod terabyte;
 use clap::ValueEnum;
 use recsys_data::{BadRows, PassReport, SkippedRows, SplitReport};
 
+pub use foreign::Dense;
 pub use import::{ImportArguments, import};
 pub use taobao::{TaobaoArguments, taobao};
 pub use terabyte::{TerabyteArguments, terabyte};

@@ -262,29 +262,37 @@ fn widths<'de, D: Deserializer<'de>>(
     }
 }
 
+/// Reads TOML. `origin` is what errors call it.
+///
+/// # Errors
+/// [`Error::Card`].
+pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        let line_start = text.as_bytes()[..start]
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let line_end = memchr::memchr(b'\n', &text.as_bytes()[start..])
+            .map_or(text.len(), |length| start + length);
+        Error::Card {
+            origin: origin.to_owned(),
+            line: memchr::memchr_iter(b'\n', &text.as_bytes()[..start]).count() + 1,
+            text: String::from_utf8_lossy(&text.as_bytes()[line_start..line_end])
+                .trim()
+                .to_owned(),
+            message: error.message().to_owned(),
+        }
+    })
+}
+
 impl Card {
     /// Reads a card. `origin` is what errors call it: a path, or a name.
     ///
     /// # Errors
     /// [`Error::Card`] with the line, the key and what is allowed there.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error: toml::de::Error| {
-            let start = error.span().map_or(0, |span| span.start).min(text.len());
-            let line_start = text.as_bytes()[..start]
-                .iter()
-                .rposition(|&byte| byte == b'\n')
-                .map_or(0, |end| end + 1);
-            let line_end = memchr::memchr(b'\n', &text.as_bytes()[start..])
-                .map_or(text.len(), |length| start + length);
-            Error::Card {
-                origin: origin.to_owned(),
-                line: memchr::memchr_iter(b'\n', &text.as_bytes()[..start]).count() + 1,
-                text: String::from_utf8_lossy(&text.as_bytes()[line_start..line_end])
-                    .trim()
-                    .to_owned(),
-                message: error.message().to_owned(),
-            }
-        })
+        parse_toml(text, origin)
     }
 
     /// The card of this name that comes with the crate.

@@ -39,10 +39,10 @@ pub enum Error {
         /// What it may be set to.
         allowed: &'static str,
     },
-    /// A data set card has a key or a value that does not exist.
+    /// A data set card or a mapping of columns has a key or a value that does not exist.
     #[error("{origin}, line {line} (`{text}`): {message}")]
     Card {
-        /// File or name of the card.
+        /// File or name.
         origin: String,
         /// Line, counted from 1.
         line: usize,
@@ -381,8 +381,8 @@ pub enum Error {
         /// What is wrong with it.
         defect: crate::SequenceDefect,
     },
-    /// An array in an `.npz` file is missing, damaged or of another form.
-    #[error("{path}: array {array} {problem}; such files are written by the original's tbsm_data_pytorch.py: restore the file", path = path.display())]
+    /// An array in an `.npz` or `.npy` file is missing, damaged or of another form.
+    #[error("{path}: array {array} {problem}; restore the file, or write it again with the program that made it", path = path.display())]
     BadArray {
         /// The file.
         path: PathBuf,
@@ -563,6 +563,76 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A value in a file of another program cannot be imported.
+    #[error("{path}, {unit} {number}, column {column}: {value} {problem}", path = path.display())]
+    BadForeignValue {
+        /// The file.
+        path: PathBuf,
+        /// "sample", counted from 0 in its file, or "line", counted from 1.
+        unit: &'static str,
+        /// Which one.
+        number: u64,
+        /// The column.
+        column: String,
+        /// What stands there.
+        value: String,
+        /// What is wrong with it, and what would help.
+        problem: String,
+    },
+    /// A file of another program has another form than its format says.
+    #[error("{path} {problem}", path = path.display())]
+    BadForeignFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what would help.
+        problem: String,
+    },
+    /// A column that a mapping names is not in the file.
+    #[error("{path} has no column {column:?}; it has: {known}", path = path.display())]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column that the mapping names.
+        column: String,
+        /// The columns there are.
+        known: String,
+    },
+    /// A format is read and written only where the crate is built with a feature.
+    #[error("{path} needs the feature `{feature}`: build with `--features {feature}`", path = path.display())]
+    FeatureMissing {
+        /// The file.
+        path: PathBuf,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A format cannot hold a data set.
+    #[error("{format} cannot hold this data set: {problem}")]
+    NotExportable {
+        /// The format.
+        format: &'static str,
+        /// Why, and what would help.
+        problem: String,
+    },
+    /// A format cannot hold a value.
+    #[error("{split} sample {sample}, column {column}: {value} {problem}")]
+    ValueNotExportable {
+        /// The split.
+        split: Split,
+        /// Number of the sample in its split.
+        sample: u64,
+        /// The column.
+        column: String,
+        /// The value.
+        value: String,
+        /// Why it cannot be written, and what would help.
+        problem: String,
+    },
+    /// The output folder of an export holds files.
+    #[error("{path} exists and is not empty: choose another folder; an export replaces nothing", path = path.display())]
+    ExportExists {
+        /// The folder.
+        path: PathBuf,
     },
 }
 

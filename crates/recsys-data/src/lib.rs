@@ -7,16 +7,19 @@ mod category_counts;
 mod criteo;
 mod dataset;
 mod error;
+mod exchange;
 mod generate;
 mod inspect;
 mod last_positions;
 mod loader;
+mod numpy;
 mod packed;
 mod schema;
 mod subset;
 mod taobao;
 mod text;
 mod vocabulary;
+mod wide_categories;
 
 pub use batch::{Batch, SparseIds};
 pub use card::{
@@ -30,6 +33,14 @@ pub use criteo::{
 };
 pub use dataset::{Dataset, IdBlock};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use exchange::parse_mlperf;
+pub use exchange::{
+    CategoricalColumn, CategoryKind, CsvForm, DenseColumn, DenseValues, ExportForeign,
+    ExportFormat, ExportOptions, ExportReport, ExportedFile, ForeignCut, ForeignFormat, ForeignIds,
+    ForeignOptions, ForeignParts, ForeignReport, ImportForeign, Ranking, Rerank, RerankOptions,
+    TableMapping, Transform,
+};
 pub use generate::{
     Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, PlantedTable, RandomData,
     RandomDataOptions,
@@ -39,6 +50,8 @@ pub use inspect::{
 };
 pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
+#[doc(hidden)]
+pub use numpy::parse_npy_header;
 pub use packed::{
     Defect, FileContent, FileReport, Manifest, PackedDataset, PackedSplit, PackedWriter,
     Provenance, ShardFile, SourceFile, Split, SplitFiles, SplitRows, Splits, Verify, VerifyReport,
@@ -52,4 +65,5 @@ pub use taobao::{
     ShortHistory, Spread, TaobaoOptions, TaobaoReport, parse_event, parse_events,
 };
 pub use text::{Progress, SkippedRows, Stage};
-pub use vocabulary::{Notation, RawCategory, Vocabulary};
+pub use vocabulary::{Notation, Vocabulary};
+pub use wide_categories::{Category, Texts, WideCategories};

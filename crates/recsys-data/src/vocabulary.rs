@@ -1,18 +1,18 @@
 //! What the ids of a table stand for.
 
-use std::fmt;
-
 use safetensors::{Dtype, SafeTensors};
 
 use crate::packed::{TensorEntry, encode_header};
-use crate::{Error, Result, TableSchema};
+use crate::{Category, Error, Result, TableSchema, Texts, WideCategories};
 
 /// The raw categories of a table, in the order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// The raw category of every id. Criteo: the value of its eight hexadecimal digits. 0 at `missing` and `other`, which
-    /// stand for no single category.
+    /// The raw category of every id; empty where `wide` holds them. Criteo: the value of its eight hexadecimal digits. 0 at
+    /// `missing` and `other`, which stand for no single category.
     pub categories: Vec<u32>,
+    /// Raw categories that 32 bits cannot hold; 0 or an empty text at `missing` and `other`.
+    pub wide: Option<WideCategories>,
     /// How often every id was seen.
     pub counts: Vec<u64>,
     /// The id of samples that have no category.
@@ -41,38 +41,25 @@ impl Notation {
     }
 }
 
-/// What an id stands for. Displayed as in the raw text: missing values as `-`, rare categories together as `other`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RawCategory {
-    /// No category.
-    Missing,
-    /// Any of the rare categories.
-    Other,
-    /// One category.
-    Number(u32, Notation),
-}
-
-impl fmt::Display for RawCategory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.pad("-"),
-            Self::Other => f.pad("other"),
-            Self::Number(value, Notation::Hexadecimal) => f.pad(&format!("{value:08x}")),
-            Self::Number(value, Notation::Decimal) => f.pad(&value.to_string()),
-        }
-    }
-}
-
 impl Vocabulary {
-    /// What an id stands for; `None` beyond the table.
-    pub fn raw(&self, id: u32, notation: Notation) -> Option<RawCategory> {
-        let category = *self.categories.get(id as usize)?;
-        Some(if self.missing == Some(id) {
-            RawCategory::Missing
-        } else if self.other == Some(id) {
-            RawCategory::Other
-        } else {
-            RawCategory::Number(category, notation)
+    /// Number of ids.
+    pub fn rows(&self) -> usize {
+        let narrow = self.categories.len();
+        self.wide.as_ref().map_or(narrow, WideCategories::len)
+    }
+
+    /// What an id stands for, if the table has such an id.
+    pub fn category(&self, id: u32) -> Option<Category<'_>> {
+        let index = id as usize;
+        let raw = match &self.wide {
+            None => Category::Number(u64::from(*self.categories.get(index)?)),
+            Some(WideCategories::Numbers(numbers)) => Category::Number(*numbers.get(index)?),
+            Some(WideCategories::Texts(texts)) => Category::Text(texts.get(index)?),
+        };
+        Some(match Some(id) {
+            id if id == self.missing => Category::Missing,
+            id if id == self.other => Category::Other,
+            _ => raw,
         })
     }
 
@@ -89,7 +76,7 @@ impl Vocabulary {
                 expected,
             })
         };
-        check("categories", self.categories.len() as u64, table.rows)?;
+        check("categories", self.rows() as u64, table.rows)?;
         check("counts", self.counts.len() as u64, table.rows)?;
         for id in [self.missing, self.other].into_iter().flatten() {
             if u64::from(id) >= table.rows {
@@ -103,15 +90,36 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// A safetensors file with `count` (U64), `category` (U32) and the special ids in its metadata.
+    /// A safetensors file with `count` (U64), the categories and the special ids in its metadata. Categories are `category`
+    /// (U32), `category64` (U64), or `text` (U8) with `text_offsets` (U64).
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vocabulary_header(self.counts.len() as u64, self.missing, self.other);
-        bytes.extend(self.counts.iter().flat_map(|count| count.to_le_bytes()));
-        bytes.extend(
-            self.categories
-                .iter()
-                .flat_map(|category| category.to_le_bytes()),
-        );
+        let longs = |numbers: &[u64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let tensor = |name, dtype, len: usize| TensorEntry {
+            name,
+            dtype,
+            shape: vec![len as u64],
+        };
+        let mut tensors = vec![tensor("count", "U64", self.counts.len())];
+        let mut content: Vec<u8> = longs(&self.counts);
+        match &self.wide {
+            None => {
+                tensors.push(tensor("category", "U32", self.categories.len()));
+                content.extend(self.categories.iter().flat_map(|n| n.to_le_bytes()));
+            }
+            Some(WideCategories::Numbers(numbers)) => {
+                tensors.push(tensor("category64", "U64", numbers.len()));
+                content.extend(longs(numbers));
+            }
+            Some(WideCategories::Texts(texts)) => {
+                let (text, offsets) = texts.parts();
+                tensors.push(tensor("text_offsets", "U64", offsets.len()));
+                tensors.push(tensor("text", "U8", text.len()));
+                content.extend(longs(offsets));
+                content.extend(text.as_bytes());
+            }
+        }
+        let mut bytes = header(self.missing, self.other, &tensors);
+        bytes.append(&mut content);
         bytes
     }
 
@@ -120,14 +128,24 @@ impl Vocabulary {
         let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
         let file = SafeTensors::deserialize(bytes).ok()?;
         let tensor = |name, dtype| {
-            file.tensor(name)
-                .ok()
-                .filter(|tensor| tensor.dtype() == dtype && tensor.shape().len() == 1)
+            let tensor = file.tensor(name).ok()?;
+            (tensor.dtype() == dtype && tensor.shape().len() == 1).then(|| tensor.data())
         };
-        let (counts, categories) = (
-            tensor("count", Dtype::U64)?,
-            tensor("category", Dtype::U32)?,
-        );
+        let longs = |name| -> Option<Vec<u64>> {
+            let numbers = tensor(name, Dtype::U64)?.as_chunks().0.iter();
+            Some(numbers.map(|bytes| u64::from_le_bytes(*bytes)).collect())
+        };
+        let (categories, wide) = if let Some(narrow) = tensor("category", Dtype::U32) {
+            let numbers = narrow.as_chunks().0.iter();
+            let numbers = numbers.map(|bytes| u32::from_le_bytes(*bytes));
+            (numbers.collect(), None)
+        } else if let Some(numbers) = longs("category64") {
+            (Vec::new(), Some(WideCategories::Numbers(numbers)))
+        } else {
+            let text = std::str::from_utf8(tensor("text", Dtype::U8)?).ok()?;
+            let texts = Texts::from_parts(text.to_owned(), longs("text_offsets")?)?;
+            (Vec::new(), Some(WideCategories::Texts(texts)))
+        };
         let special = |name| {
             header
                 .metadata()
@@ -136,39 +154,32 @@ impl Vocabulary {
                 .map(|id| id.parse())
         };
         Some(Self {
-            categories: categories
-                .data()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect(),
-            counts: counts
-                .data()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|bytes| u64::from_le_bytes(*bytes))
-                .collect(),
+            categories,
+            wide,
+            counts: longs("count")?,
             missing: special("missing").transpose().ok()?,
             other: special("other").transpose().ok()?,
         })
     }
 }
 
-/// The header of the file of a vocabulary: `count`, then `category`.
+/// The header of the file of a vocabulary whose categories have 32 bits: `count`, then `category`.
 pub(crate) fn vocabulary_header(rows: u64, missing: Option<u32>, other: Option<u32>) -> Vec<u8> {
-    let special = [("missing", missing), ("other", other)];
-    let metadata: Vec<_> = special
-        .iter()
-        .filter_map(|(key, id)| Some((*key, (*id)?.to_string())))
-        .collect();
     let tensors = [("count", "U64"), ("category", "U32")].map(|(name, dtype)| TensorEntry {
         name,
         dtype,
         shape: vec![rows],
     });
-    encode_header(&metadata, &tensors, 0)
+    header(missing, other, &tensors)
+}
+
+fn header(missing: Option<u32>, other: Option<u32>, tensors: &[TensorEntry]) -> Vec<u8> {
+    let special = [("missing", missing), ("other", other)];
+    let metadata: Vec<_> = special
+        .iter()
+        .filter_map(|(key, id)| Some((*key, (*id)?.to_string())))
+        .collect();
+    encode_header(&metadata, tensors, 0)
 }
 
 #[cfg(test)]
@@ -179,11 +190,29 @@ mod tests {
     fn round_trip() {
         let full = Vocabulary {
             categories: vec![7, 0, u32::MAX],
+            wide: None,
             counts: vec![9, 5, 1],
             missing: Some(1),
             other: None,
         };
-        for vocabulary in [full, Vocabulary::default()] {
+        let numbers = vec![1 << 40, 0, u64::MAX];
+        let texts = ["a", "", "ß"].into_iter().collect();
+        let wide = [
+            WideCategories::Numbers(numbers),
+            WideCategories::Texts(texts),
+        ];
+        let wide = wide.map(|wide| Vocabulary {
+            categories: Vec::new(),
+            wide: Some(wide),
+            ..full.clone()
+        });
+        let seen = wide.each_ref().map(|vocabulary| vocabulary.category(2));
+        let expected = [Category::Number(u64::MAX), Category::Text("ß")].map(Some);
+        assert_eq!(seen, expected);
+        assert_eq!(full.category(0), Some(Category::Number(7)));
+        assert_eq!(full.category(1), Some(Category::Missing));
+        assert_eq!((full.rows(), full.category(3)), (3, None));
+        for vocabulary in wide.into_iter().chain([full, Vocabulary::default()]) {
             assert_eq!(
                 Vocabulary::from_bytes(&vocabulary.to_bytes()),
                 Some(vocabulary)

@@ -89,6 +89,7 @@ pub(super) fn number(
     };
     let vocabulary = Vocabulary {
         categories: groups.iter().map(|&(entry, _)| value(entry)).collect(),
+        wide: None,
         counts: groups.iter().map(|&(_, count)| count).collect(),
         missing: missing.map(|entry| ids[entry as usize]),
         other,

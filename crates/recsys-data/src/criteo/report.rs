@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SkippedRows, SourceFile, Split, Stage};
+use crate::{Batch, SkippedRows, SourceFile, Split, Stage};
 
 /// What a preparation found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
@@ -55,6 +55,23 @@ pub struct SplitReport {
     pub clicks: u64,
 }
 
+impl SplitReport {
+    /// All splits, without rows so far.
+    pub(crate) fn none() -> [Self; 3] {
+        Split::ALL.map(|split| Self {
+            split,
+            rows: 0,
+            clicks: 0,
+        })
+    }
+
+    /// Counts the samples of a batch.
+    pub(crate) fn add(&mut self, batch: &Batch) {
+        self.rows += batch.len() as u64;
+        self.clicks += batch.label.iter().filter(|&&label| label == 1.0).count() as u64;
+    }
+}
+
 /// One pass over the raw files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PassReport {
@@ -64,4 +81,15 @@ pub struct PassReport {
     pub seconds: f64,
     /// Rows per second.
     pub rows_per_second: f64,
+}
+
+impl PassReport {
+    /// A pass over `rows` rows.
+    pub(crate) fn new(stage: Stage, rows: u64, seconds: f64) -> Self {
+        Self {
+            stage,
+            seconds,
+            rows_per_second: rows as f64 / seconds,
+        }
+    }
 }

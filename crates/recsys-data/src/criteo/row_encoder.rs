@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::encode::{Categories, Encoder};
 use super::{CRITEO_DENSE, CRITEO_TABLES, Numbering, RawRow, field_name};
 use crate::category_counts::CategoryCounts;
-use crate::{Error, Notation, PackedDataset, RawCategory, Result, Vocabulary};
+use crate::{Category, Error, Notation, PackedDataset, Result, Vocabulary};
 
 /// What becomes of a category that the vocabulary does not have, and of a missing one where the data that the vocabulary was made
 /// of missed none.
@@ -31,7 +31,7 @@ pub struct UnseenCategory {
     /// Name of the column.
     pub table: String,
     /// The category, after `max_ind_range`.
-    pub category: RawCategory,
+    pub category: Category<'static>,
     /// What was to be done with it.
     pub policy: Unseen,
 }
@@ -42,11 +42,14 @@ impl fmt::Display for UnseenCategory {
             table, category, ..
         } = self;
         match category {
-            RawCategory::Missing => write!(
+            Category::Missing => write!(
                 f,
                 "{table} is missing, which it never was in the data of the vocabulary"
             )?,
-            _ => write!(f, "category {category} of {table} is not in the vocabulary")?,
+            _ => {
+                let category = category.written(Notation::Hexadecimal);
+                write!(f, "category {category} of {table} is not in the vocabulary")?;
+            }
         }
         match self.policy {
             Unseen::Unknown => f.write_str(
@@ -217,9 +220,9 @@ impl RowEncoder {
         id.ok_or_else(|| UnseenCategory {
             table: field_name(1 + CRITEO_DENSE + table),
             category: if missing {
-                RawCategory::Missing
+                Category::Missing
             } else {
-                RawCategory::Number(category, Notation::Hexadecimal)
+                Category::Number(category.into())
             },
             policy: self.unseen,
         })

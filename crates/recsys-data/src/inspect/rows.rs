@@ -35,8 +35,8 @@ pub(super) fn decode(
     let category = |table: usize, id: u32| {
         let raw = vocabularies[table]
             .as_ref()
-            .and_then(|vocabulary| vocabulary.raw(id, notation));
-        raw.map_or_else(|| format!("#{id}"), |raw| raw.to_string())
+            .and_then(|vocabulary| vocabulary.category(id));
+        raw.map_or_else(|| format!("#{id}"), |raw| raw.written(notation))
     };
     let bag = |number: usize, table: usize| {
         let ids = sparse.bag(number).iter();

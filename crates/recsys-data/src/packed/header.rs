@@ -15,7 +15,11 @@ pub(crate) struct TensorEntry {
 impl TensorEntry {
     /// Size of the data; saturates where it would not fit.
     pub(crate) fn bytes(&self) -> u64 {
-        let element = if self.dtype == "U64" { 8 } else { 4 };
+        let element = match self.dtype {
+            "U64" => 8,
+            "U8" => 1,
+            _ => 4,
+        };
         self.shape
             .iter()
             .fold(element, |bytes: u64, &extent| bytes.saturating_mul(extent))

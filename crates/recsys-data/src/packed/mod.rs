@@ -26,7 +26,7 @@ pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
-pub(crate) use output_folder::{Target, check_target, publish, sibling, sync_folder};
+pub(crate) use output_folder::{OutputFolder, Target, check_target, publish, sibling, sync_folder};
 pub(crate) use shard_writer::{ShardPlace, ShardWriter};
 pub(crate) use writer::write_manifest;
 

@@ -13,7 +13,7 @@ const LOCK_FILE: &str = "writing.lock";
 
 /// A temporary folder beside its target; removed on drop unless [`OutputFolder::publish`] succeeded.
 #[derive(Debug)]
-pub(super) struct OutputFolder {
+pub(crate) struct OutputFolder {
     target: PathBuf,
     temporary: PathBuf,
     force: bool,
@@ -22,7 +22,7 @@ pub(super) struct OutputFolder {
 
 impl OutputFolder {
     /// Makes the temporary folder, after removing those that killed runs left for the same target.
-    pub(super) fn create(target: &Path, force: bool) -> Result<Self> {
+    pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
         let Target {
             path: target,
             parent,
@@ -51,7 +51,7 @@ impl OutputFolder {
     }
 
     /// Where to write.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.temporary
     }
 
@@ -61,7 +61,7 @@ impl OutputFolder {
     }
 
     /// Gives the folder its name; its files must have been synced.
-    pub(super) fn publish(mut self) -> Result<()> {
+    pub(crate) fn publish(mut self) -> Result<()> {
         self.lock = None;
         let lock = self.temporary.join(LOCK_FILE);
         fs::remove_file(&lock).map_err(Error::io("cannot remove", &lock))?;

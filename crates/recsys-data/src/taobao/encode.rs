@@ -99,6 +99,7 @@ pub(super) fn rank(values: &[u32], counts: &[u64], padding: bool) -> (Vec<u32>, 
             .into_iter()
             .chain(order.iter().map(|number| values[of(number)]))
             .collect(),
+        wide: None,
         counts: padded
             .into_iter()
             .map(u64::from)

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use xxhash_rust::xxh3::Xxh3Default;
 
 use super::encode::rank;
 use super::npz::read_npz;
 use super::sequence_text::{Use, samples_of};
 use super::{PointsPerUser, TABLES, schema};
 use crate::category_counts::CategoryCounts;
-use crate::text::{check_output, folder_bytes, io_error, read_all, staged, stored_bytes};
+use crate::text::{check_output, folder_bytes, identity, read_all, staged, stored_bytes};
 use crate::{
     Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, SourceFile, Split,
     SplitReport, SplitRows, Stage, WriterOptions,
@@ -339,28 +338,4 @@ fn translated(foreign: Foreign, tables: &[CategoryCounts; 3]) -> Option<Batch> {
         }
     }
     Some(batch)
-}
-
-/// Name, size and hash of a file.
-fn identity(path: &Path) -> Result<SourceFile> {
-    use std::io::Read;
-    let io = |source| io_error("cannot read", path, source);
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let mut hash = Xxh3Default::new();
-    let mut bytes = 0;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = file.read(&mut buffer).map_err(io)?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
-        bytes += count as u64;
-    }
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    Ok(SourceFile {
-        name: name.to_string_lossy().into_owned(),
-        bytes,
-        xxh3: format!("{:016x}", hash.digest()),
-    })
 }

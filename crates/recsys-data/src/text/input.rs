@@ -236,6 +236,35 @@ impl Source {
     }
 }
 
+/// Name, size and hash of a file.
+pub(crate) fn identity(path: &Path) -> Result<SourceFile> {
+    let io = |source| io_error("cannot read", path, source);
+    let mut file = File::open(path).map_err(io)?;
+    let mut hash = Xxh3Default::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = file.read(&mut buffer).map_err(io)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok(SourceFile {
+        name: name.to_string_lossy().into_owned(),
+        bytes,
+        xxh3: format!("{:016x}", hash.digest()),
+    })
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.text.read(into)
+    }
+}
+
 /// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! One file out of a zip archive, read from the front.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::Crc;
@@ -81,6 +81,8 @@ pub(crate) struct ZipEntry<R: Read> {
     place: ZipPlace,
     crc: Crc,
     read: u64,
+    /// Whether the rest of the archive is read at the end.
+    rest: bool,
     ended: bool,
 }
 
@@ -89,24 +91,40 @@ enum Content<R: Read> {
     Deflated(Box<DeflateDecoder<io::Take<BufReader<R>>>>),
 }
 
+impl ZipEntry<File> {
+    /// Opens a file in the archive at `path` where it lies, for those who need nothing else of the archive.
+    pub(crate) fn open(path: &Path, place: ZipPlace) -> io::Result<Self> {
+        let mut archive = File::open(path)?;
+        archive.seek(SeekFrom::Start(place.start))?;
+        let archive = BufReader::with_capacity(READ, archive);
+        Ok(Self::at(archive, place, false))
+    }
+}
+
 impl<R: Read> ZipEntry<R> {
     /// Opens a file in `archive`, which must be at its front.
     pub(crate) fn new(archive: R, place: ZipPlace) -> io::Result<Self> {
         let mut archive = BufReader::with_capacity(READ, archive);
         io::copy(&mut archive.by_ref().take(place.start), &mut io::sink())?;
+        Ok(Self::at(archive, place, true))
+    }
+
+    /// `archive` is at the beginning of the file.
+    fn at(archive: BufReader<R>, place: ZipPlace, rest: bool) -> Self {
         let data = archive.take(place.compressed);
         let content = if place.deflated {
             Content::Deflated(Box::new(DeflateDecoder::new(data)))
         } else {
             Content::Stored(data)
         };
-        Ok(Self {
+        Self {
             content,
             place,
             crc: Crc::new(),
             read: 0,
+            rest,
             ended: false,
-        })
+        }
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -119,6 +137,9 @@ impl<R: Read> ZipEntry<R> {
                 io::ErrorKind::InvalidData,
                 "size or checksum differs from the archive's directory",
             ));
+        }
+        if !self.rest {
+            return Ok(());
         }
         let data = match &mut self.content {
             Content::Stored(data) => data,

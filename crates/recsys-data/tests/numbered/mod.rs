@@ -159,6 +159,7 @@ pub(crate) fn vocabulary(rows: u64) -> Vocabulary {
     let categories = (0..rows).map(|id| mix(id) as u32).collect();
     Vocabulary {
         categories,
+        wide: None,
         counts: (0..rows).map(|id| 2 * (rows - id)).collect(),
         missing: Some(0),
         other: None,

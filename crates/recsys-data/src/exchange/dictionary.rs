@@ -1,0 +1,262 @@
+//! The categories of one table with their counts, and later their ids.
+
+use hashbrown::HashTable;
+
+use super::foreign::{Bags, TableColumn, Values};
+use super::ranking::Ranking;
+use crate::category_counts::CategoryCounts;
+use crate::{Category, Error, Result, Texts, Vocabulary, WideCategories};
+
+/// What leads from a category to its id.
+#[derive(Debug)]
+pub(super) enum TableIds {
+    Ranked(Dictionary),
+    /// Numbers are ids.
+    Kept {
+        /// Above every id.
+        rows: u64,
+    },
+}
+
+impl TableIds {
+    pub(super) fn new(column: &TableColumn, keep: bool) -> Self {
+        if keep {
+            let rows = column.bound.unwrap_or(0);
+            return Self::Kept { rows };
+        }
+        Self::Ranked(Dictionary::new(column.text))
+    }
+
+    /// Counts all values.
+    ///
+    /// # Errors
+    /// More categories than there are ids.
+    pub(super) fn count(&mut self, table: &TableColumn, bags: &Bags) -> Result<()> {
+        match self {
+            Self::Ranked(dictionary) => {
+                bags.iter().for_each(|category| dictionary.add(category));
+                if dictionary.counts.len() > CategoryCounts::MOST {
+                    let table = table.name.clone();
+                    return Err(Error::TooManyCategories { table });
+                }
+            }
+            Self::Kept { rows } => {
+                if let Values::Numbers(numbers) = &bags.values {
+                    let most = numbers.iter().max().map_or(0, |id| id.saturating_add(1));
+                    *rows = most.max(*rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives ids to what was counted.
+    pub(super) fn rank(&mut self) {
+        if let Self::Ranked(dictionary) = self {
+            dictionary.rank();
+        }
+    }
+
+    /// Rows of the table.
+    pub(super) fn rows(&self) -> u64 {
+        match self {
+            Self::Ranked(dictionary) => dictionary.counts.len() as u64,
+            Self::Kept { rows } => *rows,
+        }
+    }
+
+    /// What the ids stand for, where they are not what they were.
+    pub(super) fn vocabulary(&self) -> Option<Vocabulary> {
+        match self {
+            Self::Ranked(dictionary) => Some(dictionary.vocabulary()),
+            Self::Kept { .. } => None,
+        }
+    }
+
+    /// The ids of all values; `None` where one was not counted.
+    pub(super) fn ids(&self, bags: &Bags) -> Option<Vec<u32>> {
+        let id = |category| match (self, category) {
+            (Self::Ranked(dictionary), category) => dictionary.entry(category),
+            (Self::Kept { .. }, Category::Number(id)) => u32::try_from(id).ok(),
+            (Self::Kept { .. }, _) => None,
+        };
+        bags.iter().map(id).collect()
+    }
+}
+
+/// Categories in the order in which they came, later in that of their ids.
+#[derive(Debug)]
+pub(super) struct Dictionary {
+    /// Entries, found by the hash of their key.
+    slots: HashTable<u32>,
+    keys: Values,
+    counts: Vec<u64>,
+    /// The entry of missing values; its key means nothing.
+    missing: Option<u32>,
+}
+
+impl Dictionary {
+    fn new(text: bool) -> Self {
+        Self {
+            slots: HashTable::new(),
+            keys: if text {
+                Values::Texts(Texts::default())
+            } else {
+                Values::Numbers(Vec::new())
+            },
+            counts: Vec::new(),
+            missing: None,
+        }
+    }
+
+    fn add(&mut self, category: Category<'_>) {
+        match self.entry(category) {
+            Some(entry) => self.counts[entry as usize] += 1,
+            None => self.insert(category),
+        }
+    }
+
+    fn insert(&mut self, category: Category<'_>) {
+        let entry = self.counts.len() as u32;
+        match (&mut self.keys, category) {
+            (Values::Numbers(numbers), Category::Number(number)) => numbers.push(number),
+            (Values::Numbers(numbers), _) => numbers.push(0),
+            (Values::Texts(texts), Category::Text(text)) => texts.push(text),
+            (Values::Texts(texts), _) => texts.push(""),
+        }
+        self.counts.push(1);
+        if category == Category::Missing {
+            self.missing = Some(entry);
+            return;
+        }
+        let keys = &self.keys;
+        self.slots
+            .insert_unique(hash(category), entry, |&entry| hash(key(keys, entry)));
+    }
+
+    /// The entry of a category.
+    #[inline]
+    fn entry(&self, category: Category<'_>) -> Option<u32> {
+        if category == Category::Missing {
+            return self.missing;
+        }
+        let same = |&entry: &u32| key(&self.keys, entry) == category;
+        self.slots.find(hash(category), same).copied()
+    }
+
+    /// Puts the entries into the order of their frequency; ties by category, a missing one last.
+    fn rank(&mut self) {
+        let (keys, missing) = (&self.keys, self.missing);
+        let of = |entry| (Some(entry) == missing, key(keys, entry));
+        let ranking = Ranking::by_count_then(&self.counts, |a, b| of(a).cmp(&of(b)));
+        self.counts = ranking.reordered(&self.counts);
+        self.keys = match &self.keys {
+            Values::Numbers(numbers) => Values::Numbers(ranking.reordered(numbers)),
+            Values::Texts(texts) => {
+                let of = |&old: &u32| texts.get(old as usize).unwrap_or_default();
+                Values::Texts(ranking.old_ids().iter().map(of).collect())
+            }
+        };
+        let new = ranking.new_ids();
+        self.slots
+            .iter_mut()
+            .for_each(|entry| *entry = new[*entry as usize]);
+        self.missing = self.missing.map(|entry| new[entry as usize]);
+    }
+
+    fn vocabulary(&self) -> Vocabulary {
+        let narrow = |numbers: &Vec<u64>| -> Option<Vec<u32>> {
+            let numbers = numbers.iter().map(|&number| u32::try_from(number).ok());
+            numbers.collect()
+        };
+        let (categories, wide) = match &self.keys {
+            Values::Numbers(numbers) => match narrow(numbers) {
+                Some(categories) => (categories, None),
+                None => (Vec::new(), Some(WideCategories::Numbers(numbers.clone()))),
+            },
+            Values::Texts(texts) => (Vec::new(), Some(WideCategories::Texts(texts.clone()))),
+        };
+        Vocabulary {
+            categories,
+            wide,
+            counts: self.counts.clone(),
+            missing: self.missing,
+            other: None,
+        }
+    }
+}
+
+#[inline]
+fn key(keys: &Values, entry: u32) -> Category<'_> {
+    match keys {
+        Values::Numbers(numbers) => Category::Number(numbers[entry as usize]),
+        Values::Texts(texts) => Category::Text(texts.get(entry as usize).unwrap_or_default()),
+    }
+}
+
+#[inline]
+fn hash(category: Category<'_>) -> u64 {
+    match category {
+        Category::Number(number) => {
+            // Both halves of a wide product: all bits of the number reach all of the hash.
+            let product = u128::from(number ^ 0x2545_f491_4f6c_dd1d) * 0x9e37_79b9_7f4a_7c15_u128;
+            product as u64 ^ (product >> 64) as u64
+        }
+        Category::Text(text) => xxhash_rust::xxh3::xxh3_64(text.as_bytes()),
+        Category::Missing | Category::Other => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn counted(values: &[Option<u64>], text: bool) -> Dictionary {
+        let mut dictionary = Dictionary::new(text);
+        for value in values {
+            match value {
+                Some(value) if text => dictionary.add(Category::Text(&value.to_string())),
+                Some(value) => dictionary.add(Category::Number(*value)),
+                None => dictionary.add(Category::Missing),
+            }
+        }
+        dictionary.rank();
+        dictionary
+    }
+
+    #[test]
+    fn ties_are_ranked_by_category_and_missing_comes_last() {
+        let values = [9, 3, 9, 3, 1 << 40, 5, 5].map(Some);
+        let values = [&values[..], &[None, None, Some(7)]].concat();
+        let numbers = counted(&values, false);
+        let vocabulary = numbers.vocabulary();
+        assert_eq!(
+            vocabulary.wide,
+            Some(WideCategories::Numbers(vec![3, 5, 9, 0, 7, 1 << 40]))
+        );
+        assert_eq!(
+            (vocabulary.counts, vocabulary.missing),
+            (vec![2, 2, 2, 2, 1, 1], Some(3))
+        );
+        assert_eq!(numbers.entry(Category::Number(9)), Some(2));
+        assert_eq!(numbers.entry(Category::Number(0)), None);
+        let texts = counted(&values, true).vocabulary();
+        assert_eq!(texts.category(2), Some(Category::Text("9")));
+        assert_eq!(texts.category(4), Some(Category::Text("1099511627776")));
+    }
+
+    proptest! {
+        #[test]
+        fn every_category_is_found_under_its_rank(values in prop::collection::vec(prop::option::of(0u64..60), 0..300), text: bool) {
+            let dictionary = counted(&values, text);
+            let vocabulary = dictionary.vocabulary();
+            prop_assert!(vocabulary.counts.is_sorted_by(|a, b| a >= b));
+            prop_assert_eq!(vocabulary.counts.iter().sum::<u64>(), values.len() as u64);
+            for id in 0..vocabulary.rows() as u32 {
+                let category = vocabulary.category(id).unwrap();
+                prop_assert_eq!(dictionary.entry(category), Some(id));
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The MLPerf binary, one file for each split.
+
+use super::npz::write_counts;
+use super::output::Output;
+use super::samples::{Block, filled, for_each, with_progress};
+use crate::exchange::mlperf::SAMPLE_BYTES;
+use crate::{CRITEO_DENSE, CRITEO_TABLES, PackedDataset, Progress, Result, Split};
+
+/// The names that the original looks for, with `--processed-data-file=terabyte_processed.npz`.
+fn file_name(split: Split) -> String {
+    let split = match split {
+        Split::Train => "train",
+        Split::Validation => "val",
+        Split::Test => "test",
+    };
+    format!("terabyte_processed_{split}.bin")
+}
+
+pub(super) fn write(
+    data: &PackedDataset,
+    output: &mut Output,
+    progress: &dyn Progress,
+) -> Result<()> {
+    with_progress(data, 1, progress, || {
+        for split in filled(data) {
+            let mut file = output.create(file_name(split.split()))?;
+            for_each(&split, progress, |first, batch| {
+                let block = Block {
+                    split: &split,
+                    first,
+                };
+                let (labels, dense) = (block.labels(batch)?, block.integers(batch)?);
+                let mut bytes = Vec::with_capacity(labels.len() * SAMPLE_BYTES);
+                let dense = dense.chunks_exact(CRITEO_DENSE);
+                let ids = batch.sparse.ids.chunks_exact(CRITEO_TABLES);
+                for ((label, dense), ids) in labels.iter().zip(dense).zip(ids) {
+                    bytes.extend(label.to_le_bytes());
+                    bytes.extend(dense.iter().flat_map(|value| value.to_le_bytes()));
+                    bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
+                }
+                file.write(&bytes)
+            })?;
+            output.close(file)?;
+        }
+        write_counts(data, output)
+    })
+}

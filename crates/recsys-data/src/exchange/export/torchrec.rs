@@ -1,0 +1,46 @@
+//! TorchRec's npy triples, one for each split.
+
+use super::output::{Output, OutputFile, bytes_of};
+use super::samples::{Block, filled, for_each, with_progress};
+use crate::exchange::torchrec::ENDINGS;
+use crate::numpy::{Element, npy_header};
+use crate::{Dataset, PackedDataset, Progress, Result};
+
+pub(super) fn write(
+    data: &PackedDataset,
+    output: &mut Output,
+    progress: &dyn Progress,
+) -> Result<()> {
+    with_progress(data, 1, progress, || {
+        for split in filled(data) {
+            let (samples, schema) = (split.len(), split.schema());
+            let shapes = [
+                (Element::I4, 1),
+                (Element::F4, schema.dense.len() as u64),
+                (Element::I4, schema.tables.len() as u64),
+            ];
+            let create = |ending: &str, (element, width)| -> Result<OutputFile> {
+                let mut file = output.create(format!("{}_{ending}.npy", split.split()))?;
+                file.write(&npy_header(element, &[samples, width]))?;
+                Ok(file)
+            };
+            let [labels, dense, sparse] = ENDINGS;
+            let mut labels = create(labels, shapes[0])?;
+            let mut dense = create(dense, shapes[1])?;
+            let mut sparse = create(sparse, shapes[2])?;
+            for_each(&split, progress, |first, batch| {
+                let block = Block {
+                    split: &split,
+                    first,
+                };
+                labels.write(&bytes_of(&block.labels(batch)?, |n| n.to_le_bytes()))?;
+                dense.write(&bytes_of(&batch.dense, |n| n.to_le_bytes()))?;
+                sparse.write(&bytes_of(&batch.sparse.ids, |n| n.to_le_bytes()))
+            })?;
+            for file in [labels, dense, sparse] {
+                output.close(file)?;
+            }
+        }
+        Ok(())
+    })
+}

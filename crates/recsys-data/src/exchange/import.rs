@@ -1,0 +1,325 @@
+//! Samples of other programs to a packed data set, in two passes.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::cuts::Cuts;
+use super::dictionary::TableIds;
+use super::foreign::{Bags, Columns, Foreign, ForeignReader};
+use super::mlperf::MlPerfFiles;
+use super::npz::{NpzFiles, read_counts};
+use super::options::{ForeignFormat, ForeignIds, ForeignOptions, ForeignReport};
+use super::table::open_table;
+use super::torchrec::TorchRecFiles;
+use crate::text::{check_output, folder_bytes, staged, stored_bytes};
+use crate::{
+    Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, Schema, SourceFile,
+    SplitReport, Stage, TableSchema, WriterOptions,
+};
+
+/// Imports samples of other programs: pass one counts categories, pass two writes ids.
+///
+/// Memory is that of some thousand samples, and 20 to 35 bytes for each distinct category, to which the length of texts comes.
+/// The output has the same bytes on any number of threads. It appears under its name when it is complete; an error leaves
+/// nothing behind.
+#[derive(Debug, Clone)]
+pub struct ImportForeign {
+    options: ForeignOptions,
+}
+
+impl ImportForeign {
+    /// An import that has not begun.
+    pub fn new(options: ForeignOptions) -> Self {
+        Self { options }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, of another form or changes meanwhile; a value that is out of its range, with its file,
+    /// sample and column; an output folder that holds something, unless it may be replaced; a full disk.
+    pub fn run(&self, progress: &dyn Progress) -> Result<ForeignReport> {
+        let start = Instant::now();
+        let options = &self.options;
+        options.validate()?;
+        let names: Vec<PathBuf> = options
+            .parts
+            .files()
+            .into_iter()
+            .map(|(_, path)| path.to_path_buf())
+            .collect();
+        let reader = self.reader(&names)?;
+        let files: Vec<PathBuf> = names.iter().flat_map(|name| reader.files(name)).collect();
+        let sizes: Result<Vec<u64>> = files.iter().map(|path| stored_bytes(path)).collect();
+        let bytes = sizes?.iter().sum();
+        check_output(&options.out, &files, options.force)?;
+
+        let columns = reader.columns();
+        let keep = options.ids == ForeignIds::Keep;
+        let new = |column| TableIds::new(column, keep);
+        let mut tables: Vec<TableIds> = columns.tables.iter().map(new).collect();
+        let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
+            count(&*reader, &names, &mut tables, progress)
+        })?;
+        let rows: u64 = counted.rows.iter().sum();
+        if rows == 0 {
+            return Err(Error::NoRows { skipped: 0 });
+        }
+        tables.par_iter_mut().for_each(TableIds::rank);
+
+        let cuts = Cuts::new(&options.parts, &counted.rows);
+        let writer_options = WriterOptions {
+            force: options.force,
+            shard_rows: options.shard_rows,
+        };
+        let schema = schema(columns, &tables);
+        let categories = schema.table_rows();
+        let mut writer = PackedWriter::create(&options.out, schema, cuts.rows(), writer_options)?;
+        for (place, table) in tables.iter().enumerate() {
+            if let Some(vocabulary) = table.vocabulary() {
+                writer.write_vocabulary(place, &vocabulary)?;
+            }
+        }
+        let pass = WritePass {
+            tables: &tables,
+            cuts: &cuts,
+            multi_hot: columns.multi_hot,
+        };
+        let (splits, write_seconds) = staged(progress, Stage::Write, bytes, || {
+            pass.run(&*reader, &names, &counted, &mut writer, progress)
+        })?;
+        let sources = counted.sources;
+        writer.finish(self.provenance(&sources, &splits, &categories))?;
+
+        Ok(ForeignReport {
+            rows,
+            categories,
+            splits,
+            sources,
+            passes: vec![
+                PassReport::new(Stage::Count, rows, count_seconds),
+                PassReport::new(Stage::Write, rows, write_seconds),
+            ],
+            seconds: start.elapsed().as_secs_f64(),
+            packed_bytes: folder_bytes(&options.out)?,
+        })
+    }
+
+    fn reader(&self, names: &[PathBuf]) -> Result<Box<dyn ForeignReader>> {
+        let ForeignOptions { dense, ids, .. } = self.options;
+        let counts = self
+            .options
+            .counts
+            .as_deref()
+            .map(read_counts)
+            .transpose()?;
+        Ok(match &self.options.format {
+            ForeignFormat::Npz => Box::new(NpzFiles::open(names, counts, dense)?),
+            ForeignFormat::MlPerf => Box::new(MlPerfFiles::open(names, counts, dense)?),
+            ForeignFormat::TorchRec => Box::new(TorchRecFiles::open(names, counts, dense, ids)?),
+            ForeignFormat::Table(mapping) => open_table(mapping, names, ids)?,
+        })
+    }
+
+    fn provenance(
+        &self,
+        sources: &[SourceFile],
+        splits: &[SplitReport],
+        categories: &[u64],
+    ) -> Provenance {
+        let options = &self.options;
+        let mapping = match &options.format {
+            ForeignFormat::Table(mapping) => Some(mapping),
+            _ => None,
+        };
+        Provenance {
+            dataset: format!("{} files", options.format.name()),
+            sources: sources.to_vec(),
+            options: serde_json::json!({
+                "format": options.format.name(),
+                "mapping": mapping,
+                "split": options.parts.to_json(),
+                "ids": options.ids,
+                "dense": options.dense,
+                "shard_rows": options.shard_rows,
+            }),
+            report: serde_json::json!({ "splits": splits, "categories": categories }),
+        }
+    }
+}
+
+/// What pass one found.
+struct Counted {
+    /// Samples behind every name.
+    rows: Vec<u64>,
+    sources: Vec<SourceFile>,
+}
+
+fn count(
+    reader: &dyn ForeignReader,
+    names: &[PathBuf],
+    tables: &mut [TableIds],
+    progress: &dyn Progress,
+) -> Result<Counted> {
+    let columns = reader.columns();
+    let mut counted = Counted {
+        rows: Vec::new(),
+        sources: Vec::new(),
+    };
+    for name in names {
+        let mut rows = 0;
+        let sources = reader.read(name, &mut |foreign| {
+            let work = tables
+                .par_iter_mut()
+                .zip(&columns.tables)
+                .zip(&foreign.tables);
+            work.try_for_each(|((ids, column), bags)| ids.count(column, bags))?;
+            rows += foreign.label.len() as u64;
+            progress.advance(foreign.stored_bytes, foreign.label.len() as u64);
+            Ok(())
+        })?;
+        counted.rows.push(rows);
+        counted.sources.extend(sources);
+    }
+    Ok(counted)
+}
+
+fn schema(columns: &Columns, tables: &[TableIds]) -> Schema {
+    let tables = columns.tables.iter().zip(tables);
+    Schema {
+        dense: columns.dense.clone(),
+        tables: tables
+            .map(|(column, ids)| TableSchema {
+                name: column.name.clone(),
+                rows: ids.rows(),
+            })
+            .collect(),
+        multi_hot: columns.multi_hot,
+        sequence_length: None,
+    }
+}
+
+/// Pass two: the samples again, now with their ids.
+struct WritePass<'a> {
+    tables: &'a [TableIds],
+    cuts: &'a Cuts,
+    multi_hot: bool,
+}
+
+impl WritePass<'_> {
+    fn run(
+        &self,
+        reader: &dyn ForeignReader,
+        names: &[PathBuf],
+        counted: &Counted,
+        writer: &mut PackedWriter,
+        progress: &dyn Progress,
+    ) -> Result<Vec<SplitReport>> {
+        let mut splits = SplitReport::none();
+        let changed = |path: &Path| Error::SourceChanged {
+            path: path.to_path_buf(),
+        };
+        let (mut next, mut before) = (0, counted.sources.iter());
+        for (name, &rows) in names.iter().zip(&counted.rows) {
+            let end = next + rows;
+            let sources = reader.read(name, &mut |foreign| {
+                let samples = next..next + foreign.label.len() as u64;
+                next = samples.end;
+                if next > end {
+                    return Err(changed(name));
+                }
+                let stored_bytes = foreign.stored_bytes;
+                let batch = self.batch(foreign).ok_or_else(|| changed(name))?;
+                progress.advance(stored_bytes, batch.len() as u64);
+                self.write(writer, samples, &batch, &mut splits)
+            })?;
+            if next != end || !sources.iter().all(|now| Some(now) == before.next()) {
+                return Err(changed(name));
+            }
+        }
+        Ok(splits.into())
+    }
+
+    /// Samples with ids; `None` where a category was not counted.
+    fn batch(&self, foreign: Foreign) -> Option<Batch> {
+        let tables = self.tables.par_iter().zip(&foreign.tables);
+        let ids: Option<Vec<Vec<u32>>> = tables.map(|(table, bags)| table.ids(bags)).collect();
+        let ids = ids?;
+        let mut batch = Batch {
+            label: foreign.label,
+            dense: foreign.dense,
+            ..Batch::default()
+        };
+        let sparse = &mut batch.sparse;
+        if self.multi_hot {
+            sparse.offsets.push(0);
+            for sample in 0..batch.label.len() {
+                for (ids, bags) in ids.iter().zip(&foreign.tables) {
+                    sparse.ids.extend_from_slice(ids.get(bag(bags, sample))?);
+                    sparse.offsets.push(u32::try_from(sparse.ids.len()).ok()?);
+                }
+            }
+        } else {
+            sparse.ids.reserve_exact(batch.label.len() * ids.len());
+            for sample in 0..batch.label.len() {
+                for ids in &ids {
+                    sparse.ids.push(*ids.get(sample)?);
+                }
+            }
+        }
+        Some(batch)
+    }
+
+    fn write(
+        &self,
+        writer: &mut PackedWriter,
+        samples: Range<u64>,
+        batch: &Batch,
+        splits: &mut [SplitReport; 3],
+    ) -> Result<()> {
+        let mut part = Batch::default();
+        for (split, range) in self.cuts.cut(samples) {
+            let whole = range.len() == batch.len();
+            if !whole {
+                copy_samples(batch, range, writer.schema(), &mut part);
+            }
+            let batch = if whole { batch } else { &part };
+            splits[split as usize].add(batch);
+            writer.append(split, batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// The values of a sample in a table.
+fn bag(bags: &Bags, sample: usize) -> Range<usize> {
+    match bags.ends.get(sample) {
+        Some(&end) => sample.checked_sub(1).map_or(0, |before| bags.ends[before])..end,
+        None => sample..sample + 1,
+    }
+}
+
+/// Copies some samples of a batch.
+fn copy_samples(batch: &Batch, samples: Range<usize>, schema: &Schema, into: &mut Batch) {
+    let part = |width: usize| samples.start * width..samples.end * width;
+    into.clear();
+    into.label.extend_from_slice(&batch.label[part(1)]);
+    into.dense
+        .extend_from_slice(&batch.dense[part(schema.dense_values())]);
+    let bags = part(schema.bags());
+    if batch.sparse.is_single_hot() {
+        into.sparse.ids.extend_from_slice(&batch.sparse.ids[bags]);
+        return;
+    }
+    let offsets = &batch.sparse.offsets[bags.start..=bags.end];
+    let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+    into.sparse
+        .offsets
+        .extend(offsets.iter().map(|offset| offset - first));
+    into.sparse
+        .ids
+        .extend_from_slice(&batch.sparse.ids[first as usize..last as usize]);
+}

@@ -1,0 +1,135 @@
+//! The MLPerf binary: 40 little-endian integers of 32 bits a sample: label, 13 dense values, 26 ids.
+
+use std::path::{Path, PathBuf};
+
+use super::foreign::{Columns, Foreign, ForeignReader, Place};
+use super::id_rows::{IdRows, SAMPLES, columns};
+use super::npz::check_counts;
+use super::options::DenseValues;
+use crate::text::{Source, stored_bytes};
+use crate::{CRITEO_DENSE, CRITEO_TABLES, Error, Result, SourceFile};
+
+/// Numbers of a sample.
+pub(super) const NUMBERS: usize = 1 + CRITEO_DENSE + CRITEO_TABLES;
+/// Bytes of a sample.
+pub(super) const SAMPLE_BYTES: usize = 4 * NUMBERS;
+
+pub(super) struct MlPerfFiles {
+    columns: Columns,
+    dense: DenseValues,
+}
+
+impl MlPerfFiles {
+    pub(super) fn open(
+        paths: &[PathBuf],
+        counts: Option<Vec<u64>>,
+        dense: DenseValues,
+    ) -> Result<Self> {
+        for path in paths {
+            stored_bytes(path)?;
+        }
+        let tables = CRITEO_TABLES as u64;
+        check_counts(counts.as_deref(), tables, &paths[0])?;
+        Ok(Self {
+            columns: columns(CRITEO_DENSE as u64, tables, counts.as_deref()),
+            dense,
+        })
+    }
+}
+
+/// Checks samples of the MLPerf binary, as far as whole ones are there; returns how many there are. For tests that feed it any
+/// bytes.
+///
+/// # Errors
+/// A label other than 0 and 1, or a negative id.
+#[doc(hidden)]
+pub fn parse_mlperf(bytes: &[u8]) -> Result<usize> {
+    let columns = columns(CRITEO_DENSE as u64, CRITEO_TABLES as u64, None);
+    let place = Place {
+        path: Path::new("bytes"),
+        unit: "sample",
+        number: 0,
+    };
+    let foreign = check(bytes, place, &columns, DenseValues::Log)?;
+    Ok(foreign.label.len())
+}
+
+fn check(bytes: &[u8], place: Place<'_>, columns: &Columns, rule: DenseValues) -> Result<Foreign> {
+    let samples = bytes.as_chunks::<SAMPLE_BYTES>().0;
+    let part = |from: usize, to: usize| {
+        samples.iter().flat_map(move |sample| {
+            let numbers = sample[4 * from..4 * to].as_chunks::<4>().0.iter();
+            numbers.map(|bytes| f64::from(i32::from_le_bytes(*bytes)))
+        })
+    };
+    let label = |sample: &[u8; SAMPLE_BYTES]| {
+        let bytes = sample.first_chunk::<4>().copied().unwrap_or_default();
+        f64::from(i32::from_le_bytes(bytes))
+    };
+    let rows = IdRows {
+        labels: samples.iter().map(label),
+        dense: part(1, 1 + CRITEO_DENSE),
+        ids: part(1 + CRITEO_DENSE, NUMBERS),
+    };
+    rows.check(place, columns, rule)
+}
+
+impl ForeignReader for MlPerfFiles {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn read(
+        &self,
+        path: &Path,
+        consume: &mut dyn FnMut(Foreign) -> Result<()>,
+    ) -> Result<Vec<SourceFile>> {
+        let mut source = Source::open(path)?;
+        let mut bytes = vec![0; SAMPLES * SAMPLE_BYTES];
+        let mut number = 0;
+        loop {
+            let before = source.bytes_read();
+            let filled = source.fill(&mut bytes, number)?;
+            if !filled.is_multiple_of(SAMPLE_BYTES) {
+                let size = number * SAMPLE_BYTES as u64 + filled as u64;
+                return Err(Error::BadForeignFile {
+                    path: path.to_path_buf(),
+                    problem: format!(
+                        "has {size} bytes, which are no whole number of samples of {SAMPLE_BYTES} bytes: it is cut off or \
+                         no MLPerf binary"
+                    ),
+                });
+            }
+            if filled == 0 {
+                return Ok(vec![source.identity()]);
+            }
+            let place = Place {
+                path,
+                unit: "sample",
+                number,
+            };
+            let mut foreign = check(&bytes[..filled], place, &self.columns, self.dense)?;
+            number += foreign.label.len() as u64;
+            foreign.stored_bytes = source.bytes_read() - before;
+            consume(foreign)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_samples_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..700), zero: bool) {
+            let bytes: Vec<u8> = if zero { bytes.iter().map(|_| 0).collect() } else { bytes };
+            if let Ok(samples) = parse_mlperf(&bytes) {
+                prop_assert_eq!(samples, bytes.len() / SAMPLE_BYTES);
+            } else {
+                prop_assert!(!zero);
+            }
+        }
+    }
+}

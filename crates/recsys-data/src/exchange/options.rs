@@ -1,0 +1,221 @@
+//! What to import, and how.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::table::TableMapping;
+use crate::{Error, PassReport, Result, SourceFile, Split, SplitReport};
+
+/// How the files of another program are laid out.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ForeignFormat {
+    /// `.npz` archives of the original: `X_int`, `X_cat`, `y` and perhaps `counts`.
+    Npz,
+    /// The MLPerf binary: 40 little-endian integers of 32 bits for each sample.
+    MlPerf,
+    /// TorchRec's triples `NAME_dense.npy`, `NAME_sparse.npy`, `NAME_labels.npy`; a name or any of its three files is given.
+    TorchRec,
+    /// Any columns, as a mapping says: CSV, or with the feature `parquet` Parquet (`.parquet`) and Arrow IPC (`.arrow`,
+    /// `.feather`, `.ipc`).
+    Table(TableMapping),
+}
+
+impl ForeignFormat {
+    /// A word for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Npz => "npz",
+            Self::MlPerf => "mlperf",
+            Self::TorchRec => "torchrec",
+            Self::Table(_) => "table",
+        }
+    }
+
+    /// What the dense values of such files usually are.
+    pub fn usual_dense(&self) -> DenseValues {
+        match self {
+            Self::Npz | Self::MlPerf => DenseValues::Log,
+            Self::TorchRec | Self::Table(_) => DenseValues::AsIs,
+        }
+    }
+}
+
+/// What dense values are in files of another program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DenseValues {
+    /// Integers of 32 bits there, `ln(max(x, 0) + 1)` here.
+    Log,
+    /// The same numbers here and there.
+    AsIs,
+}
+
+/// What becomes of the ids of another program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForeignIds {
+    /// They are renumbered by frequency over all samples, ties by the original id, which the vocabulary keeps.
+    Rank,
+    /// They stay. Tables have the rows that the counts say, or as many as the largest id needs; there is no vocabulary.
+    Keep,
+}
+
+/// How files in the order of time are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForeignCut {
+    /// The first `n - n / 7` of all samples train, the first half of the rest validates, the second half tests.
+    TimeOrdered,
+    /// All files but the last train; the first half of the last one validates, the second half tests.
+    LastFile,
+}
+
+/// Which samples train, validate and test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForeignParts {
+    /// Files of each split, read in this order.
+    Named {
+        /// Files of [`Split::Train`].
+        train: Vec<PathBuf>,
+        /// Files of [`Split::Validation`].
+        validation: Vec<PathBuf>,
+        /// Files of [`Split::Test`].
+        test: Vec<PathBuf>,
+    },
+    /// Files in the order of time.
+    InOrder {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// Where they are cut.
+        cut: ForeignCut,
+    },
+}
+
+impl ForeignParts {
+    /// All files in reading order, with their split where it is named.
+    pub(super) fn files(&self) -> Vec<(Option<Split>, &Path)> {
+        match self {
+            Self::Named {
+                train,
+                validation,
+                test,
+            } => [train, validation, test]
+                .into_iter()
+                .zip(Split::ALL)
+                .flat_map(|(files, split)| {
+                    files.iter().map(move |path| (Some(split), path.as_path()))
+                })
+                .collect(),
+            Self::InOrder { files, .. } => {
+                files.iter().map(|path| (None, path.as_path())).collect()
+            }
+        }
+    }
+
+    /// For the manifest: the split rule, or the number of files of each split.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Named {
+                train,
+                validation,
+                test,
+            } => serde_json::json!({
+                "train": train.len(), "validation": validation.len(), "test": test.len()
+            }),
+            Self::InOrder { cut, .. } => serde_json::json!(cut),
+        }
+    }
+}
+
+/// What to import, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignOptions {
+    /// How the files are laid out.
+    pub format: ForeignFormat,
+    /// The files.
+    pub parts: ForeignParts,
+    /// Folder of the packed data set.
+    pub out: PathBuf,
+    /// What becomes of ids.
+    pub ids: ForeignIds,
+    /// What dense values are; a table's mapping says it column by column instead.
+    pub dense: DenseValues,
+    /// An `.npz` file whose `counts` bound the ids of every table.
+    pub counts: Option<PathBuf>,
+    /// Whether an output folder that holds a packed data set is replaced.
+    pub force: bool,
+    /// Most samples of one output file.
+    pub shard_rows: u64,
+}
+
+impl ForeignOptions {
+    /// The usual options for a format.
+    pub fn new(format: ForeignFormat, parts: ForeignParts, out: PathBuf) -> Self {
+        Self {
+            dense: format.usual_dense(),
+            format,
+            parts,
+            out,
+            ids: ForeignIds::Rank,
+            counts: None,
+            force: false,
+            shard_rows: 1 << 21,
+        }
+    }
+
+    /// # Errors
+    /// No file to train on, the same file twice, or an option without meaning.
+    pub(super) fn validate(&self) -> Result<()> {
+        let invalid = |option, value: String, allowed| {
+            Err(Error::InvalidOption {
+                option,
+                value,
+                allowed,
+            })
+        };
+        let files = self.parts.files();
+        if files.is_empty() {
+            return invalid("input", "no file".to_owned(), "one file or more");
+        }
+        let is_table = matches!(self.format, ForeignFormat::Table(_));
+        if is_table && self.counts.is_some() {
+            return invalid(
+                "counts",
+                "given".to_owned(),
+                "the formats npz, mlperf and torchrec, whose ids have bounds",
+            );
+        }
+        for (place, (_, path)) in files.iter().enumerate() {
+            let canonical = path.canonicalize().ok();
+            let same = |(_, other): &(Option<Split>, &Path)| {
+                *other == *path || canonical.is_some() && other.canonicalize().ok() == canonical
+            };
+            if files[..place].iter().any(same) {
+                let value = format!("{}, named twice", path.display());
+                return invalid("input", value, "every file once");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an import found and did.
+#[derive(Debug, Clone, Serialize)]
+pub struct ForeignReport {
+    /// Samples written.
+    pub rows: u64,
+    /// Rows of every table.
+    pub categories: Vec<u64>,
+    /// Train, validation and test; clicks are samples with label 1.
+    pub splits: Vec<SplitReport>,
+    /// The files.
+    pub sources: Vec<SourceFile>,
+    /// The two passes over them.
+    pub passes: Vec<PassReport>,
+    /// From start to end, in seconds.
+    pub seconds: f64,
+    /// Size of the data set on disk, in bytes.
+    pub packed_bytes: u64,
+}

@@ -1,0 +1,154 @@
+//! Tables with any columns: CSV, and with the feature `parquet` Parquet and Arrow IPC.
+
+#[cfg(feature = "parquet")]
+mod arrays;
+#[cfg(feature = "parquet")]
+mod arrow_files;
+mod csv;
+mod mapping;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+pub use mapping::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform};
+
+use super::foreign::{Columns, Foreign, ForeignReader, TableColumn};
+use super::options::ForeignIds;
+use crate::text::stored_bytes;
+use crate::{Error, Result, SourceFile};
+
+/// Files of tables under one mapping.
+struct TableFiles {
+    columns: Columns,
+    mapping: TableMapping,
+    /// Whether numbers stay as ids.
+    keep: bool,
+}
+
+/// How a table is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Csv,
+    Parquet,
+    ArrowIpc,
+}
+
+impl Form {
+    /// By the ending of the name.
+    fn of(path: &Path) -> Self {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match ending.to_str() {
+            Some("parquet" | "pq") => Self::Parquet,
+            Some("arrow" | "feather" | "ipc") => Self::ArrowIpc,
+            _ => Self::Csv,
+        }
+    }
+}
+
+/// Opens tables and looks whether they have the columns.
+pub(super) fn open_table(
+    mapping: &TableMapping,
+    paths: &[PathBuf],
+    ids: ForeignIds,
+) -> Result<Box<dyn ForeignReader>> {
+    let keep = ids == ForeignIds::Keep;
+    let texts = |column: &CategoricalColumn| column.kind == CategoryKind::Text;
+    if let Some(column) = mapping
+        .categorical
+        .iter()
+        .find(|column| keep && texts(column))
+    {
+        return Err(Error::InvalidOption {
+            option: "ids",
+            value: format!("keep, and column {:?} holds texts", column.column),
+            allowed: "rank where there are texts",
+        });
+    }
+    let table = |column: &CategoricalColumn| TableColumn {
+        name: column.name.clone(),
+        text: texts(column),
+        bound: None,
+    };
+    let columns = Columns {
+        dense: mapping
+            .dense
+            .iter()
+            .map(|column| column.name.clone())
+            .collect(),
+        tables: mapping.categorical.iter().map(table).collect(),
+        multi_hot: mapping.categorical.iter().any(|column| column.list),
+    };
+    let files = TableFiles {
+        columns,
+        mapping: mapping.clone(),
+        keep,
+    };
+    for path in paths {
+        stored_bytes(path)?;
+        files.check_columns(path)?;
+    }
+    Ok(Box::new(files))
+}
+
+impl TableFiles {
+    fn check_columns(&self, path: &Path) -> Result<()> {
+        match Form::of(path) {
+            Form::Csv => csv::check_columns(self, path),
+            form => arrow_check(self, path, form),
+        }
+    }
+}
+
+impl ForeignReader for TableFiles {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn read(
+        &self,
+        path: &Path,
+        consume: &mut dyn FnMut(Foreign) -> Result<()>,
+    ) -> Result<Vec<SourceFile>> {
+        match Form::of(path) {
+            Form::Csv => csv::read(self, path, consume),
+            form => arrow_read(self, path, form, consume),
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+use arrow_files::{check_columns as arrow_check, read as arrow_read};
+
+#[cfg(not(feature = "parquet"))]
+fn arrow_check(_: &TableFiles, path: &Path, _: Form) -> Result<()> {
+    Err(Error::FeatureMissing {
+        path: path.to_path_buf(),
+        feature: "parquet",
+    })
+}
+
+#[cfg(not(feature = "parquet"))]
+fn arrow_read(
+    files: &TableFiles,
+    path: &Path,
+    form: Form,
+    _: &mut dyn FnMut(Foreign) -> Result<()>,
+) -> Result<Vec<SourceFile>> {
+    arrow_check(files, path, form).map(|()| Vec::new())
+}
+
+/// Where a column is among those of a file.
+fn position<'a>(
+    path: &Path,
+    column: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<usize> {
+    names
+        .clone()
+        .position(|name| name == column)
+        .ok_or_else(|| Error::UnknownColumn {
+            path: path.to_path_buf(),
+            column: column.to_owned(),
+            known: names.collect::<Vec<_>>().join(", "),
+        })
+}
