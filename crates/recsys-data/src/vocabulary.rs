@@ -227,20 +227,15 @@ mod tests {
             counts: vec![9, 5, 1],
             missing: Some(1),
             other: Some(2),
+            wide: None,
         };
         let shown = |id, notation| {
-            let raw = vocabulary.raw(id, notation);
-            raw.map(|raw| format!("{raw:>9}"))
+            let category = vocabulary.category(id);
+            category.map(|category| category.written(notation))
         };
         let hexadecimal = [0, 1, 2, 3].map(|id| shown(id, Notation::of("criteo-kaggle")));
         let of = |text: &str| Some(text.to_owned());
-        assert_eq!(
-            hexadecimal,
-            [of(" 0000068f"), of("        -"), of("    other"), None]
-        );
-        assert_eq!(
-            shown(0, Notation::of("taobao-userbehavior")),
-            of("     1679")
-        );
+        assert_eq!(hexadecimal, [of("0000068f"), of("-"), of("other"), None]);
+        assert_eq!(shown(0, Notation::of("taobao-userbehavior")), of("1679"));
     }
 }

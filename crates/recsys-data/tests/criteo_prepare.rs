@@ -192,7 +192,7 @@ fn skipped_rows_are_left_out_counted_and_shown() {
     let skipped: Vec<(&str, u64, u64)> = report
         .skipped
         .iter()
-        .map(|kind| (kind.kind, kind.rows, kind.line))
+        .map(|kind| (kind.kind.as_ref(), kind.rows, kind.line))
         .collect();
     let expected = [
         ("empty line", 1, 1),

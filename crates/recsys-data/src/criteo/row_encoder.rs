@@ -259,6 +259,7 @@ mod tests {
         let vocabulary = Vocabulary {
             categories: vec![0xc, 0, 0, 0xb],
             counts: vec![4, 3, 2, 1],
+            wide: None,
             missing: Some(1),
             other: Some(2),
         };

@@ -105,6 +105,7 @@ mod tests {
                 counts: (0..rows).map(|id| u64::from(id) << 33).collect(),
                 missing,
                 other,
+                wide: None,
             };
             let mut writer = VocabularyWriter::create(&path, rows.into(), missing, other).unwrap();
             for (&category, &count) in vocabulary.categories.iter().zip(&vocabulary.counts) {
