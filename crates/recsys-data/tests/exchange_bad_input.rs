@@ -246,14 +246,14 @@ fn triples_with_wrong_arrays_are_named() {
     let name = write(&place, &labels, &dense, &sparse);
     let kept = ForeignOptions {
         ids: ForeignIds::Keep,
-        ..options(&place, ForeignFormat::TorchRec, &[name.clone()])
+        ..options(&place, ForeignFormat::TorchRec, std::slice::from_ref(&name))
     };
     let message = refused(&place, kept);
     assert!(
         message.contains("d_sparse.npy, sample 0, column C1: -7 is no id"),
         "{message}"
     );
-    let ranked = options(&place, ForeignFormat::TorchRec, &[name.clone()]);
+    let ranked = options(&place, ForeignFormat::TorchRec, std::slice::from_ref(&name));
     let data = {
         ImportForeign::new(ranked.clone()).run(&()).unwrap();
         recsys_data::PackedDataset::open(&ranked.out).unwrap()
@@ -319,7 +319,10 @@ fn tables_with_wrong_rows_are_named() {
     let place = Workplace::new();
     let open = format!("y,x,c,h\n1,1,\"{}", "x".repeat(3 << 20));
     let file = place.file("t.csv", open);
-    let message = refused(&place, options(&place, table(MAPPING), &[file.clone()]));
+    let message = refused(
+        &place,
+        options(&place, table(MAPPING), std::slice::from_ref(&file)),
+    );
     assert!(message.contains("quote left open"), "{message}");
     let kept = ForeignOptions {
         ids: ForeignIds::Keep,
