@@ -24,6 +24,33 @@ pub enum Event<'a> {
         /// Training samples.
         samples_per_epoch: u64,
     },
+    /// A checkpoint cannot be used; the one before it is tried.
+    CheckpointDamaged {
+        /// Its folder.
+        path: &'a Path,
+        /// What is wrong with it.
+        problem: &'a str,
+    },
+    /// The run goes on from a checkpoint.
+    Resumed {
+        /// Its folder.
+        path: &'a Path,
+        /// Steps taken until then.
+        step: u64,
+        /// Samples trained on until then.
+        samples: u64,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Its folder.
+        path: &'a Path,
+        /// Steps taken until then.
+        step: u64,
+        /// Bytes of its files.
+        bytes: u64,
+        /// Seconds that it took.
+        seconds: f64,
+    },
     /// A step was taken.
     Step {
         /// Its number, counted from 1 over all epochs.
@@ -92,7 +119,9 @@ pub struct Console {
     bar: ProgressBar,
     started: Instant,
     refreshed: Instant,
+    /// Trained on, and how many of them before this process.
     samples: u64,
+    earlier: u64,
     loss: f64,
 }
 
@@ -108,6 +137,7 @@ impl Console {
             started: now,
             refreshed: now,
             samples: 0,
+            earlier: 0,
             loss: f64::NAN,
         }
     }
@@ -154,7 +184,8 @@ impl Observer for Console {
                 self.samples = *samples;
                 if self.refreshed.elapsed() >= REFRESH {
                     self.refreshed = Instant::now();
-                    let rate = *samples as f64 / self.started.elapsed().as_secs_f64();
+                    let rate =
+                        (*samples - self.earlier) as f64 / self.started.elapsed().as_secs_f64();
                     self.bar.set_position(*step);
                     self.bar
                         .set_message(format!("{rate:.0} samples/s, loss {:.4}", self.loss));
@@ -175,6 +206,22 @@ impl Observer for Console {
                         self.say(&format!("  {name:<10} {}", line(evaluation)));
                     }
                 }
+            }
+            Event::CheckpointDamaged { path, problem } => self.say(&format!(
+                "checkpoint {} cannot be used, the one before it is tried: {problem}",
+                path.display()
+            )),
+            Event::Resumed {
+                path,
+                step,
+                samples,
+            } => {
+                self.earlier = *samples;
+                self.bar.reset_eta();
+                self.say(&format!(
+                    "going on after step {step}, from {}",
+                    path.display()
+                ));
             }
             Event::Finished { .. } => self.bar.finish_and_clear(),
             _ => {}
