@@ -80,6 +80,14 @@ pub enum Error {
         /// What the reader says.
         source: safetensors::SafeTensorError,
     },
+    /// A file that PyTorch saved holds no weights that can be read.
+    #[error("{path} is not a file of weights that PyTorch saved: {source}", path = path.display())]
+    NotPickledWeights {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        source: candle_core::Error,
+    },
     /// A weight has another shape or type than the model's.
     #[error(
         "{path}: weight `{name}` is {found}, the model needs {expected}; \

@@ -14,10 +14,12 @@ mod model;
 mod observer;
 mod optimizer;
 mod options;
+mod pickled_file;
 mod placement;
 mod progress;
 mod replicas;
 mod report;
+mod row_map;
 mod run;
 mod schedule;
 mod step;
@@ -42,7 +44,8 @@ pub use replicas::Replicas;
 pub use report::{
     Best, EpochReport, PhaseReport, Phases, RunReport, Selection, StepTimes, Swap, ThroughputReport,
 };
+pub use row_map::RowMap;
 pub use run::{Evaluations, fit, fit_with_checkpoints};
 pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, Stretch};
 pub use step::Trainer;
-pub use weights::{load_weights, save_weights};
+pub use weights::{load_weights, load_weights_by_category, save_weights};

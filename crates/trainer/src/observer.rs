@@ -31,6 +31,11 @@ pub enum Event<'a> {
         /// What is wrong with it.
         problem: &'a str,
     },
+    /// The run was to go on from a checkpoint, but there is none.
+    NothingToResume {
+        /// The folder.
+        folder: &'a Path,
+    },
     /// The run goes on from a checkpoint.
     Resumed {
         /// Its folder.
@@ -217,12 +222,24 @@ impl Observer for Console {
                 samples,
             } => {
                 self.earlier = *samples;
-                self.bar.reset_eta();
                 self.say(&format!(
                     "going on after step {step}, from {}",
                     path.display()
                 ));
             }
+            Event::NothingToResume { folder } => self.say(&format!(
+                "no checkpoint in {}: starting afresh",
+                folder.display()
+            )),
+            Event::Saved {
+                step,
+                bytes,
+                seconds,
+                ..
+            } => self.say(&format!(
+                "checkpoint after step {step}: {:.1} MiB in {seconds:.2} s",
+                *bytes as f64 / f64::from(1 << 20)
+            )),
             Event::Finished { .. } => self.bar.finish_and_clear(),
             _ => {}
         }
@@ -257,7 +274,20 @@ impl JsonLines {
     /// # Errors
     /// A file that cannot be created.
     pub fn create(path: &Path, every: u64) -> Result<Self> {
-        let file = File::create(path).map_err(|source| Error::io("cannot create", path, source))?;
+        Self::open(path, every, File::create(path))
+    }
+
+    /// Writes behind what the file holds, for a run that goes on; makes it where there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be written to.
+    pub fn append(path: &Path, every: u64) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(path);
+        Self::open(path, every, file)
+    }
+
+    fn open(path: &Path, every: u64, file: std::io::Result<File>) -> Result<Self> {
+        let file = file.map_err(|source| Error::io("cannot create", path, source))?;
         Ok(Self {
             path: path.to_path_buf(),
             out: BufWriter::new(file),

@@ -78,7 +78,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     }
 
     /// The optimizer of the dense parameters.
-    pub(crate) fn optimizer(&self) -> &DenseOptimizer {
+    pub fn optimizer(&self) -> &DenseOptimizer {
         &self.optimizer
     }
 

@@ -8,6 +8,7 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensorError};
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::weights::TensorSource;
 use crate::{Error, Result};
 
 /// Floats that are in memory at once while a tensor is written or read: 4 MiB.
@@ -148,8 +149,14 @@ impl TensorReader {
         })
     }
 
-    /// Checks that there is such a tensor of such a shape.
-    pub(crate) fn check(&self, name: &str, shape: &[u64]) -> Result<()> {
+    /// Whether there is such a tensor.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.info(name).is_some()
+    }
+}
+
+impl TensorSource for TensorReader {
+    fn check(&self, name: &str, shape: &[u64]) -> Result<()> {
         let Some(tensor) = self.tensors.info(name) else {
             return Err(Error::WeightMissing {
                 path: self.path.clone(),
@@ -168,13 +175,7 @@ impl TensorReader {
         Ok(())
     }
 
-    /// Whether there is such a tensor.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.tensors.info(name).is_some()
-    }
-
-    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number `first` on.
-    pub(crate) fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>> {
+    fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>> {
         let start = self
             .tensors
             .info(name)

@@ -7,8 +7,9 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use embedding_store::{EmbeddingStore, Part, Rows, read_slice};
 
+use crate::pickled_file::PickledFile;
 use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter, Written};
-use crate::{Error, Model, Result, Trainer};
+use crate::{Error, Model, Result, RowMap, Trainer};
 
 /// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`, `emb_l.0.weight` … Tables are
 /// streamed, so memory stays small; the file appears under its name only when it is complete.
@@ -73,25 +74,91 @@ pub(crate) fn pieces(part: &Part) -> impl Iterator<Item = Range<u64>> + use<> {
         .map(move |first| first..(first + at_once).min(rows))
 }
 
-/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it. Tables are streamed. Optimizer
-/// state starts afresh. Weights in the file that neither needs are ignored.
+/// A file of named f32 tensors.
+pub(crate) trait TensorSource {
+    /// That there is such a tensor of such a shape.
+    fn check(&self, name: &str, shape: &[u64]) -> Result<()>;
+
+    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number `first` on.
+    fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>>;
+}
+
+fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
+    Ok(match PickledFile::is_one(path)? {
+        true => Box::new(PickledFile::open(path)?),
+        false => Box::new(TensorReader::open(path)?),
+    })
+}
+
+/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or from a file that PyTorch saved:
+/// a state dictionary, alone or under the key `state_dict`, with or without `module.` before the names. Tables are streamed, those of
+/// PyTorch one at a time. Optimizer state starts afresh. Weights in the file that neither needs are ignored.
 ///
 /// # Errors
-/// A file that is no safetensors file, a missing weight, or one of another shape than the model's; all of that is found before
+/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that is found before
 /// anything is changed.
 pub fn load_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
 ) -> Result<()> {
-    let mut file = TensorReader::open(path)?;
-    check_dense(&file, trainer.model())?;
-    check_rows(&file, trainer, false)?;
-    read_dense(&mut file, trainer.model_mut())?;
-    read_rows(&mut file, trainer, false)
+    let mut file = open(path)?;
+    check_dense(&*file, trainer.model())?;
+    check_rows(&*file, trainer, false)?;
+    read_dense(&mut *file, trainer.model_mut())?;
+    read_rows(&mut *file, trainer, false)
+}
+
+/// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows that are not in the file keep
+/// their weights; returns how many those are.
+///
+/// # Errors
+/// As [`load_weights`], maps for other tables than the store's, or tables that do not have one row for each id.
+pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
+    path: &Path,
+    trainer: &mut Trainer<M, S>,
+    maps: &[RowMap],
+) -> Result<u64> {
+    let mut file = open(path)?;
+    check_dense(&*file, trainer.model())?;
+    let parts = trainer.store().parts().to_vec();
+    let mismatch = |what: String, model, data| Error::Mismatch {
+        what,
+        model,
+        data,
+        remedy: "give the vocabularies of this data set and of the one that the weights were trained on, and tables with one \
+                 row for each id",
+    };
+    if parts.len() != maps.len() {
+        let (model, data) = (parts.len() as u64, maps.len() as u64);
+        return Err(mismatch("tables".into(), model, data));
+    }
+    for (part, map) in parts.iter().zip(maps) {
+        let name = rows_name(trainer, part);
+        if part.rows != map.from.len() as u64 {
+            return Err(mismatch(name, part.rows, map.from.len() as u64));
+        }
+        file.check(&name, &[map.rows, part.dim as u64])?;
+    }
+    read_dense(&mut *file, trainer.model_mut())?;
+    for (index, (part, map)) in parts.iter().zip(maps).enumerate() {
+        let all = file.read(&rows_name(trainer, part), 0, map.rows as usize * part.dim)?;
+        for rows in pieces(part) {
+            let mut piece = trainer.store().export(index, rows.clone())?;
+            let ids = &map.from[rows.start as usize..rows.end as usize];
+            for (row, id) in piece.weights.chunks_exact_mut(part.dim).zip(ids) {
+                if let Some(id) = *id {
+                    row.copy_from_slice(&all[id as usize * part.dim..][..part.dim]);
+                }
+            }
+            piece.state.clear();
+            trainer.store_mut().import(index, rows.start, &piece)?;
+        }
+    }
+    Ok(maps.iter().map(RowMap::absent).sum())
 }
 
 /// That a file has the model's dense weights.
-pub(crate) fn check_dense<M: Model>(file: &TensorReader, model: &M) -> Result<()> {
+pub(crate) fn check_dense<M: Model>(file: &dyn TensorSource, model: &M) -> Result<()> {
     for weight in model.named_weights()? {
         let (name, shape) = entry(&weight);
         file.check(&name, &shape)?;
@@ -100,7 +167,7 @@ pub(crate) fn check_dense<M: Model>(file: &TensorReader, model: &M) -> Result<()
 }
 
 /// Reads the model's dense weights from a file that was checked.
-pub(crate) fn read_dense<M: Model>(file: &mut TensorReader, model: &mut M) -> Result<()> {
+pub(crate) fn read_dense<M: Model>(file: &mut dyn TensorSource, model: &mut M) -> Result<()> {
     let mut dense = HashMap::new();
     for (name, tensor) in model.named_weights()? {
         let values = file.read(&name, 0, tensor.elem_count())?;
@@ -125,7 +192,7 @@ pub(crate) fn state_name(weights: &str) -> String {
 
 /// That a file has the store's rows, and their optimizer state where that is wanted.
 pub(crate) fn check_rows<M: Model, S: EmbeddingStore>(
-    file: &TensorReader,
+    file: &dyn TensorSource,
     trainer: &Trainer<M, S>,
     with_state: bool,
 ) -> Result<()> {
@@ -141,7 +208,7 @@ pub(crate) fn check_rows<M: Model, S: EmbeddingStore>(
 
 /// Reads the store's rows from a file that was checked.
 pub(crate) fn read_rows<M: Model, S: EmbeddingStore>(
-    file: &mut TensorReader,
+    file: &mut dyn TensorSource,
     trainer: &mut Trainer<M, S>,
     with_state: bool,
 ) -> Result<()> {

@@ -109,6 +109,9 @@ impl<'a> Keeper<'a> {
             })
         })?;
         let Some(checkpoint) = newest else {
+            observer.observe(&Event::NothingToResume {
+                folder: folder.path(),
+            })?;
             return Ok(None);
         };
         let moment = self.moment(&checkpoint, feed)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::folder::steps;
 use super::manifest::{MANIFEST_FILE, MODEL_FILE, Manifest, SavedFile, TABLES_FILE};
 use crate::tensor_file::{TensorReader, measure};
-use crate::weights::{check_dense, check_rows, read_dense, read_rows};
+use crate::weights::{TensorSource, check_dense, check_rows, read_dense, read_rows};
 use crate::{Error, Model, Result, Trainer};
 
 /// A checkpoint whose files are complete and unaltered.
