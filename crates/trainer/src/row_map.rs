@@ -14,7 +14,8 @@ pub struct RowMap {
 }
 
 impl RowMap {
-    /// Finds the ids of `here` in `there`: the same category, the id of missing ones, the id of rare ones.
+    /// Finds the ids of `here` in `there`: the same category, the id of missing ones, the id of rare ones. The original programs take
+    /// missing categories for the category 0, so that this one is found there too.
     pub fn between(there: &Vocabulary, here: &Vocabulary) -> Self {
         let special = |vocabulary: &Vocabulary, id: u32| {
             [vocabulary.missing, vocabulary.other].contains(&Some(id))
@@ -30,7 +31,8 @@ impl RowMap {
             } else if Some(id) == here.other {
                 there.other
             } else {
-                known.get(category).copied()
+                let same = known.get(category).copied();
+                same.or(there.missing.filter(|_| *category == 0))
             }
         };
         Self {
@@ -57,14 +59,14 @@ mod tests {
             ..Vocabulary::default()
         };
         let here = Vocabulary {
-            categories: vec![0, 5, 8, 7, 0],
+            categories: vec![0, 5, 8, 7, 0, 0],
             missing: Some(0),
             other: Some(4),
             ..Vocabulary::default()
         };
         let map = RowMap::between(&there, &here);
         assert_eq!(map.rows, 4);
-        assert_eq!(map.from, [Some(2), Some(3), None, Some(0), None]);
+        assert_eq!(map.from, [Some(2), Some(3), None, Some(0), None, Some(2)]);
         assert_eq!(map.absent(), 2);
     }
 }
