@@ -34,6 +34,7 @@ struct Setup {
     order: Order,
     replicas: usize,
     hot: [u64; 4],
+    epochs: u64,
 }
 
 impl Setup {
@@ -43,7 +44,7 @@ impl Setup {
 
     fn options(&self) -> TrainOptions {
         TrainOptions {
-            epochs: 2,
+            epochs: self.epochs,
             batch_size: 7,
             order: self.order,
             learning_rate: 0.05,
@@ -208,6 +209,7 @@ const BASE: Setup = Setup {
     order: Order::File,
     replicas: 1,
     hot: [6; 4],
+    epochs: 2,
 };
 
 fn optimizers() -> [Optimizer; 3] {
@@ -312,8 +314,12 @@ fn a_finished_run_goes_on_with_more_epochs() {
         ..BASE
     };
     let folder = tempfile::tempdir().unwrap();
+    let short = Setup { epochs: 1, ..setup };
+    let mut first = short.trainer();
+    let report = short.run(&mut first, Some(&never(folder.path())), &mut ());
+    assert!(everything(&first, report.unwrap()) == whole_run(short));
     let mut first = setup.trainer();
-    let report = setup.run(&mut first, Some(&never(folder.path())), &mut ());
+    let report = setup.run(&mut first, Some(&resuming(folder.path())), &mut ());
     let finished = everything(&first, report.unwrap());
     assert!(finished == whole_run(setup));
     // Nothing is left to do, and the report is the same.
