@@ -2,6 +2,7 @@
 
 pub mod bars;
 pub mod budget;
+pub mod checkpointing;
 pub mod curve;
 pub mod experiment;
 pub mod inspecting;

@@ -5,7 +5,7 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 use dlrm::{Dlrm, DlrmConfig, Interaction, Output, SliceSize};
 use recsys_data::{Card, Schema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{FusedDlrm, FusedTbsm, Model};
 
@@ -122,7 +122,7 @@ impl ModelKind {
 }
 
 /// The shape of a model.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ModelConfig {
     /// Of a DLRM.

@@ -14,8 +14,8 @@ use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
 use serde::Serialize;
 use trainer::{
-    Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport, Schedule,
-    ShuffleOptions, ShuffleScheduler, Trainer, fit,
+    Checkpoints, Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport,
+    Schedule, ShuffleOptions, ShuffleScheduler, Trainer, fit_with_checkpoints,
 };
 
 use crate::budget::Budget;
@@ -494,13 +494,37 @@ impl Placing {
         evaluations: &Evaluations,
         observer: &mut dyn Observer,
     ) -> Result<RunReport> {
+        self.run_saving(trainer, data, settings, hot, evaluations, None, observer)
+    }
+
+    /// [`Placing::run_with`] with checkpoints.
+    ///
+    /// # Errors
+    /// As [`Placing::run`], and those of [`fit_with_checkpoints`].
+    pub fn run_saving(
+        &self,
+        trainer: &mut AnyTrainer,
+        data: &PackedDataset,
+        settings: &Settings,
+        hot: Option<&Hot>,
+        evaluations: &Evaluations,
+        checkpoints: Option<&Checkpoints>,
+        observer: &mut dyn Observer,
+    ) -> Result<RunReport> {
         let mut options = settings.train.clone();
         options.lookahead = self.lookahead;
         options.swap_samples = self.swap_samples.unwrap_or(options.swap_samples);
         let train: Arc<dyn Dataset> = Arc::new(data.split(Split::Train));
         let mut schedule: Box<dyn Schedule> = match self.schedule {
             ScheduleName::Original => {
-                return Ok(fit(trainer, train, evaluations, &options, observer)?);
+                return Ok(fit_with_checkpoints(
+                    trainer,
+                    train,
+                    evaluations,
+                    &options,
+                    checkpoints,
+                    observer,
+                )?);
             }
             ScheduleName::Shuffle => Box::new(ShuffleScheduler::try_new(self.shuffle)?),
             ScheduleName::Interleave => Box::new(Interleave::try_new(
@@ -517,7 +541,14 @@ impl Placing {
             cold: Arc::new(cold),
             schedule: &mut *schedule,
         };
-        Ok(fit(trainer, inputs, evaluations, &options, observer)?)
+        Ok(fit_with_checkpoints(
+            trainer,
+            inputs,
+            evaluations,
+            &options,
+            checkpoints,
+            observer,
+        )?)
     }
 }
 

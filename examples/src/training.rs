@@ -12,9 +12,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use trainer::{
     Console, Evaluation, Evaluations, JsonLines, LearningRatePolicy, Loss, LossKind, Observers,
-    Placement, RunReport, StopAt, TrainOptions, load_weights, save_weights,
+    Placement, RunReport, StopAt, TrainOptions, save_weights,
 };
 
+use crate::checkpointing::{CheckpointArguments, load_weights_file, stop_on_signals};
 use crate::model::{ModelArguments, ModelConfig, ModelKind, named};
 use crate::placing::{Hot, PlacementArguments, ScheduleName};
 use crate::process::{peak_memory_bytes, write_text};
@@ -31,6 +32,9 @@ pub struct ProgramArguments {
     /// Placement and hot rows.
     #[command(flatten)]
     pub placement: PlacementArguments,
+    /// Checkpoints.
+    #[command(flatten)]
+    pub checkpoints: CheckpointArguments,
 }
 
 /// Options of every training example. Those not given come from the preset.
@@ -113,9 +117,12 @@ pub struct TrainArguments {
     #[arg(long, value_name = "SAMPLES", help_heading = "Machine")]
     pub slice: Option<usize>,
 
-    /// Start from these weights.
-    #[arg(long, value_name = "FILE.safetensors", help_heading = "Files")]
+    /// Start from these weights: safetensors, or what PyTorch saved (.pt).
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
     pub load_weights: Option<PathBuf>,
+    /// The data set whose ids the weights' rows are under, where they are others, as `prepare --ids reference` makes it.
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub ids_of: Option<PathBuf>,
     /// Save the final weights, under the reference programs' names.
     #[arg(long, value_name = "FILE.safetensors", help_heading = "Files")]
     pub save_weights: Option<PathBuf>,
@@ -307,6 +314,7 @@ pub fn train_and_report(
         data,
         training: arguments,
         placement,
+        checkpoints,
     } = program;
     let dataset = PackedDataset::open(data)?;
     match (kind, ModelKind::of(dataset.schema())) {
@@ -333,9 +341,15 @@ pub fn train_and_report(
                 warn_of_labels(hot);
             }
         }
+        let checkpoints =
+            checkpoints.checkpoints(data, &dataset, &settings, &placing, hot.as_ref())?;
+        if let Some(checkpoints) = &checkpoints {
+            stop_on_signals(checkpoints)?;
+        }
         let mut trainer = placing.trainer(dataset.schema(), &settings, hot.as_ref())?;
         if let Some(path) = &arguments.load_weights {
-            load_weights(path, &mut trainer)?;
+            let ids = arguments.ids_of.as_deref();
+            load_weights_file(path, ids, &dataset, &mut trainer)?;
         }
         eprintln!(
             "training on {} samples; {} embedding tables, {} rows, {}; {} dense weights; placement {}, {} threads",
@@ -349,15 +363,28 @@ pub fn train_and_report(
         );
         let mut observers = Observers(vec![Box::new(Console::new())]);
         if let Some(path) = &arguments.log {
-            observers.0.push(Box::new(JsonLines::create(path, 100)?));
+            let resumes = checkpoints.as_ref().is_some_and(|some| some.resume);
+            let lines = match resumes {
+                true => JsonLines::append(path, 100)?,
+                false => JsonLines::create(path, 100)?,
+            };
+            observers.0.push(Box::new(lines));
         }
-        let report = placing.run(
+        let report = placing.run_saving(
             &mut trainer,
             &dataset,
             &settings,
             hot.as_ref(),
+            &evaluations(&dataset),
+            checkpoints.as_ref(),
             &mut observers,
         )?;
+        if let Some(step) = report.interrupted_at {
+            println!(
+                "interrupted after step {step}; the same command with --resume goes on from there"
+            );
+            return Ok(());
+        }
         if let Some(path) = &arguments.save_weights {
             save_weights(path, &trainer)?;
         }
@@ -458,24 +485,35 @@ pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Prints the final and the best results as a table.
-pub fn print_report(report: &RunReport) {
-    println!(
+/// The head of a table of [`evaluation_row`]s.
+pub fn evaluation_header() -> String {
+    format!(
         "{:<22} {:>8} {:>9} {:>9} {:>12} {:>12}",
         "", "AUC", "log loss", "accuracy", "norm. entropy", "samples"
-    );
+    )
+}
+
+/// An evaluation as a row of a table.
+pub fn evaluation_row(name: &str, evaluation: &Evaluation) -> String {
+    let optional =
+        |value: Option<f64>| value.map_or("undefined".into(), |value| format!("{value:.4}"));
+    format!(
+        "{name:<22} {:>8} {:>9.4} {:>8.2}% {:>13} {:>12}",
+        optional(evaluation.auc),
+        evaluation.log_loss,
+        100.0 * evaluation.accuracy,
+        optional(evaluation.normalized_entropy),
+        evaluation.samples
+    )
+}
+
+/// Prints the final and the best results as a table.
+pub fn print_report(report: &RunReport) {
+    println!("{}", evaluation_header());
     let row = |name: &str, evaluation: Option<Evaluation>| {
-        let Some(evaluation) = evaluation else { return };
-        let optional =
-            |value: Option<f64>| value.map_or("undefined".into(), |value| format!("{value:.4}"));
-        println!(
-            "{name:<22} {:>8} {:>9.4} {:>8.2}% {:>13} {:>12}",
-            optional(evaluation.auc),
-            evaluation.log_loss,
-            100.0 * evaluation.accuracy,
-            optional(evaluation.normalized_entropy),
-            evaluation.samples
-        );
+        if let Some(evaluation) = evaluation {
+            println!("{}", evaluation_row(name, &evaluation));
+        }
     };
     row("validation", report.validation);
     row("test", report.test);

@@ -80,6 +80,14 @@ pub enum Error {
         /// What the reader says.
         source: safetensors::SafeTensorError,
     },
+    /// A file that PyTorch saved holds no weights that can be read.
+    #[error("{path} is not a file of weights that PyTorch saved: {source}", path = path.display())]
+    NotPickledWeights {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        source: candle_core::Error,
+    },
     /// A weight has another shape or type than the model's.
     #[error(
         "{path}: weight `{name}` is {found}, the model needs {expected}; \
@@ -103,6 +111,74 @@ pub enum Error {
         path: PathBuf,
         /// Name of the weight.
         name: String,
+    },
+    /// A checkpoint is incomplete or altered.
+    #[error("checkpoint {path} is damaged: {problem}", path = path.display())]
+    CheckpointDamaged {
+        /// The file, or the folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A checkpoint is of a format that this version does not know.
+    #[error("{path} has the format {found}, this version reads {expected}", path = path.display())]
+    CheckpointFormat {
+        /// The file.
+        path: PathBuf,
+        /// Format and version in the file.
+        found: String,
+        /// Format and version of this crate.
+        expected: String,
+    },
+    /// There are checkpoints, and none can be used.
+    #[error(
+        "none of the {count} checkpoints in {path} can be used, the newest because of: {newest}; \
+         train into another folder, or remove these to start afresh",
+        path = path.display()
+    )]
+    NoUsableCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// What is wrong with the newest.
+        newest: Box<Error>,
+    },
+    /// A checkpoint was written with other settings than the run that is to go on from it.
+    #[error(
+        "{path} was written with other settings, and going on with these would mix two runs: {differences}",
+        path = path.display()
+    )]
+    CheckpointSettings {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What differs, with both values.
+        differences: String,
+    },
+    /// A run that starts afresh would write among the checkpoints of another.
+    #[error(
+        "{path} holds checkpoints already, the newest of step {step}; go on from it (resume), or give another folder",
+        path = path.display()
+    )]
+    CheckpointsExist {
+        /// The folder.
+        path: PathBuf,
+        /// Step of the newest.
+        step: u64,
+    },
+    /// Another run writes checkpoints into the same folder.
+    #[error("another run writes its checkpoints into {path}; wait for its end, or give another folder", path = path.display())]
+    CheckpointsInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What a run knows cannot be written as JSON, such as a loss that is not a number.
+    #[error("cannot write {path}: {source}", path = path.display())]
+    CheckpointJson {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        source: serde_json::Error,
     },
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use embedding_store::{EmbeddingStore, Plan, Side};
 use recsys_data::{Dataset, Epoch, Loaded, Loader, LoaderOptions, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use crate::progress::EpochProgress;
 use crate::{Error, Model, Result, Schedule, TrainOptions, Trainer};
 
 /// The training inputs of a run.
@@ -62,11 +65,13 @@ pub(crate) struct Feed<'a> {
 }
 
 /// Batches of one side that run one behind the other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Turn {
     pub(crate) side: Option<Side>,
     pub(crate) batches: u64,
-    lane: usize,
+    /// Number of the side's lane.
+    pub(crate) lane: usize,
 }
 
 impl<'a> Feed<'a> {
@@ -116,15 +121,29 @@ impl<'a> Feed<'a> {
             .sum()
     }
 
-    /// Begins an epoch: one lane of batches for each side.
-    pub(crate) fn begin(&mut self, epoch: u64, lookahead: usize) -> Vec<Lane> {
+    /// Batches of every lane.
+    pub(crate) fn lanes(&self) -> Vec<u64> {
+        let loaders = self.loaders.iter();
+        loaders.map(|(_, loader)| loader.batches()).collect()
+    }
+
+    /// What decides the order of the batches of an epoch, the schedule's rules apart.
+    pub(crate) fn order(&self) -> Value {
+        let lane = |(side, loader): &(Option<Side>, Loader<Plan>)| json!({"side": side, "batches": loader.batches()});
+        self.loaders.iter().map(lane).collect()
+    }
+
+    /// Begins an epoch, or goes on in it: one lane of batches for each side.
+    pub(crate) fn begin(&mut self, epoch: &mut EpochProgress, lookahead: usize) -> Vec<Lane> {
         if let Some(schedule) = &mut self.schedule {
             schedule.begin(self.loaders[0].1.batches(), self.loaders[1].1.batches());
         }
+        epoch.done.resize(self.loaders.len(), 0);
         self.loaders
             .iter()
-            .map(|(_, loader)| Lane {
-                epoch: loader.epoch(epoch, 0),
+            .zip(&epoch.done)
+            .map(|((_, loader), &done)| Lane {
+                epoch: loader.epoch(epoch.number, done),
                 queue: VecDeque::with_capacity(lookahead + 1),
                 lookahead,
                 ended: false,
@@ -134,10 +153,13 @@ impl<'a> Feed<'a> {
 
     /// What runs next in this epoch, of which `done` batches have run.
     pub(crate) fn turn(&mut self, done: u64) -> Option<Turn> {
+        if done >= self.batches() {
+            return None;
+        }
         match &mut self.schedule {
-            None => (done == 0).then(|| Turn {
+            None => Some(Turn {
                 side: None,
-                batches: self.batches(),
+                batches: self.batches() - done,
                 lane: 0,
             }),
             Some(schedule) => schedule.next().map(|stretch| Turn {
@@ -154,11 +176,13 @@ impl<'a> Feed<'a> {
             None => None,
         }
     }
-}
 
-impl Turn {
-    pub(crate) fn lane(self, lanes: &mut [Lane]) -> &mut Lane {
-        &mut lanes[self.lane]
+    /// The schedule's state; null without a schedule.
+    pub(crate) fn schedule_state(&self) -> Result<Value> {
+        match &self.schedule {
+            Some(schedule) => schedule.state(),
+            None => Ok(Value::Null),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod checkpoint;
 mod error;
 mod fused;
 mod fused_dlrm;
@@ -13,14 +14,19 @@ mod model;
 mod observer;
 mod optimizer;
 mod options;
+mod pickled_file;
 mod placement;
+mod progress;
 mod replicas;
 mod report;
+mod row_map;
 mod run;
 mod schedule;
 mod step;
+mod tensor_file;
 mod weights;
 
+pub use checkpoint::{Checkpoint, CheckpointEvery, Checkpoints};
 pub use error::{Error, Result};
 pub use fused::{Fused, FusedNetwork};
 pub use fused_dlrm::FusedDlrm;
@@ -36,9 +42,10 @@ pub use options::{StopAt, TrainOptions};
 pub use placement::Placement;
 pub use replicas::Replicas;
 pub use report::{
-    Best, EpochReport, PhaseReport, Phases, RunReport, StepTimes, Swap, ThroughputReport,
+    Best, EpochReport, PhaseReport, Phases, RunReport, Selection, StepTimes, Swap, ThroughputReport,
 };
-pub use run::{Evaluations, fit};
+pub use row_map::RowMap;
+pub use run::{Evaluations, fit, fit_with_checkpoints};
 pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, Stretch};
 pub use step::Trainer;
-pub use weights::{load_weights, save_weights};
+pub use weights::{load_weights, load_weights_by_category, save_weights};

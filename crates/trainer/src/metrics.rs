@@ -1,7 +1,7 @@
 //! Exact quality metrics over a whole data set.
 
 use rayon::slice::ParallelSliceMut;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::loss::{cross_entropy, sigmoid};
 
@@ -13,7 +13,7 @@ pub struct Scores {
 }
 
 /// How good the predictions on a data set are.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of samples.
     pub samples: u64,

@@ -61,6 +61,12 @@ pub trait Model: Send {
     /// The trainable parameters, always in the same order.
     fn parameters(&self) -> Vec<Var>;
 
+    /// How often [`parameters`](Self::parameters) lists every parameter: replicas list theirs one behind the other, equal bit for
+    /// bit.
+    fn copies(&self) -> usize {
+        1
+    }
+
     /// The weights under the names that they have on disk.
     ///
     /// # Errors
@@ -121,6 +127,10 @@ impl<M: Model + ?Sized> Model for Box<M> {
 
     fn parameters(&self) -> Vec<Var> {
         (**self).parameters()
+    }
+
+    fn copies(&self) -> usize {
+        (**self).copies()
     }
 
     fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {

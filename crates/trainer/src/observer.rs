@@ -24,6 +24,38 @@ pub enum Event<'a> {
         /// Training samples.
         samples_per_epoch: u64,
     },
+    /// A checkpoint cannot be used; the one before it is tried.
+    CheckpointDamaged {
+        /// Its folder.
+        path: &'a Path,
+        /// What is wrong with it.
+        problem: &'a str,
+    },
+    /// The run was to go on from a checkpoint, but there is none.
+    NothingToResume {
+        /// The folder.
+        folder: &'a Path,
+    },
+    /// The run goes on from a checkpoint.
+    Resumed {
+        /// Its folder.
+        path: &'a Path,
+        /// Steps taken until then.
+        step: u64,
+        /// Samples trained on until then.
+        samples: u64,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Its folder.
+        path: &'a Path,
+        /// Steps taken until then.
+        step: u64,
+        /// Bytes of its files.
+        bytes: u64,
+        /// Seconds that it took.
+        seconds: f64,
+    },
     /// A step was taken.
     Step {
         /// Its number, counted from 1 over all epochs.
@@ -92,7 +124,9 @@ pub struct Console {
     bar: ProgressBar,
     started: Instant,
     refreshed: Instant,
+    /// Trained on, and how many of them before this process.
     samples: u64,
+    earlier: u64,
     loss: f64,
 }
 
@@ -108,6 +142,7 @@ impl Console {
             started: now,
             refreshed: now,
             samples: 0,
+            earlier: 0,
             loss: f64::NAN,
         }
     }
@@ -154,7 +189,8 @@ impl Observer for Console {
                 self.samples = *samples;
                 if self.refreshed.elapsed() >= REFRESH {
                     self.refreshed = Instant::now();
-                    let rate = *samples as f64 / self.started.elapsed().as_secs_f64();
+                    let rate =
+                        (*samples - self.earlier) as f64 / self.started.elapsed().as_secs_f64();
                     self.bar.set_position(*step);
                     self.bar
                         .set_message(format!("{rate:.0} samples/s, loss {:.4}", self.loss));
@@ -176,6 +212,34 @@ impl Observer for Console {
                     }
                 }
             }
+            Event::CheckpointDamaged { path, problem } => self.say(&format!(
+                "checkpoint {} cannot be used, the one before it is tried: {problem}",
+                path.display()
+            )),
+            Event::Resumed {
+                path,
+                step,
+                samples,
+            } => {
+                self.earlier = *samples;
+                self.say(&format!(
+                    "going on after step {step}, from {}",
+                    path.display()
+                ));
+            }
+            Event::NothingToResume { folder } => self.say(&format!(
+                "no checkpoint in {}: starting afresh",
+                folder.display()
+            )),
+            Event::Saved {
+                step,
+                bytes,
+                seconds,
+                ..
+            } => self.say(&format!(
+                "checkpoint after step {step}: {:.1} MiB in {seconds:.2} s",
+                *bytes as f64 / f64::from(1 << 20)
+            )),
             Event::Finished { .. } => self.bar.finish_and_clear(),
             _ => {}
         }
@@ -210,7 +274,20 @@ impl JsonLines {
     /// # Errors
     /// A file that cannot be created.
     pub fn create(path: &Path, every: u64) -> Result<Self> {
-        let file = File::create(path).map_err(|source| Error::io("cannot create", path, source))?;
+        Self::open(path, every, File::create(path))
+    }
+
+    /// Writes behind what the file holds, for a run that goes on; makes it where there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be written to.
+    pub fn append(path: &Path, every: u64) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(path);
+        Self::open(path, every, file)
+    }
+
+    fn open(path: &Path, every: u64, file: std::io::Result<File>) -> Result<Self> {
+        let file = file.map_err(|source| Error::io("cannot create", path, source))?;
         Ok(Self {
             path: path.to_path_buf(),
             out: BufWriter::new(file),

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 use embedding_store::{Optimizer, read_slice, write_slice};
 use rayon::prelude::*;
 
-use crate::{Gradient, Result};
+use crate::{Error, Gradient, Result};
 
 /// Elements that one task updates; sums stay in the first-level cache.
 const CHUNK: usize = 4096;
@@ -91,6 +91,57 @@ impl DenseOptimizer {
                 update_on_host(self.rule, parameter, slices, state, learning_rate)
             }
         }
+    }
+
+    /// Whether parameters have a state, one value for each of their elements.
+    pub fn has_state(&self) -> bool {
+        matches!(self.rule, Rule::Adagrad { .. })
+    }
+
+    /// The state of parameter number `index`, flat; `None` before its first update, and where the rule keeps none.
+    ///
+    /// # Errors
+    /// A copy from a device that fails.
+    pub fn state(&self, index: usize) -> Result<Option<Vec<f32>>> {
+        Ok(match self.state.get(index) {
+            Some(State::Host(state)) => Some(state.clone()),
+            Some(State::Device(state)) => Some(state.flatten_all()?.to_vec1()?),
+            Some(State::Fresh) | None => None,
+        })
+    }
+
+    /// Puts the state of parameter number `index` back; `None` lets it start afresh.
+    ///
+    /// # Errors
+    /// A state of another size than the parameter, or a copy to a device that fails.
+    pub fn set_state(
+        &mut self,
+        index: usize,
+        parameter: &Var,
+        state: Option<Vec<f32>>,
+    ) -> Result<()> {
+        let state = match state {
+            None => State::Fresh,
+            Some(state) if state.len() != parameter.elem_count() => {
+                return Err(Error::Mismatch {
+                    what: format!("optimizer state of parameter {index}"),
+                    model: parameter.elem_count() as u64,
+                    data: state.len() as u64,
+                    remedy: "give one value for each element of the parameter",
+                });
+            }
+            Some(state) if parameter.device().is_cpu() => State::Host(state),
+            Some(state) => State::Device(Tensor::from_vec(
+                state,
+                parameter.shape(),
+                parameter.device(),
+            )?),
+        };
+        if self.state.len() <= index {
+            self.state.resize_with(index + 1, State::default);
+        }
+        self.state[index] = state;
+        Ok(())
     }
 }
 

@@ -96,6 +96,10 @@ impl<M: Model> Model for Replicas<M> {
         self.models.iter().flat_map(Model::parameters).collect()
     }
 
+    fn copies(&self) -> usize {
+        self.models.len() * self.models[0].copies()
+    }
+
     fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
         self.models[0].named_weights()
     }

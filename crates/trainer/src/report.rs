@@ -1,12 +1,14 @@
 //! What comes of a run.
 
+use std::fmt;
+
 use embedding_store::{Side, Traffic};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Evaluation;
 
 /// Results on the evaluation sets at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// Steps taken so far.
     pub step: u64,
@@ -20,15 +22,43 @@ pub struct EpochReport {
     pub train_loss: f64,
 }
 
+/// The set and the metric that decide which evaluation is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Selection {
+    /// The AUC on the validation set.
+    #[serde(rename = "validation AUC")]
+    ValidationAuc,
+    /// The AUC on the test set, where there is no validation set.
+    #[serde(rename = "test AUC")]
+    TestAuc,
+    /// The log loss on the validation set, where the AUC is undefined.
+    #[serde(rename = "validation log loss")]
+    ValidationLogLoss,
+    /// The log loss on the test set, where there is no validation set and the AUC is undefined.
+    #[serde(rename = "test log loss")]
+    TestLogLoss,
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ValidationAuc => "validation AUC",
+            Self::TestAuc => "test AUC",
+            Self::ValidationLogLoss => "validation log loss",
+            Self::TestLogLoss => "test log loss",
+        })
+    }
+}
+
 /// The evaluation at which the selection set looked best.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Steps taken until then.
     pub step: u64,
     /// Epoch of that step, counted from 0.
     pub epoch: u64,
-    /// By which set and metric it was picked: "validation AUC", "test log loss" …
-    pub selected_by: &'static str,
+    /// By which set and metric it was picked.
+    pub selected_by: Selection,
     /// On the test set (on the validation set where there is no test set).
     #[serde(flatten)]
     pub test: Evaluation,
@@ -66,6 +96,9 @@ pub struct RunReport {
     pub train: ThroughputReport,
     /// Whether a target was reached before the last epoch's end.
     pub stopped_early: bool,
+    /// The step after which the run was told to stop, its last checkpoint's; `None` where it came to its end. The other fields tell
+    /// what there was until then.
+    pub interrupted_at: Option<u64>,
     /// What ran in which phase, how long, and how many bytes crossed.
     pub phases: Phases,
     /// Every change of the schedule's side; empty where inputs are not split.
@@ -73,7 +106,7 @@ pub struct RunReport {
 }
 
 /// The parts of a run, by the batches that they train on. A phase without steps is absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Phases {
     /// Batches in the original order.
     pub unsplit: Option<PhaseReport>,
@@ -96,7 +129,7 @@ impl Phases {
 }
 
 /// Time and traffic of one phase; evaluations not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PhaseReport {
     /// Steps taken.
     pub steps: u64,
@@ -137,7 +170,7 @@ impl PhaseReport {
 }
 
 /// Where the time of training steps goes, in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepTimes {
     /// Gathering rows.
     pub lookup_seconds: f64,
@@ -164,7 +197,7 @@ impl StepTimes {
 }
 
 /// A change of the schedule's side.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Swap {
     /// Steps taken until then.
     pub step: u64,

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedding_store::{EmbeddingStore, Side};
+use embedding_store::{EmbeddingStore, Side, Traffic};
 use recsys_data::{Dataset, Subset};
+use serde_json::{Value, json};
 
+use crate::checkpoint::Keeper;
 use crate::inputs::{Feed, Lane, Turn};
+use crate::progress::{EpochProgress, Progress};
 use crate::{
-    Best, EpochReport, Error, Event, Inputs, Model, Observer, PhaseReport, Phases, Result,
-    RunReport, Scores, StopAt, Swap, ThroughputReport, TrainOptions, Trainer,
+    Best, Checkpoints, EpochReport, Error, Evaluation, Event, Inputs, Model, Observer, PhaseReport,
+    Result, RunReport, Scores, Selection, StepTimes, StopAt, Swap, ThroughputReport, TrainOptions,
+    Trainer,
 };
 
 /// The data sets that a run is judged on; either may be absent or empty.
@@ -40,8 +44,30 @@ pub fn fit<'a, M: Model, S: EmbeddingStore>(
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunReport> {
+    fit_with_checkpoints(trainer, train, evaluations, options, None, observer)
+}
+
+/// [`fit`] with checkpoints: a run that was ended at any moment and goes on from one gives the weights, the optimizer state and the
+/// report of the run that was not, bit for bit, times and traffic apart.
+///
+/// The trainer must be made as for the first part, with any placement, number of devices and hot rows; what it holds is
+/// overwritten by what the checkpoint holds. [`RunReport::interrupted_at`] tells whether the run was stopped.
+///
+/// # Errors
+/// As [`fit`]; a folder that another run writes to, or that holds checkpoints of a run that this is not to go on from; settings that
+/// differ from the checkpoint's; files that cannot be written.
+pub fn fit_with_checkpoints<'a, M: Model, S: EmbeddingStore>(
+    trainer: &mut Trainer<M, S>,
+    train: impl Into<Inputs<'a>>,
+    evaluations: &Evaluations,
+    options: &TrainOptions,
+    checkpoints: Option<&Checkpoints>,
+    observer: &mut dyn Observer,
+) -> Result<RunReport> {
     let train = train.into();
-    rayon::scope(|_| Run::start(trainer, &train, evaluations, options, observer)?.go(train))
+    rayon::scope(|_| {
+        Run::start(trainer, &train, evaluations, options, observer)?.go(train, checkpoints)
+    })
 }
 
 struct Run<'a, M, S> {
@@ -49,25 +75,17 @@ struct Run<'a, M, S> {
     evaluations: &'a Evaluations,
     options: &'a TrainOptions,
     observer: &'a mut dyn Observer,
-    step: u64,
-    steps: u64,
-    samples: u64,
-    phases: Phases,
-    swaps: Vec<Swap>,
-    best: Option<Best>,
-    best_value: f64,
+    keeper: Option<Keeper<'a>>,
+    progress: Progress,
 }
 
-/// An epoch that is running.
-struct Running {
-    epoch: u64,
-    /// Over the samples seen.
-    loss_sum: f64,
-    seen: u64,
-    batches: u64,
-    /// The evaluation after the last step, if there was one.
-    evaluated: Option<EpochReport>,
-    stopped_early: bool,
+/// How a stretch of a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It ran its course.
+    Reached,
+    /// A checkpoint was written, because the run is told to stop.
+    Interrupted,
 }
 
 impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
@@ -92,93 +110,177 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             evaluations,
             options,
             observer,
-            step: 0,
-            steps: 0,
-            samples: 0,
-            phases: Phases::default(),
-            swaps: Vec::new(),
-            best: None,
-            best_value: f64::NEG_INFINITY,
+            keeper: None,
+            progress: Progress::default(),
         })
     }
 
-    fn go(mut self, train: Inputs<'_>) -> Result<RunReport> {
-        let options = self.options;
+    fn go(mut self, train: Inputs<'_>, checkpoints: Option<&'a Checkpoints>) -> Result<RunReport> {
         let samples_per_epoch = train.len();
-        let mut feed = Feed::new(self.trainer, train, options)?;
-        self.steps = options
-            .max_steps
-            .unwrap_or(u64::MAX)
-            .min(feed.batches().saturating_mul(options.epochs));
-        self.observer.observe(&Event::Started {
-            epochs: options.epochs,
-            steps: self.steps,
-            samples_per_epoch,
-        })?;
-        let mut epochs = Vec::new();
-        let mut stopped_early = false;
-        for epoch in 0..options.epochs {
-            let running = self.epoch(epoch, &mut feed)?;
-            let report = match running.evaluated {
-                Some(report) => report,
-                None => self.evaluate(epoch, running.loss_sum / running.seen as f64)?,
-            };
-            self.observer
-                .observe(&Event::EpochEnded { epoch, report })?;
-            epochs.push(report);
-            stopped_early = running.stopped_early
-                || (epoch + 1 < options.epochs && reached(options.stop_at, &report));
-            if stopped_early || self.step >= self.steps {
-                break;
+        let settings = self.settings(&train);
+        let mut feed = Feed::new(self.trainer, train, self.options)?;
+        let mut schedule = None;
+        if let Some(checkpoints) = checkpoints {
+            let keeper = self
+                .keeper
+                .insert(Keeper::open(checkpoints, settings, &feed)?);
+            if let Some(moment) = keeper.resume(self.trainer, &feed, self.observer)? {
+                (self.progress, schedule) = (moment.progress, moment.schedule);
+                // The target may be another one now.
+                let epoch = &mut self.progress.epoch;
+                let evaluated = epoch.evaluated.as_ref();
+                epoch.stopped_early &=
+                    evaluated.is_some_and(|report| reached(self.options.stop_at, report));
             }
         }
+        self.observer.observe(&Event::Started {
+            epochs: self.options.epochs,
+            steps: self.expected_steps(&feed),
+            samples_per_epoch,
+        })?;
+        let options = self.options;
+        loop {
+            let number = self.progress.epoch.number;
+            if self.epoch(&mut feed, schedule.take())? == End::Interrupted {
+                return Ok(self.report(false, true));
+            }
+            let report = match self.progress.epoch.evaluated {
+                Some(report) => report,
+                None => self.evaluate()?,
+            };
+            self.progress.epoch.evaluated = Some(report);
+            let event = Event::EpochEnded {
+                epoch: number,
+                report,
+            };
+            self.observer.observe(&event)?;
+            let last = number + 1 >= options.epochs;
+            let stopped_early =
+                self.progress.epoch.stopped_early || (!last && reached(options.stop_at, &report));
+            let ends = last || stopped_early || self.has_taken_its_steps();
+            let whole = self.progress.epoch.batches() == feed.batches();
+            if whole && self.save_if_due(&feed, ends)? == End::Interrupted && !ends {
+                return Ok(self.report(false, true));
+            }
+            self.progress.epochs.push(report);
+            if ends {
+                let report = self.report(stopped_early, false);
+                self.observer
+                    .observe(&Event::Finished { report: &report })?;
+                return Ok(report);
+            }
+            self.progress.epoch = EpochProgress::of(number + 1);
+        }
+    }
+
+    /// What decides the numbers of this run, as far as the loop knows.
+    fn settings(&self, train: &Inputs<'_>) -> Value {
+        let options = self.options;
+        let samples =
+            |set: &Option<Arc<dyn Dataset>>| set.as_ref().map_or(0, |dataset| dataset.len());
+        let parts = self.trainer.store().parts().iter();
+        json!({
+            "optimizer": self.trainer.store().optimizer(),
+            "batch_size": options.batch_size,
+            "order": options.order,
+            "seed": options.seed,
+            "learning_rate": options.learning_rate,
+            "policy": options.policy,
+            "loss": options.loss,
+            "test_every": options.test_every,
+            "swap_samples": options.swap_samples,
+            "train_samples": train.len(),
+            "validation_samples": samples(&self.evaluations.validation),
+            "test_samples": samples(&self.evaluations.test),
+            "matrices": parts.map(|part| (part.name.clone(), json!([part.rows, part.dim]))).collect::<Value>(),
+        })
+    }
+
+    /// Steps of the whole run, unless it stops early.
+    fn expected_steps(&self, feed: &Feed<'_>) -> u64 {
+        let Progress { step, epoch, .. } = &self.progress;
+        let epochs = self.options.epochs.saturating_sub(epoch.number);
+        let left = feed.batches().saturating_mul(epochs);
+        let steps = step.saturating_add(left.saturating_sub(epoch.batches()));
+        steps.min(self.options.max_steps.unwrap_or(u64::MAX))
+    }
+
+    fn has_taken_its_steps(&self) -> bool {
+        let most = self.options.max_steps;
+        most.is_some_and(|most| self.progress.step >= most)
+    }
+
+    /// What came of the run until now.
+    fn report(&mut self, stopped_early: bool, interrupted: bool) -> RunReport {
+        let Progress {
+            step,
+            samples,
+            epochs,
+            best,
+            swaps,
+            phases,
+            ..
+        } = std::mem::take(&mut self.progress);
         let last = epochs.last().copied().unwrap_or_default();
-        let phases = [self.phases.unsplit, self.phases.hot, self.phases.cold];
-        let seconds: f64 = phases.iter().flatten().map(|phase| phase.seconds).sum();
-        let report = RunReport {
+        let all = [phases.unsplit, phases.hot, phases.cold];
+        let seconds: f64 = all.iter().flatten().map(|phase| phase.seconds).sum();
+        RunReport {
             test: last.test,
             validation: last.validation,
             validation_and_test: last.validation_and_test,
             epochs,
-            best: self.best,
+            best,
             train: ThroughputReport {
-                samples: self.samples,
+                samples,
                 seconds,
-                samples_per_second: self.samples as f64 / seconds.max(f64::MIN_POSITIVE),
-                steps: self.step,
+                samples_per_second: samples as f64 / seconds.max(f64::MIN_POSITIVE),
+                steps: step,
             },
             stopped_early,
-            phases: self.phases,
-            swaps: self.swaps,
-        };
-        self.observer
-            .observe(&Event::Finished { report: &report })?;
-        Ok(report)
+            interrupted_at: interrupted.then_some(step),
+            phases,
+            swaps,
+        }
     }
 
-    /// Runs an epoch, turn by turn.
-    fn epoch(&mut self, epoch: u64, feed: &mut Feed<'_>) -> Result<Running> {
-        let mut running = Running {
-            epoch,
-            loss_sum: 0.0,
-            seen: 0,
-            batches: 0,
-            evaluated: None,
-            stopped_early: false,
-        };
-        let mut lanes = feed.begin(epoch, self.options.lookahead);
-        let mut last: Option<Side> = None;
-        while let Some(turn) = feed.turn(running.batches) {
-            if let Some(from) = last.filter(|&from| Some(from) != turn.side) {
-                self.swap(from, feed)?;
-            }
-            last = turn.side;
-            self.turn(turn, turn.lane(&mut lanes), &mut running)?;
-            if running.stopped_early || self.step >= self.steps {
+    /// Runs an epoch, or what is left of it, turn by turn.
+    fn epoch(&mut self, feed: &mut Feed<'_>, schedule: Option<Value>) -> Result<End> {
+        let mut lanes = feed.begin(&mut self.progress.epoch, self.options.lookahead);
+        if let (Some(state), Some(schedule)) = (schedule, feed.schedule()) {
+            schedule.restore(&state)?;
+        }
+        while !self.is_over() {
+            let Some(turn) = self.next_turn(feed)? else {
                 break;
+            };
+            if self.turn(turn, &mut lanes[turn.lane], feed)? == End::Interrupted {
+                return Ok(End::Interrupted);
             }
         }
-        Ok(running)
+        Ok(End::Reached)
+    }
+
+    /// Whether the run ends before the epoch does.
+    fn is_over(&self) -> bool {
+        self.progress.epoch.stopped_early || self.has_taken_its_steps()
+    }
+
+    /// What is left of the running stretch, or the next one.
+    fn next_turn(&mut self, feed: &mut Feed<'_>) -> Result<Option<Turn>> {
+        let running = self.progress.epoch.turn;
+        if let Some(turn) = running.filter(|turn| turn.batches > 0) {
+            return Ok(Some(turn));
+        }
+        let next = feed.turn(self.progress.epoch.batches());
+        if let (Some(running), Some(next)) = (running, next)
+            && let Some(from) = running.side.filter(|&from| Some(from) != next.side)
+        {
+            self.swap(from, feed)?;
+        }
+        if next.is_some() {
+            self.progress.epoch.turn = next;
+        }
+        Ok(next)
     }
 
     /// Shows the schedule the loss at a change of side.
@@ -194,8 +296,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         if let Some(loss) = loss {
             schedule.observe(loss);
         }
-        self.swaps.push(Swap {
-            step: self.step,
+        self.progress.swaps.push(Swap {
+            step: self.progress.step,
             from,
             loss,
             rate: schedule.rate(),
@@ -215,75 +317,118 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
     }
 
     /// Runs the batches of one turn.
-    fn turn(&mut self, turn: Turn, lane: &mut Lane, running: &mut Running) -> Result<()> {
-        let options = self.options;
-        let mut clock = Instant::now();
-        let times = self.trainer.times();
-        let mut traffic = self.trainer.store().traffic();
-        let mut phase = PhaseReport::default();
+    fn turn(&mut self, turn: Turn, lane: &mut Lane, feed: &Feed<'_>) -> Result<End> {
+        let mut meter = Meter::start(self.trainer);
         self.enter(turn.side)?;
-        for _ in 0..turn.batches {
-            let waiting = Instant::now();
-            let Some((loaded, coming)) = lane.next()? else {
+        for left in (0..turn.batches).rev() {
+            if !self.step(lane, &mut meter.phase)? {
                 break;
-            };
-            phase.load_seconds += waiting.elapsed().as_secs_f64();
-            let batch = loaded.batch.len() as u64;
-            self.step += 1;
-            let learning_rate = options.policy.rate(options.learning_rate, self.step);
-            let loss = self.trainer.step_ahead(
-                &loaded.batch,
-                &loaded.extra,
-                &coming,
-                &options.loss,
-                learning_rate,
-            )?;
-            if !loss.is_finite() {
-                return Err(Error::Diverged {
-                    step: self.step,
-                    loss,
-                    learning_rate,
-                });
             }
-            running.loss_sum += loss * batch as f64;
-            running.seen += batch;
-            running.batches += 1;
-            running.evaluated = None;
-            self.samples += batch;
-            phase.steps += 1;
-            phase.samples += batch;
-            self.observer.observe(&Event::Step {
-                step: self.step,
-                epoch: running.epoch,
-                samples: self.samples,
-                loss,
-                learning_rate,
-            })?;
-            if options
-                .test_every
-                .is_some_and(|every| self.step.is_multiple_of(every))
-            {
-                phase.seconds += clock.elapsed().as_secs_f64();
-                phase.add_traffic(self.trainer.store().traffic().since(&traffic));
-                let report =
-                    self.evaluate(running.epoch, running.loss_sum / running.seen as f64)?;
-                running.evaluated = Some(report);
-                running.stopped_early = reached(options.stop_at, &report);
-                clock = Instant::now();
-                traffic = self.trainer.store().traffic();
-                if !running.stopped_early {
+            let epoch = &mut self.progress.epoch;
+            epoch.done[turn.lane] += 1;
+            epoch.turn = Some(Turn {
+                batches: left,
+                ..turn
+            });
+            epoch.evaluated = None;
+            let every = self.options.test_every;
+            let evaluates = every.is_some_and(|every| self.progress.step.is_multiple_of(every));
+            if evaluates || self.checkpoint_is_due(feed) {
+                meter.stop(self.trainer, self.progress.phases.of(turn.side));
+                if evaluates {
+                    let report = self.evaluate()?;
+                    let epoch = &mut self.progress.epoch;
+                    epoch.evaluated = Some(report);
+                    epoch.stopped_early = reached(self.options.stop_at, &report);
+                }
+                // An epoch that is over is evaluated before it is saved, unless there is no time for that.
+                let over = self.progress.epoch.batches() == feed.batches();
+                if (!over || self.is_stopping())
+                    && self.save_if_due(feed, self.is_over())? == End::Interrupted
+                {
+                    return Ok(End::Interrupted);
+                }
+                meter = Meter::start(self.trainer);
+                if evaluates && !self.is_over() {
                     self.enter(turn.side)?;
                 }
             }
-            if running.stopped_early || self.step >= self.steps {
+            if self.is_over() {
                 break;
             }
         }
-        phase.seconds += clock.elapsed().as_secs_f64();
-        phase.times = self.trainer.times().since(times);
-        phase.add_traffic(self.trainer.store().traffic().since(&traffic));
-        self.phases.of(turn.side).add(&phase);
-        Ok(())
+        meter.stop(self.trainer, self.progress.phases.of(turn.side));
+        Ok(End::Reached)
+    }
+
+    /// Runs the next batch of a lane; false where there is none.
+    fn step(&mut self, lane: &mut Lane, phase: &mut PhaseReport) -> Result<bool> {
+        let (options, waiting) = (self.options, Instant::now());
+        let Some((loaded, coming)) = lane.next()? else {
+            return Ok(false);
+        };
+        phase.load_seconds += waiting.elapsed().as_secs_f64();
+        let batch = loaded.batch.len() as u64;
+        let progress = &mut self.progress;
+        progress.step += 1;
+        let learning_rate = options.policy.rate(options.learning_rate, progress.step);
+        let loss = self.trainer.step_ahead(
+            &loaded.batch,
+            &loaded.extra,
+            &coming,
+            &options.loss,
+            learning_rate,
+        )?;
+        if !loss.is_finite() {
+            return Err(Error::Diverged {
+                step: progress.step,
+                loss,
+                learning_rate,
+            });
+        }
+        progress.epoch.loss_sum += loss * batch as f64;
+        progress.epoch.seen += batch;
+        progress.samples += batch;
+        phase.steps += 1;
+        phase.samples += batch;
+        self.observer.observe(&Event::Step {
+            step: progress.step,
+            epoch: progress.epoch.number,
+            samples: progress.samples,
+            loss,
+            learning_rate,
+        })?;
+        Ok(true)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_stopping)
+    }
+
+    /// Whether this step's state is to be saved for another reason than an evaluation.
+    fn checkpoint_is_due(&self, feed: &Feed<'_>) -> bool {
+        let over = self.progress.epoch.batches() == feed.batches();
+        self.keeper.as_ref().is_some_and(|keeper| {
+            keeper.is_stopping() || (!over && (keeper.is_due(self.progress.step) || self.is_over()))
+        })
+    }
+
+    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of this step, the run ends, or it is told
+    /// to stop.
+    fn save_if_due(&mut self, feed: &Feed<'_>, ends: bool) -> Result<End> {
+        let Some(keeper) = &mut self.keeper else {
+            return Ok(End::Reached);
+        };
+        let (step, stopping) = (self.progress.step, keeper.is_stopping());
+        let is_best = self.progress.best.is_some_and(|best| best.step == step);
+        if stopping || ends || is_best || keeper.is_due(step) {
+            let schedule = feed.schedule_state()?;
+            keeper.save(self.trainer, &self.progress, schedule, self.observer)?;
+        }
+        Ok(match stopping {
+            true => End::Interrupted,
+            false => End::Reached,
+        })
     }
 
     /// Tells the store which side follows; unsplit inputs are any inputs.
@@ -297,7 +442,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         self.trainer.score(dataset, self.options.test_batch_size)
     }
 
-    fn evaluate(&mut self, epoch: u64, train_loss: f64) -> Result<EpochReport> {
+    fn evaluate(&mut self) -> Result<EpochReport> {
         let evaluations = self.evaluations;
         let mut scores = |dataset: &Option<Arc<dyn Dataset>>| match dataset {
             Some(dataset) => self.score(dataset.clone()),
@@ -313,12 +458,13 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         } else {
             None
         };
+        let epoch = self.progress.epoch.number;
         let report = EpochReport {
-            step: self.step,
+            step: self.progress.step,
             test,
             validation,
             validation_and_test,
-            train_loss,
+            train_loss: self.progress.epoch.train_loss(),
         };
         self.keep_best(epoch, &report);
         self.observer.observe(&Event::Evaluated { epoch, report })?;
@@ -326,19 +472,16 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
     }
 
     fn keep_best(&mut self, epoch: u64, report: &EpochReport) {
-        let Some(judge) = report.validation.or(report.test) else {
+        let Some((value, selected_by)) = judged(report.validation, report.test) else {
             return;
         };
-        let (value, selected_by) = match (judge.auc, report.validation.is_some()) {
-            (Some(auc), true) => (auc, "validation AUC"),
-            (Some(auc), false) => (auc, "test AUC"),
-            (None, true) => (-judge.log_loss, "validation log loss"),
-            (None, false) => (-judge.log_loss, "test log loss"),
-        };
-        if value > self.best_value {
-            self.best_value = value;
-            let test = report.test.unwrap_or(judge);
-            self.best = Some(Best {
+        let best = self.progress.best;
+        let before = best.and_then(|best| judged(best.validation, Some(best.test)));
+        let before = before.map_or(f64::NEG_INFINITY, |(value, _)| value);
+        if let Some(test) = report.test.or(report.validation)
+            && value > before
+        {
+            self.progress.best = Some(Best {
                 step: report.step,
                 epoch,
                 selected_by,
@@ -346,6 +489,49 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 validation: report.validation,
             });
         }
+    }
+}
+
+/// How good an evaluation is, the higher the better, and by what.
+fn judged(validation: Option<Evaluation>, test: Option<Evaluation>) -> Option<(f64, Selection)> {
+    let judge = validation.or(test)?;
+    Some(match (judge.auc, validation.is_some()) {
+        (Some(auc), true) => (auc, Selection::ValidationAuc),
+        (Some(auc), false) => (auc, Selection::TestAuc),
+        (None, true) => (-judge.log_loss, Selection::ValidationLogLoss),
+        (None, false) => (-judge.log_loss, Selection::TestLogLoss),
+    })
+}
+
+/// Measures the training of one phase; evaluations and checkpoints are not counted.
+struct Meter {
+    clock: Instant,
+    times: StepTimes,
+    traffic: Traffic,
+    phase: PhaseReport,
+}
+
+impl Meter {
+    fn start<M: Model, S: EmbeddingStore>(trainer: &Trainer<M, S>) -> Self {
+        Self {
+            clock: Instant::now(),
+            times: trainer.times(),
+            traffic: trainer.store().traffic(),
+            phase: PhaseReport::default(),
+        }
+    }
+
+    /// Adds what was measured to a phase.
+    fn stop<M: Model, S: EmbeddingStore>(
+        &mut self,
+        trainer: &Trainer<M, S>,
+        into: &mut PhaseReport,
+    ) {
+        let phase = &mut self.phase;
+        phase.seconds = self.clock.elapsed().as_secs_f64();
+        phase.times = trainer.times().since(self.times);
+        phase.traffic = trainer.store().traffic().since(&self.traffic);
+        into.add(phase);
     }
 }
 

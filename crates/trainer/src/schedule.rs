@@ -2,6 +2,7 @@
 
 use embedding_store::Side;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Error, Result};
 
@@ -34,6 +35,23 @@ pub trait Schedule: Send {
 
     /// Share of a side's batches in one stretch, in percent.
     fn rate(&self) -> f64;
+
+    /// All that decides what comes next, for a checkpoint. Null for a schedule that [`begin`](Self::begin) tells everything.
+    ///
+    /// # Errors
+    /// A state that cannot be written as JSON.
+    fn state(&self) -> Result<Value> {
+        Ok(Value::Null)
+    }
+
+    /// Goes on from a state in the middle of an epoch; the epoch was [begun](Self::begin).
+    ///
+    /// # Errors
+    /// A state of another kind of schedule, or of an epoch with other numbers of batches.
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 /// How the paper's scheduler reacts; every constant is an option.
@@ -119,7 +137,8 @@ impl ShuffleOptions {
 }
 
 /// Cuts both sides into stretches of the current rate, by turns.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Turns {
     first: Side,
     next: Side,
@@ -177,6 +196,35 @@ impl Turns {
         self.next = other(side);
         Some(Stretch { side, batches })
     }
+
+    /// Goes on from another state of the same epoch.
+    fn restore(&mut self, from: Self) -> Result<()> {
+        let fits = from.first == self.first
+            && from.all == self.all
+            && from
+                .left
+                .iter()
+                .zip(&from.all)
+                .all(|(left, all)| left <= all);
+        if !fits {
+            return Err(unfit(format!("{from:?}")));
+        }
+        *self = from;
+        Ok(())
+    }
+}
+
+fn unfit(state: String) -> Error {
+    Error::Option {
+        option: "state of the schedule",
+        value: state,
+        remedy: "go on with the schedule, the data and the batch size that the checkpoint was written with",
+    }
+}
+
+/// What a schedule's state holds.
+fn parsed<T: for<'a> Deserialize<'a>>(state: &Value) -> Result<T> {
+    T::deserialize(state).map_err(|_| unfit(state.to_string()))
 }
 
 /// FAE's adaptive scheduler: the rate follows the loss at every change of side, so that hot and cold stretches are as long as
@@ -187,6 +235,16 @@ impl Turns {
 #[derive(Debug, Clone)]
 pub struct ShuffleScheduler {
     options: ShuffleOptions,
+    turns: Turns,
+    rate: f64,
+    last_loss: Option<f64>,
+    falls: u32,
+}
+
+/// What a [`ShuffleScheduler`] knows besides its options.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShuffleState {
     turns: Turns,
     rate: f64,
     last_loss: Option<f64>,
@@ -244,6 +302,26 @@ impl Schedule for ShuffleScheduler {
     fn rate(&self) -> f64 {
         self.rate
     }
+
+    fn state(&self) -> Result<Value> {
+        let state = ShuffleState {
+            turns: self.turns,
+            rate: self.rate,
+            last_loss: self.last_loss,
+            falls: self.falls,
+        };
+        serde_json::to_value(state).map_err(|error| unfit(error.to_string()))
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let from: ShuffleState = parsed(state)?;
+        if !(self.options.floor..=self.options.ceiling).contains(&from.rate) {
+            return Err(unfit(state.to_string()));
+        }
+        self.turns.restore(from.turns)?;
+        (self.rate, self.last_loss, self.falls) = (from.rate, from.last_loss, from.falls);
+        Ok(())
+    }
 }
 
 /// A fixed rate: that share of the first side's batches, then that share of the other's, and so on. At 100%, the order of the
@@ -291,6 +369,14 @@ impl Schedule for Interleave {
 
     fn rate(&self) -> f64 {
         self.rate
+    }
+
+    fn state(&self) -> Result<Value> {
+        serde_json::to_value(self.turns).map_err(|error| unfit(error.to_string()))
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        self.turns.restore(parsed(state)?)
     }
 }
 

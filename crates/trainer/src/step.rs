@@ -77,6 +77,15 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         &mut self.store
     }
 
+    /// The optimizer of the dense parameters.
+    pub fn optimizer(&self) -> &DenseOptimizer {
+        &self.optimizer
+    }
+
+    pub(crate) fn optimizer_mut(&mut self) -> &mut DenseOptimizer {
+        &mut self.optimizer
+    }
+
     /// Model and store.
     pub fn into_parts(self) -> (M, S) {
         (self.model, self.store)

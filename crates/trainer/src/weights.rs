@@ -1,20 +1,15 @@
 //! Weights on disk: safetensors under the reference programs' names.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use embedding_store::{EmbeddingStore, Rows};
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde_json::{Map, Value, json};
+use embedding_store::{EmbeddingStore, Part, Rows, read_slice};
 
-use crate::{Error, Model, Result, Trainer};
-
-/// Rows of a table that are held in memory at once while they are written or read.
-const ROWS_AT_ONCE: u64 = 1 << 16;
+use crate::pickled_file::PickledFile;
+use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter, Written};
+use crate::{Error, Model, Result, RowMap, Trainer};
 
 /// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`, `emb_l.0.weight` … Tables are
 /// streamed, so memory stays small; the file appears under its name only when it is complete.
@@ -26,7 +21,7 @@ pub fn save_weights<M: Model, S: EmbeddingStore>(
     trainer: &Trainer<M, S>,
 ) -> Result<()> {
     let temporary = path.with_extension("partial.tmp");
-    let result = write(&temporary, trainer).and_then(|()| {
+    let result = write(&temporary, trainer).and_then(|_| {
         std::fs::rename(&temporary, path)
             .map_err(|source| Error::io("cannot rename to", path, source))
     });
@@ -37,132 +32,201 @@ pub fn save_weights<M: Model, S: EmbeddingStore>(
     result
 }
 
-fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> Result<()> {
-    let io = |source| Error::io("cannot write", path, source);
-    let file = File::create(path).map_err(|source| Error::io("cannot create", path, source))?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> Result<Written> {
     let dense = trainer.model().named_weights()?;
-    let mut header = Map::new();
-    let mut offset = 0u64;
-    let mut entry = |name: &str, shape: Vec<u64>| {
-        let bytes = 4 * shape.iter().product::<u64>();
-        header.insert(
-            name.into(),
-            json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + bytes]}),
-        );
-        offset += bytes;
-    };
-    for (name, tensor) in &dense {
-        entry(
-            name,
-            tensor.dims().iter().map(|&extent| extent as u64).collect(),
-        );
-    }
+    let mut entries: Vec<Entry> = dense.iter().map(entry).collect();
     let prefix = trainer.model().table_prefix();
-    for part in trainer.store().parts() {
-        entry(
-            &format!("{prefix}{}", part.name),
-            vec![part.rows, part.dim as u64],
-        );
-    }
-    let mut header = Value::Object(header).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    out.write_all(&(header.len() as u64).to_le_bytes())
-        .map_err(io)?;
-    out.write_all(&header).map_err(io)?;
-    for (_, tensor) in &dense {
-        for value in tensor.flatten_all()?.to_vec1::<f32>()? {
-            out.write_all(&value.to_le_bytes()).map_err(io)?;
-        }
-    }
+    entries.extend(trainer.store().parts().iter().map(|part| {
+        let name = format!("{prefix}{}", part.name);
+        (name, vec![part.rows, part.dim as u64])
+    }));
+    let mut out = TensorWriter::create(path, &entries)?;
+    write_dense(&mut out, &dense)?;
     for (index, part) in trainer.store().parts().iter().enumerate() {
-        for first in (0..part.rows).step_by(ROWS_AT_ONCE as usize) {
-            let rows = trainer
-                .store()
-                .export(index, first..(first + ROWS_AT_ONCE).min(part.rows))?;
-            for value in rows.weights {
-                out.write_all(&value.to_le_bytes()).map_err(io)?;
-            }
+        for rows in pieces(part) {
+            out.write(&trainer.store().export(index, rows)?.weights)?;
         }
     }
-    let file = out.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)
+    out.finish()
 }
 
-/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it. Optimizer state starts
-/// afresh. Weights in the file that neither needs are ignored.
+/// Name and shape of a dense weight.
+pub(crate) fn entry((name, tensor): &(String, Tensor)) -> Entry {
+    let shape = tensor.dims().iter().map(|&extent| extent as u64);
+    (name.clone(), shape.collect())
+}
+
+/// Writes dense weights, in their order.
+pub(crate) fn write_dense(out: &mut TensorWriter, dense: &[(String, Tensor)]) -> Result<()> {
+    for (_, tensor) in dense {
+        let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+        read_slice(&tensor, |values| out.write(values))??;
+    }
+    Ok(())
+}
+
+/// The rows of a part in pieces that are in memory at once.
+pub(crate) fn pieces(part: &Part) -> impl Iterator<Item = Range<u64>> + use<> {
+    let rows = part.rows;
+    let at_once = (FLOATS_AT_ONCE / part.dim.max(part.state_width).max(1)).max(1) as u64;
+    (0..rows)
+        .step_by(at_once as usize)
+        .map(move |first| first..(first + at_once).min(rows))
+}
+
+/// A file of named f32 tensors.
+pub(crate) trait TensorSource {
+    /// That there is such a tensor of such a shape.
+    fn check(&self, name: &str, shape: &[u64]) -> Result<()>;
+
+    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number `first` on.
+    fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>>;
+}
+
+fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
+    Ok(match PickledFile::is_one(path)? {
+        true => Box::new(PickledFile::open(path)?),
+        false => Box::new(TensorReader::open(path)?),
+    })
+}
+
+/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or from a file that PyTorch saved:
+/// a state dictionary, alone or under the key `state_dict`, with or without `module.` before the names. Tables are streamed, those of
+/// PyTorch one at a time. Optimizer state starts afresh. Weights in the file that neither needs are ignored.
 ///
 /// # Errors
-/// A file that is no safetensors file, a missing weight, or one of another shape than the model's; model and store may
-/// then hold some of the new weights.
+/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that is found before
+/// anything is changed.
 pub fn load_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
 ) -> Result<()> {
-    let file = File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
-    // Weights may be larger than memory, so the system reads what is looked at.
-    // SAFETY: the map is read-only and lives in this function; `save_weights` replaces files and never writes to a finished
-    // one.
-    let bytes =
-        unsafe { Mmap::map(&file) }.map_err(|source| Error::io("cannot map", path, source))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|source| Error::NotWeights {
-        path: path.into(),
-        source,
-    })?;
-    let find = |name: &str, shape: &[usize]| -> Result<TensorView<'_>> {
-        let Ok(view) = file.tensor(name) else {
-            return Err(Error::WeightMissing {
-                path: path.into(),
-                name: name.into(),
-            });
-        };
-        if view.shape() != shape || view.dtype() != Dtype::F32 {
-            return Err(Error::WeightShape {
-                path: path.into(),
-                name: name.into(),
-                found: format!("{:?} {:?}", view.dtype(), view.shape()),
-                expected: format!("F32 {shape:?}"),
-            });
-        }
-        Ok(view)
+    let mut file = open(path)?;
+    check_dense(&*file, trainer.model())?;
+    check_rows(&*file, trainer, false)?;
+    read_dense(&mut *file, trainer.model_mut())?;
+    read_rows(&mut *file, trainer, false)
+}
+
+/// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows that are not in the file keep
+/// their weights; returns how many those are.
+///
+/// # Errors
+/// As [`load_weights`], maps for other tables than the store's, or tables that do not have one row for each id.
+pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
+    path: &Path,
+    trainer: &mut Trainer<M, S>,
+    maps: &[RowMap],
+) -> Result<u64> {
+    let mut file = open(path)?;
+    check_dense(&*file, trainer.model())?;
+    let parts = trainer.store().parts().to_vec();
+    let mismatch = |what: String, model, data| Error::Mismatch {
+        what,
+        model,
+        data,
+        remedy: "give the vocabularies of this data set and of the one that the weights were trained on, and tables with one \
+                 row for each id",
     };
-    let floats = |bytes: &[u8]| -> Vec<f32> {
-        bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect()
-    };
-    let mut dense = HashMap::new();
-    for (name, tensor) in trainer.model().named_weights()? {
-        let view = find(&name, tensor.dims())?;
-        dense.insert(
-            name,
-            Tensor::from_vec(floats(view.data()), tensor.dims(), &Device::Cpu)?,
-        );
+    if parts.len() != maps.len() {
+        let (model, data) = (parts.len() as u64, maps.len() as u64);
+        return Err(mismatch("tables".into(), model, data));
     }
-    trainer.model_mut().load_weights(&dense)?;
-    let prefix = trainer.model().table_prefix();
-    let parts: Vec<_> = trainer
-        .store()
-        .parts()
-        .iter()
-        .map(|part| (format!("{prefix}{}", part.name), part.rows, part.dim))
-        .collect();
-    for (index, (name, rows, dim)) in parts.into_iter().enumerate() {
-        let view = find(&name, &[rows as usize, dim])?;
-        for (chunk, bytes) in view
-            .data()
-            .chunks((ROWS_AT_ONCE as usize) * dim * 4)
-            .enumerate()
-        {
-            let rows = Rows {
-                dim,
-                weights: floats(bytes),
-                state: Vec::new(),
+    for (part, map) in parts.iter().zip(maps) {
+        let name = rows_name(trainer, part);
+        if part.rows != map.from.len() as u64 {
+            return Err(mismatch(name, part.rows, map.from.len() as u64));
+        }
+        file.check(&name, &[map.rows, part.dim as u64])?;
+    }
+    read_dense(&mut *file, trainer.model_mut())?;
+    for (index, (part, map)) in parts.iter().zip(maps).enumerate() {
+        let all = file.read(&rows_name(trainer, part), 0, map.rows as usize * part.dim)?;
+        for rows in pieces(part) {
+            let mut piece = trainer.store().export(index, rows.clone())?;
+            let ids = &map.from[rows.start as usize..rows.end as usize];
+            for (row, id) in piece.weights.chunks_exact_mut(part.dim).zip(ids) {
+                if let Some(id) = *id {
+                    row.copy_from_slice(&all[id as usize * part.dim..][..part.dim]);
+                }
+            }
+            piece.state.clear();
+            trainer.store_mut().import(index, rows.start, &piece)?;
+        }
+    }
+    Ok(maps.iter().map(RowMap::absent).sum())
+}
+
+/// That a file has the model's dense weights.
+pub(crate) fn check_dense<M: Model>(file: &dyn TensorSource, model: &M) -> Result<()> {
+    for weight in model.named_weights()? {
+        let (name, shape) = entry(&weight);
+        file.check(&name, &shape)?;
+    }
+    Ok(())
+}
+
+/// Reads the model's dense weights from a file that was checked.
+pub(crate) fn read_dense<M: Model>(file: &mut dyn TensorSource, model: &mut M) -> Result<()> {
+    let mut dense = HashMap::new();
+    for (name, tensor) in model.named_weights()? {
+        let values = file.read(&name, 0, tensor.elem_count())?;
+        let read = Tensor::from_vec(values, tensor.dims(), &Device::Cpu)?;
+        dense.insert(name, read);
+    }
+    model.load_weights(&dense)
+}
+
+/// Name of a part's weights in a file.
+pub(crate) fn rows_name<M: Model, S: EmbeddingStore>(
+    trainer: &Trainer<M, S>,
+    part: &Part,
+) -> String {
+    format!("{}{}", trainer.model().table_prefix(), part.name)
+}
+
+/// Name of the optimizer state of the tensor of that name.
+pub(crate) fn state_name(weights: &str) -> String {
+    format!("{weights}.state")
+}
+
+/// That a file has the store's rows, and their optimizer state where that is wanted.
+pub(crate) fn check_rows<M: Model, S: EmbeddingStore>(
+    file: &dyn TensorSource,
+    trainer: &Trainer<M, S>,
+    with_state: bool,
+) -> Result<()> {
+    for part in trainer.store().parts() {
+        let name = rows_name(trainer, part);
+        file.check(&name, &[part.rows, part.dim as u64])?;
+        if with_state && part.state_width > 0 {
+            file.check(&state_name(&name), &[part.rows, part.state_width as u64])?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the store's rows from a file that was checked.
+pub(crate) fn read_rows<M: Model, S: EmbeddingStore>(
+    file: &mut dyn TensorSource,
+    trainer: &mut Trainer<M, S>,
+    with_state: bool,
+) -> Result<()> {
+    for (index, part) in trainer.store().parts().to_vec().iter().enumerate() {
+        let name = rows_name(trainer, part);
+        let state_width = if with_state { part.state_width } else { 0 };
+        for rows in pieces(part) {
+            let count = (rows.end - rows.start) as usize;
+            let state = match state_width {
+                0 => Vec::new(),
+                width => file.read(&state_name(&name), rows.start * width as u64, count * width)?,
             };
-            trainer
-                .store_mut()
-                .import(index, chunk as u64 * ROWS_AT_ONCE, &rows)?;
+            let piece = Rows {
+                dim: part.dim,
+                weights: file.read(&name, rows.start * part.dim as u64, count * part.dim)?,
+                state,
+            };
+            trainer.store_mut().import(index, rows.start, &piece)?;
         }
     }
     Ok(())

@@ -2,171 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-use std::sync::{Arc, Mutex};
+mod skewed;
+
+use std::sync::Arc;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
-use embedding_store::{
-    Combine, EmbeddingStore, Encoding, Optimizer, Side, StoreOptions, TableSpec,
-};
+use dlrm::SliceSize;
+use embedding_store::{Optimizer, Side, StoreOptions};
 use proptest::prelude::*;
-use recsys_data::{
-    Batch, Dataset, Order, RandomData, RandomDataOptions, Result as DataResult, SampleList, Schema,
-    Subset,
-};
+use recsys_data::{Dataset, Order};
+use skewed::{AnyTrainer, DIM, ROWS, Skewed, bits, is_low, part, sliced, tables, trainer, weights};
 use trainer::{
     Evaluations, FusedDlrm, Inputs, Interleave, Model, Placement, Replicas, RunReport, Schedule,
-    ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit,
+    ShuffleOptions, ShuffleScheduler, TrainOptions, fit,
 };
-
-const ROWS: [u64; 4] = [40, 6, 90, 25];
-const DIM: usize = 4;
-
-type AnyTrainer = Trainer<Replicas<FusedDlrm>, Box<dyn EmbeddingStore>>;
-
-/// A quarter of the samples touch low ids only, so that there are hot inputs to find.
-struct Skewed {
-    inner: RandomData,
-    seen: Mutex<Vec<u64>>,
-}
-
-fn is_low(sample: u64) -> bool {
-    sample.is_multiple_of(4)
-}
-
-impl Skewed {
-    fn new(samples: u64, lookups: u32) -> Self {
-        let options = RandomDataOptions {
-            samples,
-            dense: 2,
-            table_rows: ROWS.to_vec(),
-            lookups,
-            round_targets: true,
-            ..RandomDataOptions::default()
-        };
-        Self {
-            inner: RandomData::new(options).unwrap(),
-            seen: Mutex::default(),
-        }
-    }
-}
-
-impl Dataset for Skewed {
-    fn schema(&self) -> &Schema {
-        self.inner.schema()
-    }
-
-    fn len(&self) -> u64 {
-        self.inner.len()
-    }
-
-    fn read(&self, samples: &[u64], into: &mut Batch) -> DataResult<()> {
-        self.inner.read(samples, into)?;
-        let tables = ROWS.len();
-        for (index, &sample) in samples.iter().enumerate() {
-            if is_low(sample) {
-                let bags = &into.sparse.offsets[index * tables..=(index + 1) * tables];
-                let ids = bags[0] as usize..bags[tables] as usize;
-                into.sparse.ids[ids].iter_mut().for_each(|id| *id %= 6);
-            }
-        }
-        self.seen.lock().unwrap().extend_from_slice(samples);
-        Ok(())
-    }
-}
-
-struct Listed(Vec<u64>);
-
-impl SampleList for Listed {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn sample(&self, index: u64) -> u64 {
-        self.0[index as usize]
-    }
-}
-
-fn part(data: &Arc<Skewed>, keep: impl Fn(u64) -> bool) -> Arc<dyn Dataset> {
-    let numbers = (0..data.len()).filter(|&sample| keep(sample)).collect();
-    Arc::new(Subset::new(data.clone(), Listed(numbers)))
-}
-
-fn tables() -> Vec<TableSpec> {
-    let encodings = [
-        Encoding::Full,
-        Encoding::Full,
-        Encoding::QuotientRemainder {
-            collisions: 5,
-            combine: Combine::Multiply,
-        },
-        Encoding::MixedDimension { dim: 2 },
-    ];
-    ROWS.iter()
-        .zip(encodings)
-        .map(|(&rows, encoding)| TableSpec { rows, encoding })
-        .collect()
-}
-
-fn trainer(
-    placement: Placement,
-    optimizer: Optimizer,
-    hot: [u64; 4],
-    replicas: usize,
-) -> AnyTrainer {
-    sliced(SliceSize::Fixed(8), placement, optimizer, hot, replicas)
-}
-
-fn sliced(
-    slice: SliceSize,
-    placement: Placement,
-    optimizer: Optimizer,
-    hot: [u64; 4],
-    replicas: usize,
-) -> AnyTrainer {
-    let config = DlrmConfig {
-        tables: ROWS.len(),
-        dim: DIM,
-        bottom: vec![2, 8, DIM],
-        top: vec![8, 1],
-        interaction: Interaction::Dot { with_self: false },
-        slice,
-        ..DlrmConfig::default()
-    };
-    let options = StoreOptions {
-        dim: DIM,
-        optimizer,
-        ..StoreOptions::default()
-    };
-    let devices = vec![Device::Cpu; replicas];
-    let store = placement
-        .store(tables(), options, &devices, Some(&hot))
-        .unwrap();
-    let model = |seed| FusedDlrm::new(Dlrm::new(config.clone(), seed, &Device::Cpu).unwrap());
-    // Replicas of other seeds must take the first one's weights.
-    let models = (0..replicas as u64)
-        .map(|replica| (model(1 + replica), Device::Cpu))
-        .collect();
-    Trainer::new(Replicas::new(models).unwrap(), store, Device::Cpu)
-}
-
-/// Every weight and optimizer state of a model and the rows of its store.
-fn weights(trainer: &AnyTrainer) -> Vec<f32> {
-    let mut all = Vec::new();
-    for (_, tensor) in trainer.model().named_weights().unwrap() {
-        all.extend(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-    }
-    for (index, part) in trainer.store().parts().iter().enumerate() {
-        let rows = trainer.store().export(index, 0..part.rows).unwrap();
-        all.extend(rows.weights);
-        all.extend(rows.state);
-    }
-    all
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
 
 fn optimizers() -> impl Strategy<Value = Optimizer> {
     prop_oneof![

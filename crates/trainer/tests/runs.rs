@@ -10,7 +10,7 @@ use embedding_store::{CpuStore, EmbeddingStore, Encoding, Optimizer, StoreOption
 use recsys_data::{Batch, Dataset, Error as DataError, Order, Schema, TableSchema};
 use trainer::{
     Error, Evaluations, Event, FusedDlrm, JsonLines, Loss, LossKind, Model, Observer, Phases,
-    Result, RunReport, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
+    Result, RunReport, Selection, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
 };
 
 const ROWS: [u64; 3] = [50, 7, 200];
@@ -158,7 +158,10 @@ fn a_run_learns_and_reports_every_epoch() {
     assert!(report.epochs[2].train_loss < report.epochs[0].train_loss);
     let (best, test) = (report.best.unwrap(), report.test.unwrap());
     assert!(test.auc.unwrap() > 0.8, "{test:?}");
-    assert_eq!((best.selected_by, test.samples), ("validation AUC", 200));
+    assert_eq!(
+        (best.selected_by, test.samples),
+        (Selection::ValidationAuc, 200)
+    );
     assert_eq!(report.validation_and_test.unwrap().samples, 500);
     assert!(best.validation.unwrap().auc >= report.validation.unwrap().auc);
 }
@@ -302,7 +305,7 @@ fn a_test_set_of_one_class_has_no_auc_and_is_judged_by_log_loss() {
     )
     .unwrap();
     assert_eq!(report.test.unwrap().auc, None);
-    assert_eq!(report.best.unwrap().selected_by, "test log loss");
+    assert_eq!(report.best.unwrap().selected_by, Selection::TestLogLoss);
 }
 
 #[test]

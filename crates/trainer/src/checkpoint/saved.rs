@@ -1,0 +1,188 @@
+//! A checkpoint on disk: checked, and read into a trainer.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use embedding_store::EmbeddingStore;
+use serde_json::Value;
+
+use super::folder::steps;
+use super::manifest::{MANIFEST_FILE, MODEL_FILE, Manifest, SavedFile, TABLES_FILE};
+use crate::tensor_file::{TensorReader, measure};
+use crate::weights::{TensorSource, check_dense, check_rows, read_dense, read_rows};
+use crate::{Error, Model, Result, Trainer};
+
+/// A checkpoint whose files are complete and unaltered.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    pub(super) manifest: Manifest,
+}
+
+impl Checkpoint {
+    /// Opens the folder of one checkpoint and checks size and hash of its files.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointDamaged`] where something is missing or altered, [`Error::CheckpointFormat`], or a file that cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let manifest = Manifest::read(&path.join(MANIFEST_FILE))?;
+        for name in [MODEL_FILE, TABLES_FILE] {
+            let file = path.join(name);
+            let damaged = |problem| Error::CheckpointDamaged {
+                path: file.clone(),
+                problem,
+            };
+            let Some(expected) = manifest.files.iter().find(|file| file.name == name) else {
+                return Err(damaged(format!("{MANIFEST_FILE} does not list it")));
+            };
+            let found = SavedFile::new(name, measure(&file)?);
+            if found.bytes != expected.bytes {
+                let (found, expected) = (found.bytes, expected.bytes);
+                return Err(damaged(format!("{found} bytes instead of {expected}")));
+            }
+            if found.xxh3 != expected.xxh3 {
+                return Err(damaged(
+                    "its hash is another than when it was written".into(),
+                ));
+            }
+        }
+        Ok(Self {
+            path: path.into(),
+            manifest,
+        })
+    }
+
+    /// Opens the newest checkpoint in a folder that is not damaged; `damaged` is told of those that are. `None` where there are no
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::NoUsableCheckpoint`] where all are damaged, [`Error::CheckpointFormat`], or files that cannot be read.
+    pub fn newest(
+        folder: &Path,
+        damaged: &mut dyn FnMut(&Path, &Error) -> Result<()>,
+    ) -> Result<Option<Self>> {
+        let all = steps(folder)?;
+        let mut newest = None;
+        for (_, path) in all.iter().rev() {
+            match Self::open(path) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error) if is_damage(&error) => {
+                    damaged(path, &error)?;
+                    newest.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match newest {
+            None => Ok(None),
+            Some(newest) => Err(Error::NoUsableCheckpoint {
+                path: folder.into(),
+                count: all.len(),
+                newest: Box::new(newest),
+            }),
+        }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Steps taken until then.
+    pub fn step(&self) -> u64 {
+        self.manifest.progress.step
+    }
+
+    /// What the program that wrote it gave as [`Checkpoints::settings`](crate::Checkpoints::settings).
+    pub fn settings(&self) -> &Value {
+        &self.manifest.settings.program
+    }
+
+    /// Reads all weights of model and store, whatever their placement. Optimizer state starts afresh.
+    ///
+    /// # Errors
+    /// A missing weight, or one of another shape than the model's; all of that is found before anything is changed.
+    pub fn load_weights<M: Model, S: EmbeddingStore>(
+        &self,
+        trainer: &mut Trainer<M, S>,
+    ) -> Result<()> {
+        self.read(trainer, false)
+    }
+
+    /// Reads all weights and all optimizer state.
+    pub(super) fn load<M: Model, S: EmbeddingStore>(
+        &self,
+        trainer: &mut Trainer<M, S>,
+    ) -> Result<()> {
+        self.read(trainer, true)
+    }
+
+    fn read<M: Model, S: EmbeddingStore>(
+        &self,
+        trainer: &mut Trainer<M, S>,
+        with_state: bool,
+    ) -> Result<()> {
+        let mut model = TensorReader::open(&self.path.join(MODEL_FILE))?;
+        let mut tables = TensorReader::open(&self.path.join(TABLES_FILE))?;
+        check_dense(&model, trainer.model())?;
+        if with_state {
+            check_dense_state(&model, trainer)?;
+        }
+        check_rows(&tables, trainer, with_state)?;
+        read_dense(&mut model, trainer.model_mut())?;
+        if with_state {
+            read_dense_state(&mut model, trainer)?;
+        }
+        read_rows(&mut tables, trainer, with_state)
+    }
+}
+
+/// Whether an error says that a file is not what was written, rather than that it could not be read.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::CheckpointDamaged { .. } => true,
+        Error::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// Name of the optimizer state of a dense parameter, by its place among the model's parameters.
+pub(super) fn dense_state_name(index: usize) -> String {
+    format!("optimizer.{index}")
+}
+
+/// Number of the model's parameters, copies apart.
+pub(super) fn distinct_parameters<M: Model>(model: &M) -> usize {
+    model.parameters().len() / model.copies().max(1)
+}
+
+fn check_dense_state<M: Model, S: EmbeddingStore>(
+    file: &TensorReader,
+    trainer: &Trainer<M, S>,
+) -> Result<()> {
+    let model = trainer.model();
+    for (index, parameter) in model.parameters().iter().enumerate() {
+        let name = dense_state_name(index % distinct_parameters(model));
+        if file.has(&name) {
+            file.check(&name, &[parameter.elem_count() as u64])?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every copy of a parameter the state that is in the file; those without one were never updated.
+fn read_dense_state<M: Model, S: EmbeddingStore>(
+    file: &mut TensorReader,
+    trainer: &mut Trainer<M, S>,
+) -> Result<()> {
+    let distinct = distinct_parameters(trainer.model());
+    for (index, parameter) in trainer.model().parameters().iter().enumerate() {
+        let name = dense_state_name(index % distinct);
+        let state = match file.has(&name) {
+            true => Some(file.read(&name, 0, parameter.elem_count())?),
+            false => None,
+        };
+        trainer.optimizer_mut().set_state(index, parameter, state)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Rows under other ids than the data set's.
+
+use std::collections::HashMap;
+
+use recsys_data::Vocabulary;
+
+/// Where the rows of a table are in weights that were trained under other ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowMap {
+    /// Rows of the table there.
+    pub rows: u64,
+    /// For every id here, its id there; `None` for a category that is not there.
+    pub from: Vec<Option<u32>>,
+}
+
+impl RowMap {
+    /// Finds the ids of `here` in `there`: the same category, the id of missing ones, the id of rare ones. The original programs take
+    /// missing categories for the category 0, so that this one is found there too.
+    pub fn between(there: &Vocabulary, here: &Vocabulary) -> Self {
+        let special = |vocabulary: &Vocabulary, id: u32| {
+            [vocabulary.missing, vocabulary.other].contains(&Some(id))
+        };
+        let known: HashMap<u32, u32> = (0..)
+            .zip(&there.categories)
+            .filter(|&(id, _)| !special(there, id))
+            .map(|(id, &category)| (category, id))
+            .collect();
+        let find = |(id, category): (u32, &u32)| {
+            if Some(id) == here.missing {
+                there.missing
+            } else if Some(id) == here.other {
+                there.other
+            } else {
+                let same = known.get(category).copied();
+                same.or(there.missing.filter(|_| *category == 0))
+            }
+        };
+        Self {
+            rows: there.categories.len() as u64,
+            from: (0..).zip(&here.categories).map(find).collect(),
+        }
+    }
+
+    /// Ids here that have no row there.
+    pub fn absent(&self) -> u64 {
+        self.from.iter().filter(|id| id.is_none()).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn categories_are_found_under_their_other_ids() {
+        let there = Vocabulary {
+            categories: vec![7, 9, 0, 5],
+            missing: Some(2),
+            ..Vocabulary::default()
+        };
+        let here = Vocabulary {
+            categories: vec![0, 5, 8, 7, 0, 0],
+            missing: Some(0),
+            other: Some(4),
+            ..Vocabulary::default()
+        };
+        let map = RowMap::between(&there, &here);
+        assert_eq!(map.rows, 4);
+        assert_eq!(map.from, [Some(2), Some(3), None, Some(0), None, Some(2)]);
+        assert_eq!(map.absent(), 2);
+    }
+}
