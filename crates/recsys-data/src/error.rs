@@ -182,6 +182,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// Another writer works on the output folder.
+    #[error("{path} is being written by another process: wait until that is done, or choose another folder", path = path.display())]
+    OutputBusy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The output folder holds files that are not a packed data set's, so that it is not replaced.
     #[error(
         "{path} is not replaced, because {}: move them away or choose another folder",

@@ -10,6 +10,7 @@ mod error;
 mod generate;
 mod last_positions;
 mod loader;
+mod output_file;
 mod packed;
 mod schema;
 mod subset;
@@ -33,6 +34,7 @@ pub use generate::{
 };
 pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
+pub use output_file::OutputFile;
 pub use packed::{
     Manifest, PackedDataset, PackedSplit, PackedWriter, Provenance, ShardFile, SourceFile, Split,
     SplitFiles, SplitRows, Splits, VocabularyFile, WriterOptions,

@@ -1,12 +1,12 @@
 //! Weights on disk: safetensors under the reference programs' names.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use embedding_store::{EmbeddingStore, Rows};
+use recsys_data::OutputFile;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 
@@ -24,21 +24,8 @@ pub fn save_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
 ) -> Result<()> {
-    let temporary = path.with_extension("partial.tmp");
-    let result = write(&temporary, trainer).and_then(|()| {
-        std::fs::rename(&temporary, path)
-            .map_err(|source| Error::io("cannot rename to", path, source))
-    });
-    if result.is_err() {
-        // The first error is the one to report; the half-written file must not stay.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> Result<()> {
     let io = |source| Error::io("cannot write", path, source);
-    let file = File::create(path).map_err(|source| Error::io("cannot create", path, source))?;
+    let file = OutputFile::create(path).map_err(io)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let dense = trainer.model().named_weights()?;
     let mut header = Map::new();
@@ -85,7 +72,7 @@ fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> R
         }
     }
     let file = out.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)
+    file.finish().map_err(io)
 }
 
 /// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it. Optimizer state starts

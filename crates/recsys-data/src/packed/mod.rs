@@ -6,6 +6,7 @@ mod header;
 mod layout;
 mod manifest;
 mod output_folder;
+mod output_lock;
 mod reader;
 mod shard;
 mod shard_files;
@@ -21,6 +22,7 @@ pub use split::{Split, SplitRows};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
+pub(crate) use output_lock::OutputLock;
 
 /// Name of the format, in the manifest and in every shard's header.
 pub(crate) const FORMAT: &str = "recsys-packed";

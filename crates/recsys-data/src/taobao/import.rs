@@ -118,7 +118,7 @@ impl ImportTaobao {
         let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.to_path_buf()).collect();
         let sizes: Result<Vec<u64>> = paths.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        check_output(&options.out, &paths, options.force)?;
+        let lock = check_output(&options.out, &paths, options.force)?;
 
         let mut tables = [(); 3].map(|()| CategoryCounts::new());
         let mut rows = SplitRows::default();
@@ -151,7 +151,7 @@ impl ImportTaobao {
             shard_rows: options.shard_rows,
         };
         let schema = schema(POSITIONS, categories);
-        let mut writer = PackedWriter::create(&options.out, schema, rows, writer_options)?;
+        let mut writer = PackedWriter::create_locked(lock, schema, rows, writer_options)?;
         for (table, vocabulary) in vocabularies.iter().enumerate() {
             writer.write_vocabulary(table, vocabulary)?;
         }
@@ -350,10 +350,11 @@ fn identity(path: &Path) -> Result<SourceFile> {
     let mut bytes = 0;
     let mut buffer = vec![0; 1 << 18];
     loop {
-        let count = file.read(&mut buffer).map_err(io)?;
-        if count == 0 {
-            break;
-        }
+        let count = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read.map_err(io)?,
+        };
         hash.update(&buffer[..count]);
         bytes += count as u64;
     }

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// Samples read at a time.
 const SAMPLES: usize = 1 << 12;
+/// Bytes of the widest element.
+const MOST_ELEMENT: usize = 8;
 /// Longer headers are damage.
 const MOST_HEADER: usize = 1 << 16;
 
@@ -129,6 +131,20 @@ impl Array {
             .map(move |bytes| kind.value(bytes)))
     }
 
+    /// The next elements in 32 bits; `problem` is what is wrong with a value that is not `good`.
+    fn floats(
+        &mut self,
+        elements: usize,
+        problem: &str,
+        good: impl Fn(f32) -> bool,
+    ) -> Result<Vec<f32>> {
+        let values: Vec<f32> = self.read(elements)?.map(|value| value as f32).collect();
+        match values.iter().find(|value| !good(**value)) {
+            Some(value) => Err(self.damaged(format!("has the value {value}, which is {problem}"))),
+            None => Ok(values),
+        }
+    }
+
     /// Reads to the end, where the archive's checksum is compared.
     fn finish(mut self) -> Result<()> {
         match io::copy(&mut self.reader, &mut io::sink()) {
@@ -223,6 +239,9 @@ pub(super) fn read_npz(
             )));
         }
     }
+    if samples.checked_mul(3 * positions * MOST_ELEMENT).is_none() {
+        return Err(labels.damaged(format!("has {samples} samples, more than a file can hold")));
+    }
     for (table, array) in tables.iter_mut().enumerate() {
         array.skip((table * samples * positions) as u64)?;
     }
@@ -248,12 +267,9 @@ pub(super) fn read_npz(
                 )));
             }
         }
-        foreign
-            .dense
-            .extend(dense.read(count * positions)?.map(|value| value as f32));
-        foreign
-            .label
-            .extend(labels.read(count)?.map(|value| value as f32));
+        foreign.dense = dense.floats(count * positions, "no finite number", f32::is_finite)?;
+        let is_label = |label: f32| (0.0..=1.0).contains(&label);
+        foreign.label = labels.floats(count, "no label from 0 to 1", is_label)?;
         consume(foreign)?;
     }
     // The parts before the last one were read to its beginning by the decoder of the last one, too.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{ZipEntry, entries_of_zip};
+use crate::packed::OutputLock;
 use crate::{Error, Result, SourceFile};
 
 /// How a raw file is stored.
@@ -236,13 +237,15 @@ impl Source {
     }
 }
 
-/// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it.
+/// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it. The lock is for the
+/// writer: whoever holds it is alone with the output folder from the first pass on.
 ///
 /// # Errors
-/// [`Error::OutputExists`], [`Error::OutputHoldsSource`].
-pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<()> {
+/// [`Error::OutputBusy`], [`Error::OutputExists`], [`Error::OutputHoldsSource`].
+pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<OutputLock> {
+    let lock = OutputLock::take(out)?;
     let Ok(folder) = out.canonicalize() else {
-        return Ok(());
+        return Ok(lock);
     };
     let filled = folder
         .read_dir()
@@ -261,7 +264,7 @@ pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<(
             });
         }
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Size of all files below a folder.
