@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use examples::planted::write_planted;
 use fae_profiler::{HotSet, SelectOptions};
 use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, Planted, PlantedOptions, PlantedSequences,
-    PlantedSequencesOptions, PrepareTaobao, Provenance, Result, Schema, ShortHistory, SparseIds,
-    Split, SplitRows, TableSchema, TaobaoOptions, Vocabulary, WriterOptions,
+    Batch, Dataset, PackedDataset, PackedWriter, PlantedSequences, PlantedSequencesOptions,
+    PrepareTaobao, Provenance, Result, Schema, ShortHistory, SparseIds, Split, SplitRows,
+    TableSchema, TaobaoOptions, Vocabulary, WriterOptions,
 };
 
 use crate::cases::gz;
@@ -204,16 +203,14 @@ fn a_flipped_bit_is_noticed_wherever_it_is() {
         flip_data_set(&multi_hot),
     ));
 
-    let planted = Planted::new(PlantedOptions::default().with_scale(0.01)).unwrap();
-    let rows = SplitRows {
-        train: 40,
-        ..SplitRows::default()
-    };
-    let clicks = place.path().join("clicks");
-    write_planted(&planted, planted.options(), rows, &clicks, false).unwrap();
-    let data = PackedDataset::open(&clicks).unwrap();
+    let data = PackedDataset::open(&multi_hot).unwrap();
     let path = place.path().join("hotset.json");
-    let set = HotSet::select(&data, &SelectOptions::default()).unwrap();
+    let options = SelectOptions {
+        budget: 150,
+        bytes_per_row: vec![16, 24],
+        ..SelectOptions::default()
+    };
+    let set = HotSet::select(&data, &options).unwrap();
     set.save(&path).unwrap();
     let flips = flip_bits(&path, usize::MAX, || match HotSet::load(&path, &data) {
         Ok(read) if read == set => Outcome::Harmless,

@@ -1,6 +1,6 @@
 //! What the programs make of faults: a full disk, failing and interrupted system calls, kills, damaged files, two writers at once.
 //!
-//! Every test prints lines of a table; `cargo test -p examples --test faults -- --nocapture` shows it. Of long lines a sample is tried;
+//! Every test prints lines of a table; `cargo test -p examples --examples --test faults -- --nocapture` shows it. Of long lines a sample is tried;
 //! `RECSYS_FAULTS=full` tries all points.
 
 #![cfg(unix)]

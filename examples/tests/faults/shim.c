@@ -105,7 +105,8 @@ static size_t part(int concerned, size_t size) {
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static int opens(const char *path, int flags) {
-    return fails((flags & (O_CREAT | O_TMPFILE)) ? SPACE : READ, count && below_root(path), 1);
+    int makes = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+    return fails(makes ? SPACE : READ, count && below_root(path), 1);
 }
 
 #define OPEN(name)                                                                                                     \
