@@ -4,7 +4,6 @@
 //! 2. Write raw text, or a packed data set whose ids are ranks by design.
 //! 3. Print the best AUC that any model can reach on its test rows.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +17,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use recsys_data::{
-    Dataset, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, SplitRows,
+    Dataset, OutputFile, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions,
+    SplitRows,
 };
 use serde::Serialize;
 
@@ -275,9 +275,8 @@ fn text(
         "{} exists: choose another file, or replace it with --force",
         out.display()
     );
-    let temporary = out.with_extension("partial.tmp");
-    let file = File::create(&temporary)
-        .with_context(|| format!("cannot create {}", temporary.display()))?;
+    let cannot_write = || format!("cannot write {}", out.display());
+    let mut file = OutputFile::create(out).with_context(cannot_write)?;
     let bar = ProgressBar::new_spinner().with_message(format!("writing {what}"));
     // The template is a constant; were it wrong, the plain spinner would do.
     let bar = match ProgressStyle::with_template("{spinner} {msg}: {bytes} {bytes_per_sec}") {
@@ -285,17 +284,12 @@ fn text(
         Err(_) => bar,
     };
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    let mut writer = BufWriter::with_capacity(1 << 20, bar.wrap_write(&file));
-    let written = write(&mut writer)
-        .and_then(|()| writer.flush())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&temporary, out));
+    let mut writer = BufWriter::with_capacity(1 << 20, bar.wrap_write(&mut file));
+    let written = write(&mut writer).and_then(|()| writer.flush());
+    drop(writer);
     bar.finish_and_clear();
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.with_context(|| format!("cannot write {}", out.display()))?;
+    let finished = written.and_then(|()| file.finish());
+    finished.with_context(cannot_write)?;
     println!(
         "{what}, {} in {}",
         bytes(out.metadata()?.len()),

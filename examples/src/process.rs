@@ -1,7 +1,10 @@
 //! The process around an example: its exit code and the memory that it took.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+
+use recsys_data::OutputFile;
 
 /// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes printed once to standard error.
 ///
@@ -24,11 +27,9 @@ pub fn exit_on_error(result: anyhow::Result<()>) -> ExitCode {
 /// # Errors
 /// Those of the system.
 pub fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let temporary = path.with_extension("partial.tmp");
-    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path))
+    let mut file = OutputFile::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.finish()
 }
 
 /// The largest resident memory that this process has had, in bytes.

@@ -1,10 +1,10 @@
 //! Hot sets as files: a small JSON document that says what it belongs to, and notices when it was changed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use recsys_data::PackedDataset;
+use recsys_data::{OutputFile, PackedDataset};
 use serde_json::Value;
 
 use crate::hot_set::{DatasetIdentity, HotSet, xxh3_hex};
@@ -183,28 +183,10 @@ impl HotSet {
 
 /// Writes a file that appears under its name when it is complete and durable.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(Error::io("cannot create", parent))?;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".partial-{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if let Err(source) = renamed {
-        let _ = fs::remove_file(&temporary);
-        return Err(Error::io("cannot write", path)(source));
-    }
-    // A name is durable when its folder is; only Unix opens folders.
-    if cfg!(unix) {
-        File::open(parent)
-            .and_then(|folder| folder.sync_all())
-            .map_err(Error::io("cannot sync", parent))?;
-    }
-    Ok(())
+    OutputFile::create(path)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.finish()
+        })
+        .map_err(Error::io("cannot write", path))
 }

@@ -182,6 +182,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// Another writer works on the output folder.
+    #[error("{path} is being written by another process: wait until that is done, or choose another folder", path = path.display())]
+    OutputBusy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The output folder holds files that are not a packed data set's, so that it is not replaced.
     #[error(
         "{path} is not replaced, because {}: move them away or choose another folder",
@@ -525,12 +531,6 @@ pub enum Error {
         least: u64,
         /// Threads that the work may use.
         threads: usize,
-    },
-    /// Another process is at work in the folder.
-    #[error("{path} is in use by another process: wait for it, or choose another output folder", path = path.display())]
-    FolderLocked {
-        /// The work folder.
-        path: PathBuf,
     },
     /// An interrupted preparation had other options.
     #[error(

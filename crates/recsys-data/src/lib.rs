@@ -13,6 +13,7 @@ mod inspect;
 mod last_positions;
 mod loader;
 mod numpy;
+mod output_file;
 mod packed;
 mod schema;
 mod subset;
@@ -52,6 +53,7 @@ pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
 #[doc(hidden)]
 pub use numpy::parse_npy_header;
+pub use output_file::OutputFile;
 pub use packed::{
     Defect, FileContent, FileReport, Manifest, PackedDataset, PackedSplit, PackedWriter,
     Provenance, ShardFile, SourceFile, Split, SplitFiles, SplitRows, Splits, Verify, VerifyReport,

@@ -221,12 +221,10 @@ fn a_restart_discards_what_was_there() {
 fn a_folder_in_use_is_left_alone() {
     let place = Workplace::new();
     let options = days(&place);
-    let work = place.path(".out.work");
-    fs::create_dir(&work).unwrap();
-    let lock = fs::File::create(work.join("lock")).unwrap();
+    let lock = fs::File::create(place.path(".out.lock")).unwrap();
     lock.try_lock().unwrap();
     let error = run(&options).unwrap_err();
-    assert!(matches!(&error, Error::FolderLocked { .. }), "{error}");
+    assert!(matches!(&error, Error::OutputBusy { .. }), "{error}");
     drop(lock);
     run(&options).unwrap();
 }

@@ -28,18 +28,34 @@ pub(crate) struct Written {
 }
 
 /// Writes the values of tensors one behind the other, in the order in which they were announced.
-pub(crate) struct TensorWriter {
+pub(crate) struct TensorWriter<W> {
     path: PathBuf,
-    file: File,
+    file: W,
     hash: Xxh3Default,
     bytes: u64,
     buffer: Vec<u8>,
 }
 
-impl TensorWriter {
-    /// Creates (or empties) the file and writes its header.
+impl TensorWriter<File> {
+    /// Creates (or empties) a file and writes its header.
     pub(crate) fn create(path: &Path, tensors: &[Entry]) -> Result<Self> {
         let file = File::create(path).map_err(|source| Error::io("cannot create", path, source))?;
+        Self::new(path, file, tensors)
+    }
+
+    /// Makes the file durable.
+    pub(crate) fn sync(self) -> Result<Written> {
+        let path = self.path.clone();
+        let (file, written) = self.finish();
+        file.sync_all()
+            .map_err(|source| Error::io("cannot write", &path, source))?;
+        Ok(written)
+    }
+}
+
+impl<W: Write> TensorWriter<W> {
+    /// Writes the header to an empty file, whose name is for messages.
+    pub(crate) fn new(path: &Path, file: W, tensors: &[Entry]) -> Result<Self> {
         let mut writer = Self {
             path: path.into(),
             file,
@@ -87,15 +103,13 @@ impl TensorWriter {
         Ok(())
     }
 
-    /// Makes the file durable.
-    pub(crate) fn finish(self) -> Result<Written> {
-        self.file
-            .sync_all()
-            .map_err(|source| Error::io("cannot write", &self.path, source))?;
-        Ok(Written {
+    /// The complete file.
+    pub(crate) fn finish(self) -> (W, Written) {
+        let written = Written {
             bytes: self.bytes,
             xxh3: self.hash.digest(),
-        })
+        };
+        (self.file, written)
     }
 }
 
@@ -228,7 +242,7 @@ mod tests {
         let mut writer = TensorWriter::create(&path, &tensors).unwrap();
         writer.write(&[1.0, 2.0, 3.0]).unwrap();
         writer.write(&[4.0, 5.0, 6.0, -0.0]).unwrap();
-        let written = writer.finish().unwrap();
+        let written = writer.sync().unwrap();
         assert_eq!(measure(&path).unwrap(), written);
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(written.bytes, bytes.len() as u64);

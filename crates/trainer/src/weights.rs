@@ -1,14 +1,16 @@
 //! Weights on disk: safetensors under the reference programs' names.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use embedding_store::{EmbeddingStore, Part, Rows, read_slice};
+use recsys_data::OutputFile;
 
 use crate::pickled_file::PickledFile;
-use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter, Written};
+use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};
 use crate::{Error, Model, Result, RowMap, Trainer};
 
 /// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`, `emb_l.0.weight` … Tables are
@@ -20,19 +22,8 @@ pub fn save_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
 ) -> Result<()> {
-    let temporary = path.with_extension("partial.tmp");
-    let result = write(&temporary, trainer).and_then(|_| {
-        std::fs::rename(&temporary, path)
-            .map_err(|source| Error::io("cannot rename to", path, source))
-    });
-    if result.is_err() {
-        // The first error is the one to report; the half-written file must not stay.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> Result<Written> {
+    let io = |source| Error::io("cannot write", path, source);
+    let file = OutputFile::create(path).map_err(io)?;
     let dense = trainer.model().named_weights()?;
     let mut entries: Vec<Entry> = dense.iter().map(entry).collect();
     let prefix = trainer.model().table_prefix();
@@ -40,14 +31,15 @@ fn write<M: Model, S: EmbeddingStore>(path: &Path, trainer: &Trainer<M, S>) -> R
         let name = format!("{prefix}{}", part.name);
         (name, vec![part.rows, part.dim as u64])
     }));
-    let mut out = TensorWriter::create(path, &entries)?;
+    let mut out = TensorWriter::new(path, file, &entries)?;
     write_dense(&mut out, &dense)?;
     for (index, part) in trainer.store().parts().iter().enumerate() {
         for rows in pieces(part) {
             out.write(&trainer.store().export(index, rows)?.weights)?;
         }
     }
-    out.finish()
+    let (file, _) = out.finish();
+    file.finish().map_err(io)
 }
 
 /// Name and shape of a dense weight.
@@ -57,7 +49,10 @@ pub(crate) fn entry((name, tensor): &(String, Tensor)) -> Entry {
 }
 
 /// Writes dense weights, in their order.
-pub(crate) fn write_dense(out: &mut TensorWriter, dense: &[(String, Tensor)]) -> Result<()> {
+pub(crate) fn write_dense(
+    out: &mut TensorWriter<impl Write>,
+    dense: &[(String, Tensor)],
+) -> Result<()> {
     for (_, tensor) in dense {
         let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
         read_slice(&tensor, |values| out.write(values))??;

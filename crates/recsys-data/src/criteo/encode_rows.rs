@@ -80,7 +80,7 @@ impl EncodeCriteo {
         options.validate()?;
         let sizes: Result<Vec<u64>> = options.raw.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        check_output(&options.out, &options.raw, options.force)?;
+        let lock = check_output(&options.out, &options.raw, options.force)?;
         let data = PackedDataset::open(&options.vocabulary)?;
         let encoder = RowEncoder::new(&data, options.unseen)?;
         let pass = Pass {
@@ -99,7 +99,7 @@ impl EncodeCriteo {
             shard_rows: options.shard_rows,
         };
         let schema = data.schema().clone();
-        let mut writer = PackedWriter::create(&options.out, schema, split_rows, writer_options)?;
+        let mut writer = PackedWriter::create_locked(lock, schema, split_rows, writer_options)?;
         for table in 0..CRITEO_TABLES {
             if let Some(vocabulary) = data.vocabulary(table)? {
                 writer.write_vocabulary(table, &vocabulary)?;

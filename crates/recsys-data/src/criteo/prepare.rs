@@ -43,7 +43,7 @@ impl PrepareCriteo {
         options.validate()?;
         let sizes: Result<Vec<u64>> = options.raw.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        check_output(&options.out, &options.raw, options.force)?;
+        let lock = check_output(&options.out, &options.raw, options.force)?;
 
         let categories = Categories::new(options.max_ind_range, options.ids);
         let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
@@ -69,7 +69,7 @@ impl PrepareCriteo {
             shard_rows: options.shard_rows,
         };
         let mut writer =
-            PackedWriter::create(&options.out, schema, division.rows(), writer_options)?;
+            PackedWriter::create_locked(lock, schema, division.rows(), writer_options)?;
         for (table, vocabulary) in vocabularies.into_iter().enumerate() {
             writer.write_vocabulary(table, &vocabulary)?;
         }

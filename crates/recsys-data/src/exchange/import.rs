@@ -55,7 +55,7 @@ impl ImportForeign {
         let files: Vec<PathBuf> = names.iter().flat_map(|name| reader.files(name)).collect();
         let sizes: Result<Vec<u64>> = files.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        check_output(&options.out, &files, options.force)?;
+        let lock = check_output(&options.out, &files, options.force)?;
 
         let columns = reader.columns();
         let keep = options.ids == ForeignIds::Keep;
@@ -77,7 +77,7 @@ impl ImportForeign {
         };
         let schema = schema(columns, &tables);
         let categories = schema.table_rows();
-        let mut writer = PackedWriter::create(&options.out, schema, cuts.rows(), writer_options)?;
+        let mut writer = PackedWriter::create_locked(lock, schema, cuts.rows(), writer_options)?;
         for (place, table) in tables.iter().enumerate() {
             if let Some(vocabulary) = table.vocabulary() {
                 writer.write_vocabulary(place, &vocabulary)?;

@@ -1,6 +1,6 @@
 //! A packed data set with other ids: ranks.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::id_rows::SAMPLES;
 use super::options::ForeignReport;
 use super::ranking::Ranking;
-use crate::packed::MANIFEST_FILE;
+use crate::packed::{MANIFEST_FILE, OutputLock};
 use crate::text::{check_output, folder_bytes, identity, staged};
 use crate::{
     Batch, Dataset, PackedDataset, PackedWriter, PassReport, Progress, Provenance, Result, Split,
@@ -52,7 +52,7 @@ impl Rerank {
         let options = &self.options;
         let data = PackedDataset::open(&options.data)?;
         let manifest_path = options.data.join(MANIFEST_FILE);
-        check_output(
+        let lock = check_output(
             &options.out,
             std::slice::from_ref(&manifest_path),
             options.force,
@@ -69,7 +69,7 @@ impl Rerank {
             .par_iter()
             .map(|counts| Ranking::by_count(counts))
             .collect();
-        let mut writer = self.writer(&data)?;
+        let mut writer = self.writer(lock, &data)?;
         for (table, (ranking, counts)) in rankings.iter().zip(&counts).enumerate() {
             let old = data.vocabulary(table)?;
             writer.write_vocabulary(table, &reordered(old, ranking, counts))?;
@@ -100,7 +100,7 @@ impl Rerank {
         })
     }
 
-    fn writer(&self, data: &PackedDataset) -> Result<PackedWriter> {
+    fn writer(&self, lock: OutputLock, data: &PackedDataset) -> Result<PackedWriter> {
         let rows = |split| data.manifest().rows(split);
         let rows = SplitRows {
             train: rows(Split::Train),
@@ -111,8 +111,7 @@ impl Rerank {
             force: self.options.force,
             shard_rows: self.options.shard_rows,
         };
-        let out: &Path = &self.options.out;
-        PackedWriter::create(out, data.schema().clone(), rows, options)
+        PackedWriter::create_locked(lock, data.schema().clone(), rows, options)
     }
 }
 

@@ -6,6 +6,7 @@ mod header;
 mod layout;
 mod manifest;
 mod output_folder;
+mod output_lock;
 mod reader;
 mod shard;
 mod shard_files;
@@ -26,7 +27,8 @@ pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
-pub(crate) use output_folder::{OutputFolder, Target, check_target, publish, sibling, sync_folder};
+pub(crate) use output_folder::{OutputFolder, check_target, publish, sibling, sync_folder};
+pub(crate) use output_lock::OutputLock;
 pub(crate) use shard_writer::{ShardPlace, ShardWriter};
 pub(crate) use writer::write_manifest;
 

@@ -1,53 +1,43 @@
 //! A folder that appears under its name only when it is complete.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::output_lock::OutputLock;
 use super::{FORMAT, MANIFEST_FILE, Split, VOCABULARY_FOLDER};
+use crate::output_file::{self, folder_of};
 use crate::{Error, Result};
 
-/// Held open and locked while a temporary folder is being written; the system drops the lock of a killed process.
-const LOCK_FILE: &str = "writing.lock";
+/// Behind the name of a folder that is being written: the process.
+const PARTIAL: &str = ".partial-";
+/// Behind the name of a data set that is being replaced: the process.
+const REPLACED: &str = ".replaced-";
 
 /// A temporary folder beside its target; removed on drop unless [`OutputFolder::publish`] succeeded.
 #[derive(Debug)]
 pub(crate) struct OutputFolder {
-    target: PathBuf,
+    lock: OutputLock,
     temporary: PathBuf,
     force: bool,
-    lock: Option<File>,
 }
 
 impl OutputFolder {
-    /// Makes the temporary folder, after removing those that killed runs left for the same target.
-    pub(crate) fn create(target: &Path, force: bool) -> Result<Self> {
-        let Target {
-            path: target,
-            parent,
-            name,
-        } = Target::locate(target)?;
-        check_target(&target, force)?;
-        fs::create_dir_all(&parent).map_err(Error::io("cannot create", &parent))?;
-        let prefix = sibling(&name, ".partial-");
-        remove_stale(&parent, &prefix)?;
-        let mut file_name = prefix;
-        file_name.push(std::process::id().to_string());
-        let temporary = parent.join(file_name);
+    /// Makes the temporary folder, after removing what killed runs left for the same target.
+    pub(crate) fn create(lock: OutputLock, force: bool) -> Result<Self> {
+        let target = lock.target();
+        check_target(target, force)?;
+        let name = target.file_name().unwrap_or_default();
+        recover(target, name)?;
+        let file_name = sibling(name, &format!("{PARTIAL}{}", std::process::id()));
+        let temporary = target.with_file_name(file_name);
         fs::create_dir(&temporary).map_err(Error::io("cannot create", &temporary))?;
-        let mut folder = Self {
-            target,
+        Ok(Self {
+            lock,
             temporary,
             force,
-            lock: None,
-        };
-        let path = folder.temporary.join(LOCK_FILE);
-        let lock = File::create(&path).map_err(Error::io("cannot create", &path))?;
-        // A file system without locks is no reason to stop: then nobody can take this folder for a stale one by its lock.
-        let _ = lock.try_lock();
-        folder.lock = Some(lock);
-        Ok(folder)
+        })
     }
 
     /// Where to write.
@@ -57,81 +47,47 @@ impl OutputFolder {
 
     /// Where the files will be.
     pub(super) fn target(&self) -> &Path {
-        &self.target
+        self.lock.target()
     }
 
-    /// Gives the folder its name; its files must have been synced.
-    pub(crate) fn publish(mut self) -> Result<()> {
-        self.lock = None;
-        let lock = self.temporary.join(LOCK_FILE);
-        fs::remove_file(&lock).map_err(Error::io("cannot remove", &lock))?;
-        publish(&self.temporary, &self.target, self.force)
+    /// Gives the folder its name; see [`publish`].
+    pub(crate) fn publish(self) -> Result<()> {
+        publish(&self.temporary, self.lock.target(), self.force)
     }
 }
 
-/// Where an output folder will be.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) path: PathBuf,
-    pub(crate) parent: PathBuf,
-    pub(crate) name: OsString,
-}
-
-impl Target {
-    /// # Errors
-    /// A path that does not end in a name.
-    pub(crate) fn locate(target: &Path) -> Result<Self> {
-        // Through a link, the folder it names is the one to replace.
-        let path = target
-            .canonicalize()
-            .unwrap_or_else(|_| target.to_path_buf());
-        let Some(name) = path.file_name().map(OsStr::to_owned) else {
-            return Err(Error::InvalidOption {
-                option: "output folder",
-                value: target.display().to_string(),
-                allowed: "a path that ends in a name",
-            });
-        };
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        Ok(Self { path, parent, name })
-    }
-}
-
-/// Gives a complete folder, whose files have been synced, the name `target`; with `force` in the place of a packed data set.
-pub(crate) fn publish(folder: &Path, target: &Path, force: bool) -> Result<()> {
-    sync_folder(folder)?;
+/// Gives a complete folder, whose files have been synced, the name `target`; with `force` in the place of a packed data set. After
+/// an error the target is what it was. The caller holds the lock.
+pub(crate) fn publish(new: &Path, target: &Path, force: bool) -> Result<()> {
+    sync_folder(new)?;
     check_target(target, force)?;
     let replaced = if is_filled(target)? {
-        exchange(folder, target)?
+        exchange(new, target)?
     } else {
         // Renaming onto an empty folder works on Unix alone.
         let _ = fs::remove_dir(target);
-        fs::rename(folder, target).map_err(Error::io("cannot create", target))?;
+        fs::rename(new, target).map_err(Error::io("cannot create", target))?;
         None
     };
-    if let Some(parent) = target
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        sync_folder(parent)?;
+    if let Err(error) = sync_folder(folder_of(target)) {
+        take_back(new, target, replaced.as_deref());
+        return Err(error);
     }
     if let Some(old) = replaced {
-        fs::remove_dir_all(&old).map_err(Error::io("cannot remove the replaced data set", &old))?;
+        // The new data set is complete; what stays of the old one is removed by the next writer.
+        let _ = fs::remove_dir_all(old);
     }
     Ok(())
 }
 
 impl Drop for OutputFolder {
     fn drop(&mut self) {
-        self.lock = None;
         // After a rename there is nothing under this name.
         let _ = fs::remove_dir_all(&self.temporary);
     }
 }
 
+/// `.NAME` and a suffix: what belongs to an output folder and lies beside it.
 pub(crate) fn sibling(name: &OsStr, suffix: &str) -> OsString {
     let mut sibling = OsString::from(".");
     sibling.push(name);
@@ -188,27 +144,27 @@ pub(crate) fn check_target(target: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Removes temporary folders whose writer is gone.
-fn remove_stale(parent: &Path, prefix: &OsStr) -> Result<()> {
+/// Removes temporary folders of killed runs, and puts a data set back that one of them had moved away and not yet replaced. The
+/// caller holds the lock, so nobody is writing them.
+fn recover(target: &Path, name: &OsStr) -> Result<()> {
+    let parent = folder_of(target);
     for entry in fs::read_dir(parent).map_err(Error::io("cannot read", parent))? {
         let entry = entry.map_err(Error::io("cannot read", parent))?;
-        let name = entry.file_name();
-        let id = name
-            .as_encoded_bytes()
-            .strip_prefix(prefix.as_encoded_bytes());
-        if !id.is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_digit))
-            || !entry.path().is_dir()
-        {
-            continue;
-        }
-        let busy = match File::open(entry.path().join(LOCK_FILE)) {
-            Ok(lock) => matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)),
-            Err(_) => false,
+        let (found, path) = (entry.file_name(), entry.path());
+        let is_remains = |suffix| {
+            let prefix = sibling(name, suffix);
+            let id = found
+                .as_encoded_bytes()
+                .strip_prefix(prefix.as_encoded_bytes());
+            id.is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_digit))
+                && path.is_dir()
         };
-        if !busy {
-            fs::remove_dir_all(entry.path()).map_err(Error::io(
+        if is_remains(REPLACED) && !target.exists() {
+            fs::rename(&path, target).map_err(Error::io("cannot put back", target))?;
+        } else if is_remains(PARTIAL) || is_remains(REPLACED) {
+            fs::remove_dir_all(&path).map_err(Error::io(
                 "cannot remove the remains of an interrupted run",
-                &entry.path(),
+                &path,
             ))?;
         }
     }
@@ -217,12 +173,7 @@ fn remove_stale(parent: &Path, prefix: &OsStr) -> Result<()> {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(Error::io("cannot sync", folder))?;
-    }
-    Ok(())
+    output_file::sync_folder(folder).map_err(Error::io("cannot sync", folder))
 }
 
 /// Puts `new` in the place of `target` and returns where the old contents are now.
@@ -233,7 +184,7 @@ fn exchange(new: &Path, target: &Path) -> Result<Option<PathBuf>> {
     // Two renames: between them the old data set is complete under its other name.
     let name = sibling(
         target.file_name().unwrap_or_default(),
-        &format!(".replaced-{}", std::process::id()),
+        &format!("{REPLACED}{}", std::process::id()),
     );
     let old = target.with_file_name(name);
     fs::rename(target, &old).map_err(Error::io("cannot replace", target))?;
@@ -246,6 +197,18 @@ fn exchange(new: &Path, target: &Path) -> Result<Option<PathBuf>> {
         });
     }
     Ok(Some(old))
+}
+
+/// Undoes what [`OutputFolder::publish`] did to the names, as far as the system lets it.
+fn take_back(new: &Path, target: &Path, replaced: Option<&Path>) {
+    if replaced == Some(new) {
+        swap_names(new, target);
+        return;
+    }
+    let _ = fs::rename(target, new);
+    if let Some(old) = replaced {
+        let _ = fs::rename(old, target);
+    }
 }
 
 /// Exchanges two names in one step, where the file system can.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::manifest::{Manifest, Provenance, Splits, VocabularyFile};
 use super::output_folder::{OutputFolder, sync_folder};
+use super::output_lock::OutputLock;
 use super::shard_files::{ShardFiles, write_file};
 use super::split_writer::SplitWriter;
 use super::{MANIFEST_FILE, Split, SplitRows, VOCABULARY_FOLDER, disk_space, xxh3_hex};
@@ -47,10 +48,20 @@ impl PackedWriter {
     /// Makes the temporary folder `.NAME.partial-PID` and reserves the disk space for `rows` samples.
     ///
     /// # Errors
-    /// A target that holds files (with `force`: files other than a packed data set's), too little disk space, or a schema
-    /// whose column names are not unique or not fit for file names.
+    /// A target that holds files (with `force`: files other than a packed data set's) or that another writer works on, too little
+    /// disk space, or a schema whose column names are not unique or not fit for file names.
     pub fn create(
         out: &Path,
+        schema: Schema,
+        rows: SplitRows,
+        options: WriterOptions,
+    ) -> Result<Self> {
+        Self::create_locked(OutputLock::take(out)?, schema, rows, options)
+    }
+
+    /// As [`PackedWriter::create`], for a target whose lock was taken before.
+    pub(crate) fn create_locked(
+        lock: OutputLock,
         schema: Schema,
         rows: SplitRows,
         options: WriterOptions,
@@ -65,7 +76,7 @@ impl PackedWriter {
                 allowed,
             });
         }
-        let folder = OutputFolder::create(out, force)?;
+        let folder = OutputFolder::create(lock, force)?;
         let needed = Split::ALL.iter().fold(0u64, |sum, &split| {
             sum.saturating_add(SplitWriter::needed(
                 &schema,

@@ -117,7 +117,7 @@ impl ImportTaobao {
         let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.to_path_buf()).collect();
         let sizes: Result<Vec<u64>> = paths.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        check_output(&options.out, &paths, options.force)?;
+        let lock = check_output(&options.out, &paths, options.force)?;
 
         let mut tables = [(); 3].map(|()| CategoryCounts::new());
         let mut rows = SplitRows::default();
@@ -150,7 +150,7 @@ impl ImportTaobao {
             shard_rows: options.shard_rows,
         };
         let schema = schema(POSITIONS, categories);
-        let mut writer = PackedWriter::create(&options.out, schema, rows, writer_options)?;
+        let mut writer = PackedWriter::create_locked(lock, schema, rows, writer_options)?;
         for (table, vocabulary) in vocabularies.iter().enumerate() {
             writer.write_vocabulary(table, vocabulary)?;
         }

@@ -60,12 +60,9 @@ pub(super) fn read_npz(
                 )));
             }
         }
-        foreign
-            .dense
-            .extend(dense.read(count * positions)?.map(|value| value as f32));
-        foreign
-            .label
-            .extend(labels.read(count)?.map(|value| value as f32));
+        foreign.dense = dense.floats(count * positions, "no finite number", f32::is_finite)?;
+        let is_label = |label: f32| (0.0..=1.0).contains(&label);
+        foreign.label = labels.floats(count, "no label from 0 to 1", is_label)?;
         consume(foreign)?;
     }
     // The parts before the last one were read to its beginning by the decoder of the last one, too.

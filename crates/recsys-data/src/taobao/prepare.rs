@@ -61,7 +61,7 @@ impl PrepareTaobao {
         options.validate()?;
         let sizes: Result<Vec<u64>> = options.raw.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
-        check_output(&options.out, &options.raw, options.force)?;
+        let lock = check_output(&options.out, &options.raw, options.force)?;
 
         let by_minute = options.split == SequenceSplit::Time;
         let (mut counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
@@ -185,7 +185,7 @@ impl PrepareTaobao {
             shard_rows: options.shard_rows,
         };
         let schema = schema(options.history + 1, ids.rows());
-        let mut writer = PackedWriter::create(&options.out, schema, plan.rows, writer_options)?;
+        let mut writer = PackedWriter::create_locked(lock, schema, plan.rows, writer_options)?;
         for (table, vocabulary) in ids.vocabularies.iter().enumerate() {
             writer.write_vocabulary(table, vocabulary)?;
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{ZipEntry, entries_of_zip};
+use crate::packed::OutputLock;
 use crate::{Error, Result, SourceFile};
 
 /// How a raw file is stored.
@@ -238,16 +239,17 @@ impl Source {
 
 /// Name, size and hash of a file.
 pub(crate) fn identity(path: &Path) -> Result<SourceFile> {
-    let io = |source| io_error("cannot read", path, source);
-    let mut file = File::open(path).map_err(io)?;
+    let failed = |source| io_error("cannot read", path, source);
+    let mut file = File::open(path).map_err(failed)?;
     let mut hash = Xxh3Default::new();
     let mut bytes = 0;
     let mut buffer = vec![0; 1 << 18];
     loop {
-        let count = file.read(&mut buffer).map_err(io)?;
-        if count == 0 {
-            break;
-        }
+        let count = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(failed)?,
+        };
         hash.update(&buffer[..count]);
         bytes += count as u64;
     }
@@ -265,11 +267,19 @@ impl Read for Source {
     }
 }
 
-/// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it.
+/// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it. The lock is for the
+/// writer: whoever holds it is alone with the output folder from the first pass on.
 ///
 /// # Errors
-/// [`Error::OutputExists`], [`Error::OutputHoldsSource`].
-pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<()> {
+/// [`Error::OutputBusy`], [`Error::OutputExists`], [`Error::OutputHoldsSource`].
+pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<OutputLock> {
+    let lock = OutputLock::take(out)?;
+    check_contents(out, raw, force)?;
+    Ok(lock)
+}
+
+/// [`check_output`] where the lock is held already.
+pub(crate) fn check_contents(out: &Path, raw: &[PathBuf], force: bool) -> Result<()> {
     let Ok(folder) = out.canonicalize() else {
         return Ok(());
     };

@@ -9,7 +9,9 @@ mod skip_log;
 mod zip_entry;
 
 pub(crate) use chunk::{Chunk, Chunks};
-pub(crate) use input::{Source, check_output, folder_bytes, identity, io_error, stored_bytes};
+pub(crate) use input::{
+    Source, check_contents, check_output, folder_bytes, identity, io_error, stored_bytes,
+};
 pub(crate) use lines::for_each_line;
 pub(crate) use pipeline::read_all;
 pub(crate) use progress::staged;

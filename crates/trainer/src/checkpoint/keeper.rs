@@ -260,7 +260,7 @@ fn write_model<M: Model, S: EmbeddingStore>(
     for state in &states {
         out.write(state)?;
     }
-    out.finish()
+    out.sync()
 }
 
 /// Writes the rows of every part under their names, each followed by its optimizer state where it has one.
@@ -289,5 +289,5 @@ fn write_tables<M: Model, S: EmbeddingStore>(
             }
         }
     }
-    out.finish()
+    out.sync()
 }

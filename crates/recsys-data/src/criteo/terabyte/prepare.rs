@@ -21,8 +21,8 @@ use super::report::{DayReport, Resumed, TerabyteReport};
 use super::work_folder::WorkFolder;
 use super::write_stage::{WriteStage, shards};
 use super::{Limits, TerabyteOptions, disk, splits};
-use crate::packed::{MANIFEST_FILE, Target, check_target, publish, write_manifest, xxh3_hex};
-use crate::text::{check_output, folder_bytes, staged, stored_bytes};
+use crate::packed::{MANIFEST_FILE, OutputLock, check_target, publish, write_manifest, xxh3_hex};
+use crate::text::{check_contents, folder_bytes, staged, stored_bytes};
 use crate::{CRITEO_TABLES, Error, PassReport, Progress, Provenance, Result, SkippedRows, Stage};
 
 /// Prepares Criteo's click logs by days, in bounded memory, and continues where it was interrupted.
@@ -74,14 +74,14 @@ impl PrepareTerabyte {
         let sizes = options.raw.iter().map(|path| stored_bytes(path));
         let sizes = sizes.collect::<Result<Vec<u64>>>()?;
         let budget = Budget::new(options.memory, rayon::current_num_threads(), self.limits)?;
-        let target = Target::locate(&options.out)?;
-        if options.restart || !WorkFolder::has_in(&target, PUBLISHED) {
-            check_output(&options.out, &options.raw, options.force)?;
-            check_target(&target.path, options.force)?;
+        let lock = OutputLock::take(&options.out)?;
+        let target = lock.target();
+        if options.restart || !WorkFolder::has_in(target, PUBLISHED) {
+            check_contents(&options.out, &options.raw, options.force)?;
+            check_target(target, options.force)?;
         }
-        fs::create_dir_all(&target.parent).map_err(Error::io("cannot create", &target.parent))?;
-        let folder = WorkFolder::open(&target, &self.state(), options.restart)?;
-        if let Some(report) = self.published(&target, &folder)? {
+        let folder = WorkFolder::open(target, &self.state(), options.restart)?;
+        if let Some(report) = self.published(target, &folder)? {
             folder.close()?;
             return Ok(report);
         }
@@ -93,7 +93,7 @@ impl PrepareTerabyte {
             progress,
             start: Instant::now(),
         };
-        let result = run.prepare(&sizes, &target);
+        let result = run.prepare(&sizes, target);
         // Nothing is lost with a folder that has no complete day.
         if result.is_ok() || !Day::any(&folder, options.raw.len()) {
             folder.close()?;
@@ -102,11 +102,11 @@ impl PrepareTerabyte {
     }
 
     /// The report of a data set that got its name just before a kill.
-    fn published(&self, target: &Target, folder: &WorkFolder) -> Result<Option<TerabyteReport>> {
+    fn published(&self, target: &Path, folder: &WorkFolder) -> Result<Option<TerabyteReport>> {
         let Some(published) = folder.load::<Published>(PUBLISHED)? else {
             return Ok(None);
         };
-        let manifest = fs::read(target.path.join(MANIFEST_FILE)).unwrap_or_default();
+        let manifest = fs::read(target.join(MANIFEST_FILE)).unwrap_or_default();
         let there = xxh3_hex(&manifest) == published.manifest_xxh3;
         Ok(there.then_some(published.report))
     }
@@ -138,7 +138,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn prepare(&self, sizes: &[u64], target: &Target) -> Result<TerabyteReport> {
+    fn prepare(&self, sizes: &[u64], target: &Path) -> Result<TerabyteReport> {
         let (options, folder, progress) = (self.options, self.folder, self.progress);
         let mut resumed = Resumed::default();
         let (days, disk_bytes, parse_seconds) = self.parse(sizes, &mut resumed)?;
@@ -272,7 +272,7 @@ impl Run<'_> {
         &self,
         write: &WriteStage<'_>,
         mut report: TerabyteReport,
-        target: &Target,
+        target: &Path,
     ) -> Result<TerabyteReport> {
         let folder = self.folder;
         let data = folder.at("data");
@@ -297,7 +297,7 @@ impl Run<'_> {
             report,
         };
         folder.save(PUBLISHED, &published)?;
-        publish(&data, &target.path, self.options.force)?;
+        publish(&data, target, self.options.force)?;
         Ok(published.report)
     }
 

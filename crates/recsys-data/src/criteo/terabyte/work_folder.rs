@@ -1,6 +1,6 @@
 //! The folder beside the output that an interrupted preparation is continued from.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::packed::{Target, sibling, sync_folder};
+use crate::packed::{sibling, sync_folder};
 use crate::{Error, Result};
 
 const STATE: &str = "state.json";
-const LOCK: &str = "lock";
 /// Folders in it: what is not complete yet and belongs to nobody after a kill, and what stays.
 const UNFINISHED: &str = "unfinished";
 const FOLDERS: [&str; 6] = [
@@ -24,28 +23,21 @@ const FOLDERS: [&str; 6] = [
     "data/vocabulary",
 ];
 
-/// The folder `.NAME.work`, locked while a process works in it.
+/// The folder `.NAME.work`. Whoever works in it holds the lock of the output.
 #[derive(Debug)]
 pub(super) struct WorkFolder {
     path: PathBuf,
-    /// Held open; the system drops the lock of a killed process.
-    _lock: File,
 }
 
 impl WorkFolder {
     /// Makes or takes up the folder beside `target`. `state` is what the output depends on; with `restart` the folder is emptied.
     ///
     /// # Errors
-    /// Another process works there; a folder of other options.
-    pub(super) fn open(target: &Target, state: &Value, restart: bool) -> Result<Self> {
-        let path = target.parent.join(sibling(&target.name, ".work"));
+    /// A folder of other options.
+    pub(super) fn open(target: &Path, state: &Value, restart: bool) -> Result<Self> {
+        let path = beside(target);
         fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::create(&lock_path).map_err(Error::io("cannot create", &lock_path))?;
-        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-            return Err(Error::FolderLocked { path });
-        }
-        let folder = Self { path, _lock: lock };
+        let folder = Self { path };
         if restart {
             folder.discard()?;
         }
@@ -71,9 +63,8 @@ impl WorkFolder {
     }
 
     /// Whether the folder for a target holds a file, if there is such a folder.
-    pub(super) fn has_in(target: &Target, name: &str) -> bool {
-        let folder = target.parent.join(sibling(&target.name, ".work"));
-        folder.join(name).exists()
+    pub(super) fn has_in(target: &Path, name: &str) -> bool {
+        beside(target).join(name).exists()
     }
 
     fn discard(&self) -> Result<()> {
@@ -179,6 +170,11 @@ impl WorkFolder {
     pub(super) fn close(self) -> Result<()> {
         fs::remove_dir_all(&self.path).map_err(Error::io("cannot remove", &self.path))
     }
+}
+
+/// The folder that belongs to a target.
+fn beside(target: &Path) -> PathBuf {
+    target.with_file_name(sibling(target.file_name().unwrap_or_default(), ".work"))
 }
 
 fn remove(path: &Path) -> Result<()> {

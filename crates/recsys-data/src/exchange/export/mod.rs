@@ -15,7 +15,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::options::DenseValues;
-use crate::packed::OutputFolder;
+use crate::packed::{OutputFolder, OutputLock};
 use crate::{Error, PackedDataset, Progress, Result, Schema, Split};
 use output::Output;
 
@@ -112,10 +112,11 @@ impl ExportForeign {
         } = &self.options;
         let data = PackedDataset::open(&self.options.data)?;
         check_options(*format, *dense, data.schema(), out)?;
-        let folder = OutputFolder::create(out, false).map_err(|error| match error {
-            Error::OutputExists { path } => Error::ExportExists { path },
-            error => error,
-        })?;
+        let folder =
+            OutputFolder::create(OutputLock::take(out)?, false).map_err(|error| match error {
+                Error::OutputExists { path } => Error::ExportExists { path },
+                error => error,
+            })?;
         let mut output = Output::new(folder.path(), out);
         match format {
             ExportFormat::Npz => npz::write(&data, *dense, &mut output, progress)?,
