@@ -163,7 +163,7 @@ fn skipped_lines_are_left_out_counted_and_shown() {
     let kinds: Vec<(&str, u64, u64)> = report
         .skipped
         .iter()
-        .map(|kind| (kind.kind, kind.rows, kind.line))
+        .map(|kind| (kind.kind.as_ref(), kind.rows, kind.line))
         .collect();
     assert_eq!(
         kinds,

@@ -133,6 +133,23 @@ impl<R: Read> Array<R> {
             .map(move |bytes| element.value(bytes)))
     }
 
+    /// The next elements in 32 bits; `problem` is what is wrong with a value that is not `good`.
+    ///
+    /// # Errors
+    /// The array ends or is damaged, or holds such a value.
+    pub(crate) fn floats(
+        &mut self,
+        elements: usize,
+        problem: &str,
+        good: impl Fn(f32) -> bool,
+    ) -> Result<Vec<f32>> {
+        let values: Vec<f32> = self.read(elements)?.map(|value| value as f32).collect();
+        match values.iter().find(|value| !good(**value)) {
+            Some(value) => Err(self.damaged(format!("has the value {value}, which is {problem}"))),
+            None => Ok(values),
+        }
+    }
+
     /// Reads to the end, where an archive's checksum is compared, and gives the reader back.
     ///
     /// # Errors
