@@ -16,4 +16,5 @@ pub mod preparing;
 pub mod process;
 pub mod profiling;
 pub mod progress;
+pub mod scaling;
 pub mod training;

@@ -1,8 +1,8 @@
 //! The process around an example: its exit code and the memory that it took.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 
 use recsys_data::OutputFile;
 
@@ -30,6 +30,42 @@ pub fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = OutputFile::create(path)?;
     file.write_all(text.as_bytes())?;
     file.finish()
+}
+
+/// Waits for a program; whether it succeeded, and the largest resident memory that it has had, in bytes.
+///
+/// # Errors
+/// Those of the system.
+#[cfg(unix)]
+pub fn wait(child: Child) -> io::Result<(bool, u64)> {
+    let mut status = 0;
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    let id = child.id() as libc::pid_t;
+    // SAFETY: the child is this process's own and nobody else waits for it; both results outlive the call.
+    while unsafe { libc::wait4(id, &raw mut status, 0, usage.as_mut_ptr()) } != id {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: the structure was zeroed, which is a valid value of its integers, and then filled by the call.
+    let largest = unsafe { usage.assume_init() }.ru_maxrss as u64;
+    // Apple's systems count bytes, the others kibibytes.
+    let unit = if cfg!(target_vendor = "apple") {
+        1
+    } else {
+        1024
+    };
+    Ok((status == 0, largest * unit))
+}
+
+/// Waits for a program; whether it succeeded. Its memory is not known here, hence 0.
+///
+/// # Errors
+/// Those of the system.
+#[cfg(not(unix))]
+pub fn wait(mut child: Child) -> io::Result<(bool, u64)> {
+    Ok((child.wait()?.success(), 0))
 }
 
 /// The largest resident memory that this process has had, in bytes.
