@@ -289,7 +289,8 @@ fn counted_lookups(manifest: &Manifest) -> Option<u64> {
     match provenance.dataset.as_str() {
         // The vocabulary is that of another data set.
         _ if !options["vocabulary"].is_null() => None,
-        "criteo-kaggle" => report["rows"].as_u64(),
+        // Rows that sub-sampling left out are neither counted nor reported.
+        "criteo-kaggle" | "criteo-terabyte" => report["rows"].as_u64(),
         "taobao-userbehavior" if options["import"] == Value::Null => report["events"].as_u64(),
         // Every position of every sample is counted.
         "taobao-userbehavior" => {
