@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use embedding_store::EmbeddingStore;
-use recsys_data::{Dataset, PackedDataset};
+use recsys_data::PackedDataset;
 use serde_json::{Value, json};
 use trainer::{
     Checkpoint, CheckpointEvery, Checkpoints, Model, RowMap, Trainer, load_weights,
