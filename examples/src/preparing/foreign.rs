@@ -84,25 +84,8 @@ Examples:
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
 /// Tables with any columns: CSV and TSV, and in builds with `--features parquet` Parquet and Arrow IPC.
-///
-/// The ending of a file says what it is: .parquet or .pq, .arrow, .feather or .ipc, anything else is CSV (also .gz, .zst). A TOML
-/// file says which columns are read:
-///
-///     label = "clicked"
-///     dense = ["age", { column = "price", transform = "log1p" }]
-///     categorical = ["user", { column = "tags", type = "text", list = true, separator = "|" }]
-///
-///     [csv]
-///     separator = ";"              # default: a comma, in .tsv files a TAB
-///     quote = "\""                 # "" where fields are never quoted
-///     columns = ["clicked", …]     # names, where the files have no line with them
-///     missing = ["", "NA"]         # fields that stand for a missing value
-///
-/// A dense column has transform "none" (default) or "log1p", ln(max(x, 0) + 1); a missing value becomes 0. A categorical column
-/// has type "integer" (default, 0 to 2^64 - 1), "hex" or "text"; a missing value is a category of its own. Where a column is a
-/// list, the data set is multi-hot. `name` gives a column another name.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_long_help = TABLE_EXAMPLES)]
+#[command(long_about = TABLE_FORM, after_long_help = TABLE_EXAMPLES)]
 pub struct TableArguments {
     /// Which columns become what.
     #[arg(long, value_name = "TOML")]
@@ -115,6 +98,26 @@ pub struct TableArguments {
     #[command(flatten)]
     output: OutputArguments,
 }
+
+const TABLE_FORM: &str = "\
+Tables with any columns: CSV and TSV, and in builds with `--features parquet` Parquet and Arrow IPC.
+
+The ending of a file says what it is: .parquet or .pq, .arrow, .feather or .ipc, anything else is CSV (also .gz, .zst). A TOML
+file says which columns are read:
+
+    label = \"clicked\"
+    dense = [\"age\", { column = \"price\", transform = \"log1p\" }]
+    categorical = [\"user\", { column = \"tags\", type = \"text\", list = true, separator = \"|\" }]
+
+    [csv]
+    separator = \";\"              # default: a comma, in .tsv files a TAB
+    quote = \"\\\"\"                 # \"\" where fields are never quoted
+    columns = [\"clicked\", …]     # names, where the files have no line with them
+    missing = [\"\", \"NA\"]         # fields that stand for a missing value
+
+A dense column has transform \"none\" (default) or \"log1p\", ln(max(x, 0) + 1); a missing value becomes 0. A categorical column
+has type \"integer\" (default, 0 to 2^64 - 1), \"hex\" or \"text\"; a missing value is a category of its own. Where a column is a
+list, the data set is multi-hot. `name` gives a column another name.";
 
 const TABLE_EXAMPLES: &str = "\
 Examples:

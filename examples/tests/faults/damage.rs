@@ -4,21 +4,21 @@ use std::path::{Path, PathBuf};
 
 use fae_profiler::{HotSet, SelectOptions};
 use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, PlantedSequences, PlantedSequencesOptions,
-    PrepareTaobao, Provenance, Result, Schema, ShortHistory, SparseIds, Split, SplitRows,
-    TableSchema, TaobaoOptions, Vocabulary, WriterOptions,
+    Batch, Dataset, PackedDataset, PackedWriter, PrepareTaobao, Provenance, Result, Schema,
+    ShortHistory, SparseIds, Split, SplitRows, TableSchema, TaobaoOptions, Vocabulary,
+    WriterOptions,
 };
 
 use crate::cases::gz;
 use crate::table::{Line, Outcome, check, names, points};
 
-/// Lines of Taobao's event log.
+/// Lines of Taobao's event log, four of each user, so that there are items that a user has not seen.
 fn events(count: u64) -> Vec<u8> {
-    let users = PlantedSequencesOptions::default().with_scale(0.01);
-    let users = PlantedSequences::new(users).unwrap();
-    let mut text = Vec::new();
-    users.write_user_behaviour(count, &mut text).unwrap();
-    text
+    let line = |event: u64| {
+        let (user, item) = (1 + event / 4, 100 + event * 7 % count);
+        format!("{user},{item},{},pv,{}\n", item % 5, 1_511_600_000 + event)
+    };
+    (0..count).map(line).collect::<String>().into_bytes()
 }
 
 fn prepare(raw: &Path, out: &Path) -> Result<()> {

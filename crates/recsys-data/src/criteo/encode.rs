@@ -236,7 +236,12 @@ mod tests {
 
     #[test]
     fn dense_values_are_logarithms_and_nothing_below_zero() {
-        let encoder = Encoder::new(Categories::new(None, Numbering::Rank), Vec::new());
+        let encoder = Encoder::new(
+            Categories::new(None, Numbering::Rank),
+            std::iter::repeat_with(CategoryCounts::new)
+                .take(CRITEO_TABLES)
+                .collect(),
+        );
         let mut batch = Batch::default();
         let mut row = RawRow {
             label: 1,
