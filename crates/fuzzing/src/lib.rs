@@ -12,4 +12,4 @@ mod run;
 
 pub use allocation::Counting;
 pub use mutation::mutate;
-pub use run::{Target, run};
+pub use run::{Check, Target, run};

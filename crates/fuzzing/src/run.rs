@@ -13,6 +13,9 @@ const MOST_FIXED: usize = 64 << 20;
 /// What it may take for each byte of its input.
 const MOST_PER_BYTE: usize = 16;
 
+/// Parses an input and says whether it was accepted.
+pub type Check<'a> = Box<dyn FnMut(&[u8]) -> bool + 'a>;
+
 /// A parser with valid inputs.
 pub struct Target<'a> {
     /// What is parsed.
@@ -22,7 +25,7 @@ pub struct Target<'a> {
     /// How many inputs are tried where `RECSYS_FUZZ_SECONDS` is not set.
     pub executions: u64,
     /// Parses an input and says whether it was accepted; panics where a property does not hold.
-    pub check: Box<dyn FnMut(&[u8]) -> bool + 'a>,
+    pub check: Check<'a>,
 }
 
 /// Shows damaged inputs to every target, and prints how many were tried, accepted and refused, and the most memory that one took.

@@ -574,9 +574,9 @@ pub enum Error {
         /// Which one.
         number: u64,
         /// The column.
-        column: String,
+        column: Box<str>,
         /// What stands there.
-        value: String,
+        value: Box<str>,
         /// What is wrong with it, and what would help.
         problem: String,
     },

@@ -86,7 +86,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the reader says.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
     /// A weight has another shape or type than the model's.
     #[error(

@@ -39,7 +39,7 @@ impl PickledFile {
             .or_else(|_| PthTensors::new(path, None))
             .map_err(|source| Error::NotPickledWeights {
                 path: path.into(),
-                source,
+                source: Box::new(source),
             })?;
         let names = tensors.tensor_infos().keys();
         let plain = |name: &String| name.strip_prefix(PARALLEL).unwrap_or(name).to_owned();

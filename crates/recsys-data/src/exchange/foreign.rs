@@ -122,8 +122,8 @@ impl Place<'_> {
             path: self.path.to_path_buf(),
             unit: self.unit,
             number: self.number,
-            column: column.to_owned(),
-            value: value.to_string(),
+            column: column.into(),
+            value: value.to_string().into(),
             problem: problem.into(),
         }
     }

@@ -1,6 +1,6 @@
 //! Files of the original programs.
 
-use fuzzing::Target;
+use fuzzing::{Check, Target};
 use recsys_data::{ImportOptions, ImportTaobao, PackedDataset};
 
 use crate::reference;
@@ -62,7 +62,7 @@ fn in_sound_archive(name: &'static str, damaged: usize) -> Target<'static> {
 }
 
 /// Imports a file of this name. What `valid` refuses must be refused.
-fn importer(file: &'static str, valid: fn(&[u8]) -> bool) -> Box<dyn FnMut(&[u8]) -> bool> {
+fn importer(file: &'static str, valid: fn(&[u8]) -> bool) -> Check<'static> {
     let place = Workplace::new();
     let options = ImportOptions {
         train: place.path(file),

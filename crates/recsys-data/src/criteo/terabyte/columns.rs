@@ -285,7 +285,7 @@ mod tests {
 
     fn row(number: u32) -> RawRow {
         let mut row = RawRow {
-            label: (number % 3 == 0).into(),
+            label: (number.is_multiple_of(3)).into(),
             missing: number.wrapping_mul(0x9e37_79b9) >> 6,
             ..RawRow::default()
         };

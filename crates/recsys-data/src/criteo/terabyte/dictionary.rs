@@ -141,7 +141,7 @@ impl Dictionary {
     fn home(&self, category: u32) -> usize {
         // The upper bits of a product are well mixed; they choose among any number of slots (Lemire 2019).
         let mixed = category.wrapping_mul(0x9e37_79b1);
-        (u64::from(mixed) * self.slots.len() as u64 >> 32) as usize
+        ((u64::from(mixed) * self.slots.len() as u64) >> 32) as usize
     }
 
     #[inline]
