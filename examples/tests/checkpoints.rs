@@ -107,9 +107,9 @@ fn kill_and_resume(place: &Place, name: &str, more: &[&str]) {
         "23",
         "--resume",
     ]);
-    for attempt in 0..8 {
+    for attempt in 0..kills() {
         let mut child = run("killed", &arguments).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(60 + 37 * attempt));
+        std::thread::sleep(Duration::from_millis(60 + 137 * attempt % 400));
         let _ = child.kill();
         child.wait().unwrap();
     }
@@ -118,14 +118,31 @@ fn kill_and_resume(place: &Place, name: &str, more: &[&str]) {
     assert_eq!(place.results("killed"), place.results("alone"));
 }
 
+/// How often a run is killed: a few times, or `RECSYS_KILLS`.
+fn kills() -> u64 {
+    std::env::var("RECSYS_KILLS").map_or(3, |kills| kills.parse().unwrap())
+}
+
 #[test]
 fn killed_programs_come_to_the_same_end() {
-    kill_and_resume(&Place::new(), "dlrm_cpu", &["--optimizer", "adagrad"]);
-    kill_and_resume(
-        &Place::new(),
-        "dlrm_fae",
-        &["--budget", "20%", "--replicas", "2"],
-    );
+    let placements: [(&str, &[&str]); 3] = [
+        ("dlrm_cpu", &[]),
+        ("dlrm_fae", &["--budget", "20%", "--replicas", "2"]),
+        ("dlrm_fae", &["--budget", "20%", "--placement", "mixed"]),
+    ];
+    for (name, placement) in placements {
+        for optimizer in ["sgd", "adagrad"] {
+            for mapped in [false, true] {
+                let place = Place::new();
+                let rows = place.path("rows");
+                let mut more = [placement, &["--optimizer", optimizer]].concat();
+                if mapped {
+                    more.extend(["--mapped-rows", &rows]);
+                }
+                kill_and_resume(&place, name, &more);
+            }
+        }
+    }
 }
 
 #[test]
