@@ -264,15 +264,17 @@ fn failing_calls_and_kills_lose_nothing() {
         }
     };
     let inputs = Inputs::new(root.join("in"));
-    let (next, lines) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, lines) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
-        while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = CASES.get(place) else {
+                break;
+            };
             let work = root.join(case.name.replace(' ', "-"));
             let mut trial = Trial::new(&shim, &inputs, case, work);
-            for fault in &FAULTS {
-                let line = trial.line(fault);
-                lines.lock().unwrap().push(line);
-            }
+            let of_case: Vec<Line> = FAULTS.iter().map(|fault| trial.line(fault)).collect();
+            lines.lock().unwrap().insert(place, of_case);
         }
     };
     std::thread::scope(|scope| {
@@ -280,5 +282,11 @@ fn failing_calls_and_kills_lose_nothing() {
             scope.spawn(work);
         }
     });
-    check(&lines.into_inner().unwrap());
+    let lines: Vec<Line> = lines
+        .into_inner()
+        .unwrap()
+        .into_values()
+        .flatten()
+        .collect();
+    check(&lines);
 }
