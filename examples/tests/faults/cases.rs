@@ -13,22 +13,37 @@ use crate::programs;
 /// A program as users run it, with one output.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// The command; `{in}` is the folder of inputs, `{out}` the output.
+    /// The command; `{in}` is the folder of inputs, `{out}` the output, `{beside}` the folder that it lies in.
     command: &'static str,
-    /// The command that goes on after a kill, where it is another one.
-    resume: Option<&'static str>,
+    /// Whether the same command goes on where a failed or killed one stopped. Then it may leave something for that.
+    pub(crate) resumes: bool,
+    /// What lies beside the output in the end.
+    pub(crate) stays: &'static [&'static str],
 }
 
 const fn case(name: &'static str, command: &'static str) -> Case {
     Case {
         name,
         command,
-        resume: None,
+        resumes: false,
+        stays: &[],
+    }
+}
+
+const fn resuming(
+    name: &'static str,
+    command: &'static str,
+    stays: &'static [&'static str],
+) -> Case {
+    Case {
+        resumes: true,
+        stays,
+        ..case(name, command)
     }
 }
 
 /// A line here is a program that every fault is tried on.
-pub(crate) const CASES: [Case; 7] = [
+pub(crate) const CASES: [Case; 10] = [
     case(
         "prepare criteo-kaggle",
         "prepare criteo-kaggle --raw {in}/clicks.txt.gz --out {out} --force --threads 2",
@@ -57,26 +72,42 @@ pub(crate) const CASES: [Case; 7] = [
         "dlrm_cpu",
         "dlrm_cpu --data {in}/packed --bottom-mlp 13-16 --top-mlp 16-1 --threads 2 --save-weights {out}",
     ),
+    resuming(
+        "prepare criteo-terabyte",
+        "prepare criteo-terabyte --raw {in}/day_0.gz {in}/day_1.gz {in}/day_2.gz --out {out} --force --threads 2",
+        &[],
+    ),
+    resuming(
+        "dlrm_cpu, checkpoints",
+        "dlrm_cpu --data {in}/packed --bottom-mlp 13-16 --top-mlp 16-1 --batch-size 20 --threads 2 --checkpoint {beside}/checkpoints \
+         --checkpoint-every 3 --resume --save-weights {out}",
+        &["checkpoints"],
+    ),
+    resuming(
+        "dlrm_cpu, mapped rows",
+        "dlrm_cpu --data {in}/packed --bottom-mlp 13-16 --top-mlp 16-1 --batch-size 20 --threads 2 --optimizer adagrad \
+         --mapped-rows {beside}/rows --checkpoint {beside}/checkpoints --checkpoint-every 3 --resume --save-weights {out}",
+        &["checkpoints", "rows"],
+    ),
 ];
 
 impl Case {
     /// The program, writing to `out`.
     pub(crate) fn command(&self, inputs: &Inputs, out: &Path) -> Command {
-        words(self.command, inputs, out)
+        let mut words = self.command.split_whitespace();
+        let mut command = programs::command(words.next().unwrap());
+        let places = [
+            ("{in}", inputs.folder.as_path()),
+            ("{out}", out),
+            ("{beside}", out.parent().unwrap()),
+        ];
+        command.args(words.map(|word| {
+            places.iter().fold(word.to_owned(), |word, (name, place)| {
+                word.replace(name, place.to_str().unwrap())
+            })
+        }));
+        command
     }
-
-    /// The program that goes on where a killed one stopped.
-    pub(crate) fn resume(&self, inputs: &Inputs, out: &Path) -> Command {
-        words(self.resume.unwrap_or(self.command), inputs, out)
-    }
-}
-
-fn words(command: &str, inputs: &Inputs, out: &Path) -> Command {
-    let mut words = command.split(' ');
-    let mut command = programs::command(words.next().unwrap());
-    let (folder, out) = (inputs.folder.to_str().unwrap(), out.to_str().unwrap());
-    command.args(words.map(|word| word.replace("{in}", folder).replace("{out}", out)));
-    command
 }
 
 /// What the programs read.
@@ -94,6 +125,12 @@ impl Inputs {
         planted.write_criteo_text(0..200, &mut text).unwrap();
         std::fs::write(path("clicks.txt"), &text).unwrap();
         std::fs::write(path("clicks.txt.gz"), gz(&text)).unwrap();
+        for day in 0..3 {
+            let mut text = Vec::new();
+            let rows = 60 * day..60 * (day + 1);
+            planted.write_criteo_text(rows, &mut text).unwrap();
+            std::fs::write(path(&format!("day_{day}.gz")), gz(&text)).unwrap();
+        }
         let rows = SplitRows {
             train: 200,
             validation: 50,

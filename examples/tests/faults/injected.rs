@@ -203,6 +203,9 @@ impl<'a> Trial<'a> {
         let outcome = match code {
             Some(0) if whole => Ok(Outcome::Harmless),
             Some(0) => Err("said to be done, and the output is not what it should be"),
+            Some(2) if matches!(fault.how, "short" | "interrupt") => {
+                Err("a part of the work, or a signal, is no reason to stop")
+            }
             Some(2) if !message.contains(self.shim.root.to_str().unwrap()) => {
                 Err("the message names no file")
             }
@@ -220,26 +223,41 @@ impl<'a> Trial<'a> {
             }
             _ => Err("neither done nor refused"),
         };
-        let left = names(&self.work).into_iter().find(|name| name != "out");
-        let problem = match (outcome, left) {
-            (Ok(outcome), None) => return outcome,
-            (Ok(_), Some(left)) => format!("{left} was left behind"),
-            (Err(problem), _) => problem.to_owned(),
+        let left = self.beside();
+        let problem = match outcome {
+            Ok(Outcome::Detected) if self.case.resumes => match self.go_on(point, old) {
+                Outcome::Harmless => return Outcome::Detected,
+                lost => return lost,
+            },
+            Ok(outcome) if left.is_empty() => return outcome,
+            Ok(_) => format!("{left:?} was left behind"),
+            Err(problem) => problem.to_owned(),
         };
         Outcome::Lost(format!(
             "call {point}, old output: {old}: {problem}: exit code {code:?}, {message}"
         ))
     }
 
-    /// After a kill the next run gives what an undisturbed one gives, and nothing remains of the killed one.
+    /// What lies beside the output and should not stay there.
+    fn beside(&self) -> Vec<String> {
+        let mut names = names(&self.work);
+        names.retain(|name| name != "out" && !self.case.stays.contains(&name.as_str()));
+        names
+    }
+
+    /// The next run gives what an undisturbed one gives, and nothing remains of the one before.
     fn go_on(&self, point: u64, old: bool) -> Outcome {
-        let output = self.case.resume(self.inputs, &self.out()).output().unwrap();
+        let output = self
+            .case
+            .command(self.inputs, &self.out())
+            .output()
+            .unwrap();
         let same = output.status.success() && contents(&self.out()) == self.expected;
-        if same && names(&self.work) == ["out"] {
+        if same && self.beside().is_empty() {
             return Outcome::Harmless;
         }
         Outcome::Lost(format!(
-            "killed at call {point}, old output: {old}: the next run leaves {:?} ({}), {}",
+            "ended at call {point}, old output: {old}: the next run leaves {:?} ({}), {}",
             names(&self.work),
             if same {
                 "output as it should be"
@@ -264,15 +282,17 @@ fn failing_calls_and_kills_lose_nothing() {
         }
     };
     let inputs = Inputs::new(root.join("in"));
-    let (next, lines) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, lines) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
-        while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = CASES.get(place) else {
+                break;
+            };
             let work = root.join(case.name.replace(' ', "-"));
             let mut trial = Trial::new(&shim, &inputs, case, work);
-            for fault in &FAULTS {
-                let line = trial.line(fault);
-                lines.lock().unwrap().push(line);
-            }
+            let of_case: Vec<Line> = FAULTS.iter().map(|fault| trial.line(fault)).collect();
+            lines.lock().unwrap().insert(place, of_case);
         }
     };
     std::thread::scope(|scope| {
@@ -280,5 +300,11 @@ fn failing_calls_and_kills_lose_nothing() {
             scope.spawn(work);
         }
     });
-    check(&lines.into_inner().unwrap());
+    let lines: Vec<Line> = lines
+        .into_inner()
+        .unwrap()
+        .into_values()
+        .flatten()
+        .collect();
+    check(&lines);
 }

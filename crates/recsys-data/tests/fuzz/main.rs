@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
 mod containers;
+mod exchange;
 #[path = "../numbered/mod.rs"]
 mod numbered;
 mod packed;
@@ -23,5 +24,6 @@ fn damaged_inputs_are_refused_or_read_as_the_reference_reads_them() {
     targets.extend(packed::targets());
     targets.extend(sequences::targets());
     targets.extend(containers::targets());
+    targets.extend(exchange::targets());
     fuzzing::run(&mut targets);
 }

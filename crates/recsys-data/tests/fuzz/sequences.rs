@@ -118,7 +118,7 @@ fn arrays(count: &str) -> [Vec<u8>; 3] {
 }
 
 /// A NumPy array, format 1.0.
-fn npy(descr: &str, shape: &str, data: impl Iterator<Item = [u8; 4]>) -> Vec<u8> {
+pub(crate) fn npy(descr: &str, shape: &str, data: impl Iterator<Item = [u8; 4]>) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());

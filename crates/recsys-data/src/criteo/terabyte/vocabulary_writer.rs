@@ -1,13 +1,12 @@
 //! The vocabulary of a table, written id by id.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::Xxh3Default;
-
+use crate::text::identity;
 use crate::vocabulary::vocabulary_header;
-use crate::{Error, Result};
+use crate::{Error, Result, SourceFile};
 
 const BUFFER: usize = 1 << 18;
 
@@ -67,22 +66,8 @@ impl VocabularyWriter {
             .and_then(|()| self.categories.flush())
             .and_then(|()| self.categories.get_ref().sync_all())
             .map_err(Error::io("cannot write", &self.path))?;
-        hash(&self.path).map_err(Error::io("cannot read", &self.path))
-    }
-}
-
-fn hash(path: &Path) -> std::io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let mut hash = Xxh3Default::new();
-    let (mut bytes, mut buffer) = (0, vec![0; BUFFER]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((bytes, format!("{:016x}", hash.digest()))),
-            count => {
-                hash.update(&buffer[..count]);
-                bytes += count as u64;
-            }
-        }
+        let SourceFile { bytes, xxh3, .. } = identity(&self.path)?;
+        Ok((bytes, xxh3))
     }
 }
 

@@ -1,0 +1,131 @@
+//! Files of other programs.
+
+use fuzzing::{Check, Target};
+use recsys_data::{
+    ForeignCut, ForeignFormat, ForeignOptions, ForeignParts, ImportForeign, PackedDataset,
+    TableMapping, parse_mlperf,
+};
+
+use crate::sequences::npy;
+use crate::taobao_text::{Workplace, zip};
+
+/// Samples of a file.
+const SAMPLES: usize = 14;
+const MAPPING: &str =
+    "label = \"y\"\ndense = [\"x\"]\ncategorical = [\"c\", { column = \"h\", type = \"hex\" }]\n";
+
+pub(crate) fn targets() -> Vec<Target<'static>> {
+    let table = TableMapping::parse(MAPPING, "mapping").unwrap();
+    let rows = (0..SAMPLES).map(|row| format!("{},{row}.5,{},{:x}\n", row % 2, row % 5, row * 31));
+    let csv: String = ["y,x,c,h\n".to_owned()].into_iter().chain(rows).collect();
+    vec![
+        Target {
+            name: "MLPerf samples",
+            seeds: vec![mlperf()],
+            executions: 5_000,
+            check: Box::new(|bytes| parse_mlperf(bytes).is_ok()),
+        },
+        target("MLPerf binary", "day.bin", ForeignFormat::MlPerf, mlperf()),
+        target("npz of clicks", "day.npz", ForeignFormat::Npz, npz()),
+        target(
+            "CSV",
+            "day.csv",
+            ForeignFormat::Table(table),
+            csv.into_bytes(),
+        ),
+        Target {
+            name: "mapping of columns",
+            seeds: vec![
+                MAPPING.into(),
+                format!("{MAPPING}[csv]\nseparator = \";\"\n").into(),
+            ],
+            executions: 1_000,
+            check: Box::new(|text| {
+                let mapping = TableMapping::parse(&String::from_utf8_lossy(text), "mine.toml");
+                mapping.is_ok()
+            }),
+        },
+    ]
+}
+
+fn target(
+    name: &'static str,
+    file: &'static str,
+    format: ForeignFormat,
+    seed: Vec<u8>,
+) -> Target<'static> {
+    Target {
+        name,
+        seeds: vec![seed],
+        executions: 60,
+        check: importer(file, format),
+    }
+}
+
+fn importer(file: &'static str, format: ForeignFormat) -> Check<'static> {
+    let place = Workplace::new();
+    let parts = ForeignParts::InOrder {
+        files: vec![place.path(file)],
+        cut: ForeignCut::TimeOrdered,
+    };
+    let options = ForeignOptions::new(format, parts, place.path("out"));
+    Box::new(move |input| {
+        place.file(file, input);
+        match ImportForeign::new(options.clone()).run(&()) {
+            Ok(_) => {
+                PackedDataset::open(&options.out).unwrap().verify().unwrap();
+                std::fs::remove_dir_all(&options.out).unwrap();
+                true
+            }
+            Err(error) => {
+                assert_eq!(place.names(), [file], "something was left behind");
+                let message = error.to_string();
+                assert!(
+                    message.contains(file) || message.contains("no row is left"),
+                    "{message}"
+                );
+                false
+            }
+        }
+    })
+}
+
+/// Label, 13 dense values and 26 ids of every sample.
+fn mlperf() -> Vec<u8> {
+    let value = |place: usize| {
+        if place.is_multiple_of(40) {
+            place / 40 % 2
+        } else {
+            place % 37
+        }
+    };
+    let values = (0..SAMPLES * 40).map(value);
+    values
+        .flat_map(|value| (value as i32).to_le_bytes())
+        .collect()
+}
+
+/// `X_int`, `X_cat` and `y` of the original's clicks.
+fn npz() -> Vec<u8> {
+    let numbers = |count: usize| (0..count).map(|place| (place as i32 % 2).to_le_bytes());
+    let arrays = [
+        (
+            "X_int.npy",
+            npy("<i4", &format!("{SAMPLES}, 13"), numbers(SAMPLES * 13)),
+        ),
+        (
+            "X_cat.npy",
+            npy("<i4", &format!("{SAMPLES}, 26"), numbers(SAMPLES * 26)),
+        ),
+        (
+            "y.npy",
+            npy("<i4", &format!("{SAMPLES},"), numbers(SAMPLES)),
+        ),
+    ];
+    zip(
+        &arrays
+            .each_ref()
+            .map(|(name, bytes)| (*name, bytes.as_slice())),
+        false,
+    )
+}
