@@ -17,7 +17,7 @@ use crate::training::{bytes, write_json};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
 ///
-/// <base>_processed.npz and terabyte_processed.npz (integers), day_<i>_processed.npz and day_<i>_reordered.npz (float64) are all
+/// NAME_processed.npz and terabyte_processed.npz (integers), day_0_processed.npz and day_0_reordered.npz (float64) are all
 /// read, stored or compressed, with any number of dense and categorical columns. Every id must be below its count, where there
 /// are counts in the files or in --counts.
 #[derive(Debug, Args)]
