@@ -10,11 +10,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use examples::numbers::grouped;
-use examples::preparing::{OnBadRow, print_skipped};
-use examples::process::{exit_on_error, peak_memory_bytes};
-use examples::progress::Bars;
-use examples::training::{bytes, on_threads, write_json};
-use recsys_data::{EncodeCriteo, EncodeOptions, EncodeReport, Split, Unseen};
+use examples::preparing::{OnBadRow, OutputArguments, print_skipped};
+use examples::process::exit_on_error;
+use examples::training::bytes;
+use recsys_data::{EncodeCriteo, EncodeOptions, EncodeReport, Progress, Split, Unseen};
 use serde_json::json;
 
 /// Turn new raw rows into a packed data set in the ids of one that was prepared before.
@@ -52,9 +51,6 @@ struct CriteoArguments {
     /// Folder of the packed data set whose vocabulary is used.
     #[arg(long, value_name = "DIR")]
     vocabulary: PathBuf,
-    /// Folder of the new packed data set; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// What becomes of categories that the vocabulary does not have.
     #[arg(long, value_enum, default_value_t = OnUnseen::Unknown)]
     unseen: OnUnseen,
@@ -64,18 +60,8 @@ struct CriteoArguments {
     /// What to do with a line that is no row [default: what the first data set's preparation did].
     #[arg(long, value_enum)]
     bad_rows: Option<OnBadRow>,
-    /// Most rows of one output file.
-    #[arg(long, value_name = "ROWS", default_value_t = EncodeOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
-    shard_rows: u64,
-    /// Replace the output folder if it holds something.
-    #[arg(long)]
-    force: bool,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -115,7 +101,7 @@ fn criteo(arguments: &CriteoArguments) -> Result<()> {
     let encoding = EncodeCriteo::new(EncodeOptions {
         raw: arguments.raw.clone(),
         vocabulary: arguments.vocabulary.clone(),
-        out: arguments.out.clone(),
+        out: arguments.output.out.clone(),
         split: match arguments.split {
             Part::Train => Split::Train,
             Part::Validation => Split::Validation,
@@ -127,20 +113,16 @@ fn criteo(arguments: &CriteoArguments) -> Result<()> {
             OnUnseen::Error => Unseen::Error,
         },
         bad_rows: arguments.bad_rows.map(Into::into),
-        force: arguments.force,
-        shard_rows: arguments.shard_rows,
+        force: arguments.output.force,
+        shard_rows: arguments.output.shard_rows,
     });
-    let report = on_threads(arguments.threads, || Ok(encoding.run(&Bars::new())?))?;
-    print(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = serde_json::to_value(&report)?;
-        value["unseen_share"] = json!(report.unseen_share());
-        value["rows_per_second"] = json!(report.rows_per_second());
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    let work = |progress: &dyn Progress| encoding.run(progress);
+    arguments.output.run.run(work, print, |report| {
+        json!({
+            "unseen_share": report.unseen_share(),
+            "rows_per_second": report.rows_per_second(),
+        })
+    })
 }
 
 fn print(report: &EncodeReport) {

@@ -9,12 +9,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use examples::preparing::Dense;
-use examples::process::{exit_on_error, peak_memory_bytes};
-use examples::progress::Bars;
-use examples::training::{bytes, write_json};
-use recsys_data::{DenseValues, ExportForeign, ExportFormat, ExportOptions, ExportReport};
-use serde_json::json;
+use examples::preparing::{Dense, RunArguments};
+use examples::process::{exit_on_error, print_peak_memory};
+use examples::training::bytes;
+use recsys_data::{
+    DenseValues, ExportForeign, ExportFormat, ExportOptions, ExportReport, Progress,
+};
+use serde_json::Value;
 
 /// Write a packed data set in the format of another program.
 ///
@@ -36,12 +37,8 @@ struct Arguments {
     /// What dense values are in the files [default: log for npz and mlperf, as-is for torchrec and parquet].
     #[arg(long, value_enum)]
     dense: Option<Dense>,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -90,19 +87,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         format,
         dense: dense.unwrap_or(format.usual_dense()),
     });
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(arguments.threads.unwrap_or(0))
-        .build()?;
-    let report = pool.install(|| export.run(&Bars::new()))?;
-    print(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = serde_json::to_value(&report)?;
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["threads"] = json!(pool.current_num_threads());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    let work = |progress: &dyn Progress| export.run(progress);
+    arguments.run.run(work, print, |_| Value::Null)
 }
 
 fn print(report: &ExportReport) {
@@ -115,6 +101,5 @@ fn print(report: &ExportReport) {
         "{:<34} {:>12.1} s   {rate:.0} samples/s",
         "in all", report.seconds
     );
-    let peak = peak_memory_bytes().map_or("unknown".to_owned(), bytes);
-    println!("{:<34} {peak:>14}", "peak memory");
+    print_peak_memory(34);
 }

@@ -13,13 +13,12 @@ use examples::preparing::foreign::{
     self, MlPerfArguments, NpzArguments, PackedArguments, TableArguments, TorchRecArguments,
 };
 use examples::preparing::{
-    ImportArguments, OnBadRow, TaobaoArguments, TerabyteArguments, import, print_skipped, taobao,
+    Ids, ImportArguments, OnBadRow, OutputArguments, TaobaoArguments, TerabyteArguments, import,
+    print_categories, print_passes, print_rate, print_sizes, print_skipped, print_splits, taobao,
     terabyte,
 };
-use examples::process::{exit_on_error, peak_memory_bytes};
-use examples::progress::Bars;
-use examples::training::{bytes, write_json};
-use recsys_data::{Numbering, PrepareCriteo, PrepareOptions, PrepareReport, Randomize, SplitRule};
+use examples::process::exit_on_error;
+use recsys_data::{PrepareCriteo, PrepareOptions, PrepareReport, Progress, Randomize, SplitRule};
 use serde_json::json;
 
 /// Turn raw logs into a packed data set that training reads.
@@ -57,9 +56,6 @@ struct CriteoArguments {
     /// Raw files: plain text, .gz or .zst; several are read in this order as if they were one.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
-    /// Folder of the packed data set; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// How categories become ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
@@ -81,18 +77,8 @@ struct CriteoArguments {
     /// With --split reference: seed of the shuffle, which is that of numpy.random.RandomState [default: 123].
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Most rows of one output file.
-    #[arg(long, value_name = "ROWS", default_value_t = PrepareOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
-    shard_rows: u64,
-    /// Replace the output folder if it holds something.
-    #[arg(long)]
-    force: bool,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -107,14 +93,6 @@ Examples:
     prepare criteo-kaggle --raw train.txt --out kaggle --ids reference --split reference --randomize total --seed 123
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Ids {
-    /// By frequency over all rows, 0 the most frequent; a missing value is a category of its own
-    Rank,
-    /// As the original programs: in order of first appearance; a missing value is category 0
-    Reference,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Split {
@@ -150,22 +128,13 @@ fn main() -> ExitCode {
 
 fn criteo(arguments: &CriteoArguments) -> Result<()> {
     let preparation = PrepareCriteo::new(options(arguments)?);
-    let threads = arguments.threads.unwrap_or(0);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()?;
-    let report = pool.install(|| preparation.run(&Bars::new()))?;
-    print(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = serde_json::to_value(&report)?;
-        value["click_rate"] = json!(report.click_rate());
-        value["rows_per_second"] = json!(report.rows_per_second());
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["threads"] = json!(pool.current_num_threads());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    let work = |progress: &dyn Progress| preparation.run(progress);
+    arguments.output.run.run(work, print, |report| {
+        json!({
+            "click_rate": report.click_rate(),
+            "rows_per_second": report.rows_per_second(),
+        })
+    })
 }
 
 fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
@@ -187,61 +156,25 @@ fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
     };
     Ok(PrepareOptions {
         raw: arguments.raw.clone(),
-        out: arguments.out.clone(),
-        ids: match arguments.ids {
-            Ids::Rank => Numbering::Rank,
-            Ids::Reference => Numbering::Reference,
-        },
+        out: arguments.output.out.clone(),
+        ids: arguments.ids.into(),
         max_ind_range: arguments.max_ind_range,
         min_count: arguments.min_count,
         bad_rows: arguments.bad_rows.into(),
         split,
-        force: arguments.force,
-        shard_rows: arguments.shard_rows,
+        force: arguments.output.force,
+        shard_rows: arguments.output.shard_rows,
     })
 }
 
 fn print(report: &PrepareReport) {
     println!("{:<14} {:>14}", "rows", report.rows);
     println!("{:<14} {:>14.4}", "click rate", report.click_rate());
-    for split in &report.splits {
-        println!(
-            "{:<14} {:>14}   {} clicks",
-            split.split.name(),
-            split.rows,
-            split.clicks
-        );
-    }
-    println!(
-        "{:<14} {:>14}",
-        "categories",
-        report.categories.iter().sum::<u64>()
-    );
-    for (first, tables) in (1..).step_by(6).zip(report.categories.chunks(6)) {
-        let counts: Vec<String> = tables.iter().map(|count| format!("{count:>10}")).collect();
-        println!("  C{first:<2}… {}", counts.join(" "));
-    }
-    for pass in &report.passes {
-        println!(
-            "{:<14} {:>12.1} s   {:.0} rows/s",
-            pass.stage.name(),
-            pass.seconds,
-            pass.rows_per_second
-        );
-    }
-    println!(
-        "{:<14} {:>12.1} s   {:.0} rows/s",
-        "in all",
-        report.seconds,
-        report.rows_per_second()
-    );
+    print_splits(&report.splits);
+    print_categories(&report.categories);
+    print_passes(&report.passes, "rows", "rows");
+    print_rate(report.seconds, report.rows_per_second(), "rows");
     let raw = report.sources.iter().map(|source| source.bytes).sum();
-    println!("{:<14} {:>14}", "raw files", bytes(raw));
-    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
-    println!(
-        "{:<14} {:>14}",
-        "peak memory",
-        peak_memory_bytes().map_or("unknown".to_owned(), bytes)
-    );
+    print_sizes("raw files", raw, report.packed_bytes);
     print_skipped(&report.skipped);
 }

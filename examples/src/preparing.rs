@@ -2,14 +2,16 @@
 
 pub mod foreign;
 mod import;
+mod output;
 mod taobao;
 mod terabyte;
 
 use clap::ValueEnum;
-use recsys_data::{BadRows, PassReport, SkippedRows, SplitReport};
+use recsys_data::{BadRows, Numbering, PassReport, SkippedRows, SplitReport};
 
 pub use foreign::Dense;
 pub use import::{ImportArguments, import};
+pub use output::{OutputArguments, RunArguments, print_rate, print_sizes};
 pub use taobao::{TaobaoArguments, taobao};
 pub use terabyte::{TerabyteArguments, terabyte};
 
@@ -31,6 +33,34 @@ impl From<OnBadRow> for BadRows {
     }
 }
 
+/// How the categories of click logs become ids.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Ids {
+    /// By frequency over all rows, 0 the most frequent; a missing value is a category of its own
+    Rank,
+    /// As the original programs: in order of first appearance; a missing value is category 0
+    Reference,
+}
+
+impl From<Ids> for Numbering {
+    fn from(ids: Ids) -> Self {
+        match ids {
+            Ids::Rank => Self::Rank,
+            Ids::Reference => Self::Reference,
+        }
+    }
+}
+
+/// Prints how many categories there are, in all and table by table.
+pub fn print_categories(categories: &[u64]) {
+    let all: u64 = categories.iter().sum();
+    println!("{:<14} {all:>14}", "categories");
+    for (first, tables) in (1..).step_by(6).zip(categories.chunks(6)) {
+        let counts: Vec<String> = tables.iter().map(|count| format!("{count:>10}")).collect();
+        println!("  C{first:<2}… {}", counts.join(" "));
+    }
+}
+
 /// Prints how many lines were left out, and the first one of every kind.
 pub fn print_skipped(skipped: &[SkippedRows]) {
     let lines: u64 = skipped.iter().map(|kind| kind.rows).sum();
@@ -43,7 +73,8 @@ pub fn print_skipped(skipped: &[SkippedRows]) {
     }
 }
 
-fn print_splits(splits: &[SplitReport]) {
+/// Prints the rows of every split.
+pub fn print_splits(splits: &[SplitReport]) {
     for split in splits {
         println!(
             "{:<14} {:>14}   {} positive",
@@ -54,7 +85,8 @@ fn print_splits(splits: &[SplitReport]) {
     }
 }
 
-fn print_passes(passes: &[PassReport], first: &str, last: &str) {
+/// Prints the time of every pass; rates are of `last` in the last one and of `first` before.
+pub fn print_passes(passes: &[PassReport], first: &str, last: &str) {
     for (place, pass) in passes.iter().enumerate() {
         let what = if place + 1 == passes.len() {
             last

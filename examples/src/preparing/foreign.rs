@@ -6,14 +6,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use recsys_data::{
     DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts,
-    ForeignReport, ImportForeign, Progress, Rerank, RerankOptions, TableMapping, WriterOptions,
+    ForeignReport, ImportForeign, Progress, Rerank, RerankOptions, TableMapping,
 };
-use serde_json::json;
+use serde_json::Value;
 
-use super::{print_passes, print_splits};
-use crate::process::peak_memory_bytes;
-use crate::progress::Bars;
-use crate::training::{bytes, write_json};
+use super::{OutputArguments, print_passes, print_sizes, print_splits};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
 ///
@@ -178,25 +175,6 @@ struct IdArguments {
     dense: Option<Dense>,
 }
 
-#[derive(Debug, Args)]
-struct OutputArguments {
-    /// Folder of the packed data set; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Most samples of one output file.
-    #[arg(long, value_name = "SAMPLES", default_value_t = WriterOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
-    shard_rows: u64,
-    /// Replace the output folder if it holds a packed data set.
-    #[arg(long)]
-    force: bool,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Split {
     /// First 6/7 of all samples train, first half of the rest validates, second half tests
@@ -324,7 +302,8 @@ fn import(mut options: ForeignOptions, output: &OutputArguments) -> Result<()> {
     options.force = output.force;
     options.shard_rows = output.shard_rows;
     let import = ImportForeign::new(options);
-    report(output, |progress| import.run(progress))
+    let work = |progress: &dyn Progress| import.run(progress);
+    output.run.run(work, print, |_| Value::Null)
 }
 
 /// Renumbers a packed data set.
@@ -339,27 +318,8 @@ pub fn packed(arguments: &PackedArguments) -> Result<()> {
         force: output.force,
         shard_rows: output.shard_rows,
     });
-    report(output, |progress| rerank.run(progress))
-}
-
-/// Runs the work on its threads and says what came of it.
-fn report(
-    output: &OutputArguments,
-    work: impl FnOnce(&dyn Progress) -> recsys_data::Result<ForeignReport> + Send,
-) -> Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(output.threads.unwrap_or(0))
-        .build()?;
-    let report = pool.install(|| work(&Bars::new()))?;
-    print(&report);
-    if let Some(path) = &output.json {
-        let mut value = serde_json::to_value(&report)?;
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["threads"] = json!(pool.current_num_threads());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    let work = |progress: &dyn Progress| rerank.run(progress);
+    output.run.run(work, print, |_| Value::Null)
 }
 
 fn print(report: &ForeignReport) {
@@ -374,11 +334,5 @@ fn print(report: &ForeignReport) {
     print_splits(&report.splits);
     print_passes(&report.passes, "samples", "samples");
     let files = report.sources.iter().map(|source| source.bytes).sum();
-    println!("{:<14} {:>14}", "files", bytes(files));
-    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
-    println!(
-        "{:<14} {:>14}",
-        "peak memory",
-        peak_memory_bytes().map_or("unknown".to_owned(), bytes)
-    );
+    print_sizes("files", files, report.packed_bytes);
 }

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use recsys_data::{ImportOptions, ImportReport, ImportTaobao};
-use serde_json::json;
+use recsys_data::{ImportOptions, ImportReport, ImportTaobao, Progress};
+use serde_json::Value;
 
-use super::{print_passes, print_splits};
-use crate::process::peak_memory_bytes;
-use crate::progress::Bars;
-use crate::training::{bytes, write_json};
+use super::{OutputArguments, print_passes, print_sizes, print_splits};
 
 /// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
 ///
@@ -37,9 +34,6 @@ pub struct ImportArguments {
     /// Test samples: an .npz file, or text whose sequences end with a labelled target.
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
-    /// Folder of the packed data set; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// Text: windows of either sign from a line of at least 41 events; shorter ones give 6, 3, 1 or none.
     #[arg(long, value_name = "N", default_value_t = ImportOptions::default().points_per_user, value_parser = clap::value_parser!(u32).range(1..))]
     points_per_user: u32,
@@ -52,18 +46,8 @@ pub struct ImportArguments {
     /// Text: seed of the windows.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Most samples of one output file.
-    #[arg(long, value_name = "SAMPLES", default_value_t = ImportOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
-    shard_rows: u64,
-    /// Replace the output folder if it holds a packed data set.
-    #[arg(long)]
-    force: bool,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -85,27 +69,16 @@ pub fn import(arguments: &ImportArguments) -> Result<()> {
         train: arguments.train.clone(),
         validation: arguments.validation.clone(),
         test: arguments.test.clone(),
-        out: arguments.out.clone(),
+        out: arguments.output.out.clone(),
         points_per_user: arguments.points_per_user,
         train_lines: arguments.train_lines,
         validation_lines: arguments.validation_lines,
         seed: arguments.seed,
-        force: arguments.force,
-        shard_rows: arguments.shard_rows,
+        force: arguments.output.force,
+        shard_rows: arguments.output.shard_rows,
     });
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(arguments.threads.unwrap_or(0))
-        .build()?;
-    let report = pool.install(|| import.run(&Bars::new()))?;
-    print(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = serde_json::to_value(&report).context("the report has no JSON form")?;
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["threads"] = json!(pool.current_num_threads());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    let work = |progress: &dyn Progress| import.run(progress);
+    arguments.output.run.run(work, print, |_| Value::Null)
 }
 
 fn print(report: &ImportReport) {
@@ -118,11 +91,5 @@ fn print(report: &ImportReport) {
     print_splits(&report.splits);
     print_passes(&report.passes, "samples", "samples");
     let files = report.sources.iter().map(|source| source.bytes).sum();
-    println!("{:<14} {:>14}", "files", bytes(files));
-    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
-    println!(
-        "{:<14} {:>14}",
-        "peak memory",
-        peak_memory_bytes().map_or("unknown".to_owned(), bytes)
-    );
+    print_sizes("files", files, report.packed_bytes);
 }

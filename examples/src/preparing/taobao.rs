@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use recsys_data::{
-    Duplicates, Error, OutOfRange, PointsPerUser, PrepareTaobao, SequenceRules, SequenceSplit,
-    ShortHistory, TaobaoOptions, TaobaoReport,
+    Duplicates, Error, OutOfRange, PointsPerUser, PrepareTaobao, Progress, SequenceRules,
+    SequenceSplit, ShortHistory, TaobaoOptions, TaobaoReport,
 };
 use serde_json::json;
 
-use super::{OnBadRow, print_passes, print_skipped, print_splits};
+use super::{
+    OnBadRow, OutputArguments, print_passes, print_rate, print_sizes, print_skipped, print_splits,
+};
 use crate::budget::Budget;
-use crate::process::peak_memory_bytes;
-use crate::progress::Bars;
-use crate::training::{bytes, write_json};
+use crate::training::bytes;
 
 /// Taobao UserBehavior: lines of user, item, category, behaviour and time, made into behaviour sequences.
 ///
@@ -35,9 +35,6 @@ pub struct TaobaoArguments {
     /// Raw files: plain text, .gz, .zst, or a .zip that holds one file; several are read in this order as if they were one.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
-    /// Folder of the packed data set; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// How samples are made.
     #[arg(long, value_enum, default_value_t = Rules::Windows)]
     rules: Rules,
@@ -84,18 +81,8 @@ pub struct TaobaoArguments {
     /// Memory for events, such as 512MiB; more go to temporary files beside --out. Dictionaries of users and items come on top.
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = memory)]
     memory: u64,
-    /// Most samples of one output file.
-    #[arg(long, value_name = "SAMPLES", default_value_t = TaobaoOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
-    shard_rows: u64,
-    /// Replace the output folder if it holds a packed data set.
-    #[arg(long)]
-    force: bool,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -173,29 +160,18 @@ fn memory(text: &str) -> Result<u64> {
 /// Options that contradict each other, and what the preparation answers.
 pub fn taobao(arguments: &TaobaoArguments) -> Result<()> {
     let preparation = PrepareTaobao::new(options(arguments)?);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(arguments.threads.unwrap_or(0))
-        .build()?;
-    let report = match pool.install(|| preparation.run(&Bars::new())) {
-        Ok(report) => report,
-        Err(error) => {
-            if let Error::NoWindows { report, .. } = &error {
+    let work = |progress: &dyn Progress| {
+        preparation.run(progress).inspect_err(|error| {
+            if let Error::NoWindows { report, .. } = error {
                 print_events(report);
             }
-            return Err(error.into());
-        }
+        })
     };
-    print_events(&report);
-    print_rest(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = serde_json::to_value(&report).context("the report has no JSON form")?;
-        value["events_per_second"] = json!(report.events_per_second());
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["threads"] = json!(pool.current_num_threads());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    arguments.output.run.run(
+        work,
+        print,
+        |report| json!({ "events_per_second": report.events_per_second() }),
+    )
 }
 
 fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
@@ -211,7 +187,7 @@ fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
     let defaults = TaobaoOptions::default();
     Ok(TaobaoOptions {
         raw: arguments.raw.clone(),
-        out: arguments.out.clone(),
+        out: arguments.output.out.clone(),
         rules: match arguments.rules {
             Rules::Windows => SequenceRules::Windows,
             Rules::Reference => SequenceRules::Reference,
@@ -243,8 +219,8 @@ fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
         train_users: arguments.train_users.unwrap_or(defaults.train_users),
         seed: arguments.seed,
         memory: arguments.memory,
-        force: arguments.force,
-        shard_rows: arguments.shard_rows,
+        force: arguments.output.force,
+        shard_rows: arguments.output.shard_rows,
     })
 }
 
@@ -280,24 +256,13 @@ fn print_events(report: &TaobaoReport) {
     );
 }
 
-/// What became of them.
-fn print_rest(report: &TaobaoReport) {
+fn print(report: &TaobaoReport) {
+    print_events(report);
     print_splits(&report.splits);
     print_passes(&report.passes, "events", "samples");
-    println!(
-        "{:<14} {:>12.1} s   {:.0} events/s",
-        "in all",
-        report.seconds,
-        report.events_per_second()
-    );
+    print_rate(report.seconds, report.events_per_second(), "events");
     let raw = report.sources.iter().map(|source| source.bytes).sum();
-    println!("{:<14} {:>14}", "raw files", bytes(raw));
     println!("{:<14} {:>14}", "temporary", bytes(report.spilled_bytes));
-    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
-    println!(
-        "{:<14} {:>14}",
-        "peak memory",
-        peak_memory_bytes().map_or("unknown".to_owned(), bytes)
-    );
+    print_sizes("raw files", raw, report.packed_bytes);
     print_skipped(&report.skipped);
 }

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use recsys_data::{DaySplit, Numbering, PrepareTerabyte, TerabyteOptions, TerabyteReport};
+use recsys_data::{DaySplit, PrepareTerabyte, Progress, TerabyteOptions, TerabyteReport};
 use serde_json::json;
 
-use super::{OnBadRow, print_passes, print_skipped, print_splits};
+use super::{
+    Ids, OnBadRow, OutputArguments, print_categories, print_passes, print_rate, print_sizes,
+    print_skipped, print_splits,
+};
 use crate::budget::Budget;
-use crate::process::peak_memory_bytes;
-use crate::progress::Bars;
-use crate::training::{bytes, write_json};
 
 /// Criteo Terabyte: one file a day, lines of 40 fields separated by TAB, tables of any size in bounded memory.
 ///
@@ -31,9 +31,6 @@ pub struct TerabyteArguments {
     /// Raw files, one a day in the order of time, two at least: plain text, .gz, .zst, or a .zip that holds one file.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
-    /// Folder of the packed data set; made if it does not exist.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// How categories become ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
@@ -58,21 +55,11 @@ pub struct TerabyteArguments {
     /// Memory to work in, such as 512MiB, 256MiB at least; changes no byte of the output.
     #[arg(long, value_name = "BYTES", default_value = "4GiB", value_parser = memory)]
     memory: u64,
-    /// Most rows of one output file.
-    #[arg(long, value_name = "ROWS", default_value_t = TerabyteOptions::default().shard_rows, value_parser = clap::value_parser!(u64).range(1..))]
-    shard_rows: u64,
-    /// Replace the output folder if it holds a packed data set.
-    #[arg(long)]
-    force: bool,
     /// Discard an interrupted preparation for the same output folder instead of continuing it.
     #[arg(long)]
     restart: bool,
-    /// Worker threads; changes no byte of the output [default: one for each core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Write the report as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -88,14 +75,6 @@ Examples:
       --ids reference --split reference
 
 Exit codes: 0 done; 2 bad usage, bad input or a full disk, the folder .NAME.work is left to continue from if a day was complete.";
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Ids {
-    /// By frequency over all rows, 0 the most frequent; a missing value is a category of its own
-    Rank,
-    /// As the original programs: in order of first appearance; a missing value is category 0
-    Reference,
-}
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Split {
@@ -118,32 +97,21 @@ fn memory(text: &str) -> Result<u64> {
 /// What the preparation answers.
 pub fn terabyte(arguments: &TerabyteArguments) -> Result<()> {
     let preparation = PrepareTerabyte::new(options(arguments));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(arguments.threads.unwrap_or(0))
-        .build()?;
-    let report = pool.install(|| preparation.run(&Bars::new()))?;
-    print(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = serde_json::to_value(&report).context("the report has no JSON form")?;
-        value["click_rate"] = json!(report.click_rate());
-        value["rows_per_second"] = json!(report.rows_per_second());
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        value["memory"] = json!(arguments.memory);
-        value["threads"] = json!(pool.current_num_threads());
-        value["version"] = json!(env!("CARGO_PKG_VERSION"));
-        write_json(path, &value)?;
-    }
-    Ok(())
+    let work = |progress: &dyn Progress| preparation.run(progress);
+    arguments.output.run.run(work, print, |report| {
+        json!({
+            "click_rate": report.click_rate(),
+            "rows_per_second": report.rows_per_second(),
+            "memory": arguments.memory,
+        })
+    })
 }
 
 fn options(arguments: &TerabyteArguments) -> TerabyteOptions {
     TerabyteOptions {
         raw: arguments.raw.clone(),
-        out: arguments.out.clone(),
-        ids: match arguments.ids {
-            Ids::Rank => Numbering::Rank,
-            Ids::Reference => Numbering::Reference,
-        },
+        out: arguments.output.out.clone(),
+        ids: arguments.ids.into(),
         max_ind_range: arguments.max_ind_range,
         min_count: arguments.min_count,
         sub_sample: arguments.sub_sample,
@@ -153,9 +121,9 @@ fn options(arguments: &TerabyteArguments) -> TerabyteOptions {
             Split::TimeOrdered => DaySplit::TimeOrdered,
             Split::Reference => DaySplit::Reference,
         },
-        shard_rows: arguments.shard_rows,
+        shard_rows: arguments.output.shard_rows,
         memory: arguments.memory,
-        force: arguments.force,
+        force: arguments.output.force,
         restart: arguments.restart,
     }
 }
@@ -167,18 +135,9 @@ fn print(report: &TerabyteReport) {
     count("left out", report.dropped);
     println!("{:<14} {:>14.4}", "click rate", report.click_rate());
     print_splits(&report.splits);
-    count("categories", report.categories.iter().sum::<u64>());
-    for (first, tables) in (1..).step_by(6).zip(report.categories.chunks(6)) {
-        let counts: Vec<String> = tables.iter().map(|count| format!("{count:>10}")).collect();
-        println!("  C{first:<2}… {}", counts.join(" "));
-    }
+    print_categories(&report.categories);
     print_passes(&report.passes, "rows", "rows");
-    println!(
-        "{:<14} {:>12.1} s   {:.0} rows/s",
-        "in all",
-        report.seconds,
-        report.rows_per_second()
-    );
+    print_rate(report.seconds, report.rows_per_second(), "rows");
     println!(
         "{} runs of counts, {} passes over the columns to encode them",
         report.count_runs, report.encode_passes
@@ -191,12 +150,6 @@ fn print(report: &TerabyteReport) {
         );
     }
     let raw = report.days.iter().map(|day| day.source.bytes).sum();
-    println!("{:<14} {:>14}", "raw files", bytes(raw));
-    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
-    println!(
-        "{:<14} {:>14}",
-        "peak memory",
-        peak_memory_bytes().map_or("unknown".to_owned(), bytes)
-    );
+    print_sizes("raw files", raw, report.packed_bytes);
     print_skipped(&report.skipped);
 }
