@@ -53,7 +53,7 @@ pub use last_positions::LastPositions;
 pub use loader::{Epoch, Loaded, Loader, LoaderOptions, Order};
 #[doc(hidden)]
 pub use numpy::parse_npy_header;
-pub use output_file::OutputFile;
+pub use output_file::{OutputFile, sync_folder};
 pub use packed::{
     Defect, FileContent, FileReport, Manifest, PackedDataset, PackedSplit, PackedWriter,
     Provenance, ShardFile, SourceFile, Split, SplitFiles, SplitRows, Splits, Verify, VerifyReport,

@@ -85,8 +85,11 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the names in a folder durable; only Unix opens folders.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+/// Makes the names in a folder durable; does nothing where the system cannot open folders.
+///
+/// # Errors
+/// Those of the system.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
     }

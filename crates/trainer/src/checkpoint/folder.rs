@@ -133,12 +133,6 @@ pub(super) fn remove(checkpoint: &Path) -> Result<()> {
     }
 }
 
-/// Makes the names in a folder durable.
 fn sync_folder(folder: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| Error::io("cannot sync", folder, source))?;
-    }
-    Ok(())
+    recsys_data::sync_folder(folder).map_err(|source| Error::io("cannot sync", folder, source))
 }
