@@ -2,19 +2,17 @@
 
 use std::hint::black_box;
 
-use benches::batches::zipf_batches;
 use benches::interleaved::medians;
+use benches::packed::packed;
 use criterion::{Criterion, Throughput};
 use fae_profiler::{AccessCounts, CountOptions, Partition, SelectOptions, Selector, Strategy};
 use rayon::prelude::*;
-use recsys_data::{
-    Dataset, PackedDataset, PackedWriter, Provenance, Schema, Split, SplitRows, TableSchema,
-    WriterOptions,
-};
+use recsys_data::{Dataset, Split};
 
 const TABLES: usize = 26;
 const ROWS: u64 = 1_000_000;
-const SAMPLES: u64 = 1 << 20;
+const LOG2_SAMPLES: u32 = 20;
+const SAMPLES: u64 = 1 << LOG2_SAMPLES;
 const ROUNDS: usize = 21;
 
 fn main() {
@@ -23,7 +21,7 @@ fn main() {
         .build()
         .expect("two threads");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let data = packed(&folder.path().join("data")).split(Split::Train);
+    let data = packed(&folder.path().join("data"), ROWS, 0, LOG2_SAMPLES).split(Split::Train);
     let mut criterion = Criterion::default()
         .sample_size(10)
         .measurement_time(std::time::Duration::from_secs(3))
@@ -122,30 +120,4 @@ fn sum_ids(data: &dyn Dataset) -> u32 {
             sum
         })
         .reduce(|| 0, u32::wrapping_add)
-}
-
-/// Zipf-distributed ids in the packed format.
-fn packed(folder: &std::path::Path) -> PackedDataset {
-    const BATCH: usize = 1 << 14;
-    let table = |number: usize| TableSchema {
-        name: format!("C{}", number + 1),
-        rows: ROWS,
-    };
-    let schema = Schema {
-        dense: Vec::new(),
-        tables: (0..TABLES).map(table).collect(),
-        ..Schema::default()
-    };
-    let rows = SplitRows {
-        train: SAMPLES,
-        ..SplitRows::default()
-    };
-    let mut writer =
-        PackedWriter::create(folder, schema, rows, WriterOptions::default()).expect("a folder");
-    let batches = zipf_batches(&[ROWS; TABLES], 0, BATCH, SAMPLES as usize / BATCH);
-    for batch in &batches {
-        writer.append(Split::Train, batch).expect("good ids");
-    }
-    writer.finish(Provenance::default()).expect("room on disk");
-    PackedDataset::open(folder).expect("what was written")
 }

@@ -13,7 +13,7 @@ use candle_core::Device;
 use clap::{Parser, ValueEnum};
 use embedding_store::{CpuStore, StoreOptions, TableSpec};
 use examples::checkpointing::{load_weights_file, newest_checkpoint};
-use examples::model::{ModelConfig, ModelKind};
+use examples::model::{ModelArguments, ModelConfig, ModelKind};
 use examples::process::exit_on_error;
 use examples::training::{
     TrainArguments, evaluation_header, evaluation_row, on_threads, write_json,
@@ -56,9 +56,27 @@ struct Arguments {
     /// The samples to score.
     #[arg(long, value_enum, default_value = "test")]
     split: SplitName,
-    /// The model's shape and the machine, for --weights.
+    /// With --weights: the data set whose ids the weights' rows are under, where they are others, as `prepare --ids reference` makes it.
+    #[arg(long, value_name = "DIR", requires = "weights")]
+    ids_of: Option<PathBuf>,
+    /// With --weights: take the model's shape from a data set's card: criteo-kaggle, criteo-terabyte, taobao-userbehavior …
+    #[arg(long, value_name = "NAME", conflicts_with = "checkpoint")]
+    preset: Option<String>,
+    /// With --weights: your own settings of the model, in the form of the cards in `datasets/`; they win over the preset.
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "checkpoint")]
+    config: Option<PathBuf>,
+    /// The model's shape, with --weights.
     #[command(flatten)]
-    training: TrainArguments,
+    model: ModelArguments,
+    /// Samples in a mini-batch; changes no result.
+    #[arg(long, value_name = "SAMPLES", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// Worker threads; changes no result [default: one for each core].
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Write the results as JSON (described in docs/results.md).
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -80,8 +98,7 @@ impl From<SplitName> for Split {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let threads = arguments.training.threads;
-    exit_on_error(on_threads(threads, || evaluate(&arguments)))
+    exit_on_error(on_threads(arguments.threads, || evaluate(&arguments)))
 }
 
 fn evaluate(arguments: &Arguments) -> Result<()> {
@@ -94,8 +111,6 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
         arguments.data.display(),
         split.name()
     );
-    let settings = arguments.training.settings(data.schema());
-    let batch = arguments.training.test_batch_size.unwrap_or(2048);
     let (mut trainer, source) = match (&arguments.checkpoint, &arguments.weights) {
         (Some(folder), _) => {
             let checkpoint = newest_checkpoint(folder)?;
@@ -111,18 +126,23 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
             (trainer, checkpoint.path().to_path_buf())
         }
         (None, Some(file)) => {
-            let mut trainer = trainer(&settings?.model, &data)?;
-            let ids = arguments.training.ids_of.as_deref();
-            load_weights_file(file, ids, &data, &mut trainer)?;
+            let shape = TrainArguments {
+                preset: arguments.preset.clone(),
+                config: arguments.config.clone(),
+                model: arguments.model.clone(),
+                ..TrainArguments::default()
+            };
+            let mut trainer = trainer(&shape.settings(data.schema())?.model, &data)?;
+            load_weights_file(file, arguments.ids_of.as_deref(), &data, &mut trainer)?;
             (trainer, file.clone())
         }
         (None, None) => bail!("give --checkpoint or --weights"),
     };
-    let scores = trainer.score(Arc::new(samples), batch)?;
+    let scores = trainer.score(Arc::new(samples), arguments.batch_size as usize)?;
     let evaluation = scores.evaluate().context("nothing was scored")?;
     println!("{}", evaluation_header());
     println!("{}", evaluation_row(split.name(), &evaluation));
-    if let Some(path) = &arguments.training.json {
+    if let Some(path) = &arguments.json {
         let mut value = json!(evaluation);
         value["split"] = json!(split.name());
         value["weights"] = json!(source);

@@ -4,6 +4,7 @@ pub mod batches;
 pub mod gemm;
 pub mod interleaved;
 pub mod memory;
+pub mod packed;
 pub mod split;
 pub mod step;
 pub mod tables;

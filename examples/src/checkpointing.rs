@@ -13,7 +13,6 @@ use trainer::{
     Checkpoint, CheckpointEvery, Checkpoints, Model, RowMap, Trainer, load_weights,
     load_weights_by_category,
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::placing::{Hot, Placing, ScheduleName};
 use crate::training::Settings;
@@ -55,10 +54,9 @@ impl CheckpointArguments {
     /// The checkpoints of a run; `None` where none are asked for.
     ///
     /// # Errors
-    /// A data set whose description cannot be read.
+    /// A data set whose manifest cannot be read any more.
     pub fn checkpoints(
         &self,
-        data: &Path,
         dataset: &PackedDataset,
         settings: &Settings,
         placing: &Placing,
@@ -74,20 +72,13 @@ impl CheckpointArguments {
             resume: self.resume,
             settings: json!({
                 "model": settings.model,
-                "data": data_identity(data)?,
+                "data": dataset.manifest_xxh3()?,
                 "tables": dataset.schema().table_rows(),
             }),
             order: order(placing, hot),
             ..defaults
         }))
     }
-}
-
-/// The hash of a data set's description, which holds the hashes of its files.
-fn data_identity(data: &Path) -> Result<String> {
-    let path = data.join("dataset.json");
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(format!("{:016x}", xxh3_64(&bytes)))
 }
 
 /// What decides the order of the batches in an epoch.

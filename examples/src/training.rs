@@ -341,8 +341,7 @@ pub fn train_and_report(
                 warn_of_labels(hot);
             }
         }
-        let checkpoints =
-            checkpoints.checkpoints(data, &dataset, &settings, &placing, hot.as_ref())?;
+        let checkpoints = checkpoints.checkpoints(&dataset, &settings, &placing, hot.as_ref())?;
         if let Some(checkpoints) = &checkpoints {
             stop_on_signals(checkpoints)?;
         }

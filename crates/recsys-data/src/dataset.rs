@@ -34,6 +34,14 @@ pub trait Dataset: Send + Sync {
     /// A sample number at or beyond [`Dataset::len`], or data found damaged.
     fn read(&self, samples: &[u64], into: &mut Batch) -> Result<()>;
 
+    /// Says that these samples will be read soon, so that a slow medium can begin to fetch them. Best effort: changes no
+    /// result, waits for nothing, and ignores samples that do not exist.
+    ///
+    /// By default nothing happens.
+    fn read_ahead(&self, samples: &[u64]) {
+        let _ = samples;
+    }
+
     /// Shows the categorical ids of the given samples to `visit`, in the given order, block by block, for those who need
     /// nothing else. `scratch` is memory to work in; its contents afterwards mean nothing.
     ///

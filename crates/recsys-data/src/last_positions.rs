@@ -56,6 +56,10 @@ impl Dataset for LastPositions {
         self.dataset.len()
     }
 
+    fn read_ahead(&self, samples: &[u64]) {
+        self.dataset.read_ahead(samples);
+    }
+
     fn read(&self, samples: &[u64], into: &mut Batch) -> Result<()> {
         self.dataset.read(samples, into)?;
         let whole = self.dataset.schema();

@@ -47,6 +47,26 @@ impl Subset {
     }
 }
 
+impl Subset {
+    /// Calls `work` with the numbers that samples of the list have in the data set.
+    fn with_numbers<R>(&self, samples: &[u64], work: impl FnOnce(&[u64]) -> R) -> R {
+        /// Numbers that are translated on the stack.
+        const PIECE: usize = 256;
+        if samples.len() <= PIECE {
+            let mut numbers = [0; PIECE];
+            for (number, &sample) in numbers.iter_mut().zip(samples) {
+                *number = self.list.sample(sample);
+            }
+            return work(&numbers[..samples.len()]);
+        }
+        let numbers: Vec<u64> = samples
+            .iter()
+            .map(|&sample| self.list.sample(sample))
+            .collect();
+        work(&numbers)
+    }
+}
+
 impl Dataset for Subset {
     fn schema(&self) -> &Schema {
         self.dataset.schema()
@@ -57,24 +77,18 @@ impl Dataset for Subset {
     }
 
     fn read(&self, samples: &[u64], into: &mut Batch) -> Result<()> {
-        /// Numbers that are translated at a time, on the stack.
-        const PIECE: usize = 256;
         let len = self.len();
         if let Some(&sample) = samples.iter().find(|&&sample| sample >= len) {
             return Err(Error::SampleOutOfRange { sample, len });
         }
-        if samples.len() <= PIECE {
-            let mut numbers = [0; PIECE];
-            for (number, &sample) in numbers.iter_mut().zip(samples) {
-                *number = self.list.sample(sample);
-            }
-            return self.dataset.read(&numbers[..samples.len()], into);
+        self.with_numbers(samples, |numbers| self.dataset.read(numbers, into))
+    }
+
+    fn read_ahead(&self, samples: &[u64]) {
+        let len = self.len();
+        if samples.iter().all(|&sample| sample < len) {
+            self.with_numbers(samples, |numbers| self.dataset.read_ahead(numbers));
         }
-        let numbers: Vec<u64> = samples
-            .iter()
-            .map(|&sample| self.list.sample(sample))
-            .collect();
-        self.dataset.read(&numbers, into)
     }
 }
 

@@ -60,17 +60,30 @@ impl<E: Default + Send> Source<E> {
         spare.unwrap_or_default()
     }
 
-    /// Reads batch number `batch` of an epoch and prepares it.
-    fn load(&self, order: Option<Permutation>, batch: u64) -> Result<Buffers<E>> {
-        let mut buffers = self.buffers();
+    /// Fills `samples` with the numbers of a batch's samples.
+    fn list(&self, order: Option<Permutation>, batch: u64, samples: &mut Vec<u64>) {
         let size = self.options.batch_size as u64;
         let places = batch * size..((batch + 1) * size).min(self.dataset.len());
-        buffers.samples.clear();
+        samples.clear();
         match order {
-            None => buffers.samples.extend(places),
-            Some(permutation) => buffers
-                .samples
-                .extend(places.map(|place| permutation.at(place))),
+            None => samples.extend(places),
+            Some(permutation) => samples.extend(places.map(|place| permutation.at(place))),
+        }
+    }
+
+    /// Reads batch number `batch` of an epoch that began at batch `first`, and prepares it.
+    fn load(&self, order: Option<Permutation>, first: u64, batch: u64) -> Result<Buffers<E>> {
+        let mut buffers = self.buffers();
+        let prefetch = self.options.prefetch as u64;
+        let ahead = batch.saturating_add(prefetch);
+        if ahead < self.batches() {
+            self.list(order, ahead, &mut buffers.samples);
+            self.dataset.read_ahead(&buffers.samples);
+        }
+        self.list(order, batch, &mut buffers.samples);
+        if batch - first < prefetch {
+            // No batch before this one has asked for it.
+            self.dataset.read_ahead(&buffers.samples);
         }
         self.dataset.read(&buffers.samples, &mut buffers.batch)?;
         match (self.prepare)(&buffers.batch, &mut buffers.extra) {
@@ -95,11 +108,8 @@ impl<E: Default + Send + 'static> Epoch<E> {
     pub(super) fn start(source: Arc<Source<E>>, epoch: u64, first_batch: u64) -> Self {
         let options = source.options;
         let batches = source.batches();
-        let queue = Arc::new(Queue::new(
-            first_batch.min(batches),
-            batches,
-            options.prefetch,
-        ));
+        let first = first_batch.min(batches);
+        let queue = Arc::new(Queue::new(first, batches, options.prefetch));
         let order = (options.order == Order::Shuffled)
             .then(|| Permutation::new(source.dataset.len(), options.seed, epoch));
         let workers = (0..options.threads)
@@ -108,7 +118,7 @@ impl<E: Default + Send + 'static> Epoch<E> {
                 std::thread::spawn(move || {
                     let guard = PanicGuard(&*queue);
                     while let Some(batch) = guard.0.claim() {
-                        queue.put(batch, source.load(order, batch));
+                        queue.put(batch, source.load(order, first, batch));
                     }
                 })
             })

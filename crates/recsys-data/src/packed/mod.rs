@@ -1,5 +1,6 @@
 //! The packed format: a folder with `dataset.json`, memory-mapped shards and vocabularies (docs/data-format.md).
 
+mod access;
 mod block;
 pub(crate) mod disk_space;
 mod header;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::access::Access;
 use super::layout::ShardLayout;
 use super::manifest::{Manifest, VocabularyFile};
 use super::shard::Shard;
@@ -31,6 +32,7 @@ struct Contents {
     folder: PathBuf,
     manifest: Manifest,
     shards: [Vec<Shard>; 3],
+    access: [Access; 3],
 }
 
 impl PackedDataset {
@@ -62,6 +64,7 @@ impl PackedDataset {
                 folder,
                 manifest,
                 shards,
+                access: Default::default(),
             }),
         })
     }
@@ -234,7 +237,25 @@ impl Dataset for PackedSplit {
         if schema.multi_hot {
             into.sparse.offsets.push(0);
         }
-        self.for_each_run(samples, |shard, rows| shard.read(rows, schema, into))
+        let access = &self.contents.access[self.split as usize];
+        access.read(|| self.for_each_run(samples, |shard, rows| shard.read(rows, schema, into)))
+    }
+
+    fn read_ahead(&self, samples: &[u64]) {
+        let scattered = !samples.is_sorted();
+        let access = &self.contents.access[self.split as usize];
+        if access.turns(scattered) {
+            for shard in &self.contents.shards[self.split as usize] {
+                shard.expect(scattered);
+            }
+        }
+        if scattered && access.asks() {
+            // A sample that does not exist ends the list; reading it will say so.
+            let _ = self.for_each_run(samples, |shard, rows| {
+                shard.read_ahead(rows);
+                Ok(())
+            });
+        }
     }
 
     fn visit_ids(
@@ -247,5 +268,61 @@ impl Dataset for PackedSplit {
         self.for_each_run(samples, |shard, rows| {
             shard.visit_ids(rows, schema, &mut scratch.sparse, visit)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+    use super::*;
+    use crate::{
+        PackedWriter, Provenance, RandomData, RandomDataOptions, SplitRows, WriterOptions,
+    };
+
+    #[test]
+    fn asking_for_samples_changes_none_of_them() {
+        for fixed_lookups in [false, true] {
+            let random = RandomData::new(RandomDataOptions {
+                samples: 1500,
+                lookups: if fixed_lookups { 1 } else { 5 },
+                fixed_lookups,
+                ..RandomDataOptions::default()
+            });
+            let (random, folder) = (random.unwrap(), tempfile::tempdir().unwrap());
+            let out = folder.path().join("data");
+            let rows = SplitRows {
+                train: 1500,
+                ..SplitRows::default()
+            };
+            let options = WriterOptions {
+                shard_rows: 700,
+                ..WriterOptions::default()
+            };
+            let schema = random.schema().clone();
+            let mut writer = PackedWriter::create(&out, schema, rows, options).unwrap();
+            let mut batch = Batch::default();
+            random
+                .read(&(0..1500).collect::<Vec<_>>(), &mut batch)
+                .unwrap();
+            writer.append(Split::Train, &batch).unwrap();
+            writer.finish(Provenance::default()).unwrap();
+            let packed = PackedDataset::open(&out).unwrap().split(Split::Train);
+            packed.contents.access[Split::Train as usize].waited();
+            // Blocks that nobody checked, then checked ones; in order; beyond the end.
+            let scattered = [1499, 3, 700, 699, 698, 699, 1400];
+            for samples in [&scattered[..], &scattered, &[1, 2, 9], &[7, 1500, 2]] {
+                packed.read_ahead(samples);
+                let read = packed.read(samples, &mut batch);
+                let mut expected = Batch::default();
+                match random.read(samples, &mut expected) {
+                    Ok(()) => assert!(read.is_ok() && batch == expected),
+                    Err(_) => assert!(matches!(
+                        read,
+                        Err(Error::SampleOutOfRange { sample: 1500, .. })
+                    )),
+                }
+            }
+        }
     }
 }

@@ -252,17 +252,65 @@ impl Shard {
         (ends != whole).then_some("it holds ids that belong to no sample")
     }
 
+    /// The word that holds a block's bit, and the bit.
+    fn verified_bit(&self, block: u64) -> (&AtomicU64, u64) {
+        (&self.verified[(block / 64) as usize], 1 << (block % 64))
+    }
+
     /// Checks the blocks of samples `rows` that nobody checked before. Two threads may check the same block; the result is
     /// the same.
     fn verify_touched(&self, rows: &Range<u64>, schema: &Schema) -> Result<()> {
-        for block in rows.start / BLOCK_SAMPLES..rows.end.div_ceil(BLOCK_SAMPLES) {
-            let (word, bit) = (&self.verified[(block / 64) as usize], 1 << (block % 64));
+        for block in blocks_of(rows) {
+            let (word, bit) = self.verified_bit(block);
             if word.load(Ordering::Relaxed) & bit == 0 {
                 self.verify(block, schema)?;
                 word.fetch_or(bit, Ordering::Relaxed);
             }
         }
         Ok(())
+    }
+
+    /// Says whether samples will be read in another order than an ascending one.
+    pub(super) fn expect(&self, scattered: bool) {
+        #[cfg(unix)]
+        let _ = self.map.advise(match scattered {
+            false => memmap2::Advice::Normal,
+            true => memmap2::Advice::Random,
+        });
+    }
+
+    /// Asks the system for what reading samples `rows` will touch: the whole of a block that nobody checked before. Where
+    /// the ids of multi-hot samples lie is known only when their offsets are there, so these are not asked for.
+    pub(super) fn read_ahead(&self, rows: Range<u64>) {
+        for block in blocks_of(&rows) {
+            let whole = self.rows_of(block..block + 1);
+            let (word, bit) = self.verified_bit(block);
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                self.ask_for(whole);
+            } else {
+                self.ask_for(rows.start.max(whole.start)..rows.end.min(whole.end));
+            }
+        }
+    }
+
+    fn ask_for(&self, rows: Range<u64>) {
+        let layout = &self.layout;
+        let ask = |tensor: &Range<usize>, width: u64| {
+            let start = tensor.start + (rows.start * width) as usize;
+            let end = tensor.start + (rows.end * width) as usize;
+            if start < end {
+                #[cfg(unix)]
+                let _ = self
+                    .map
+                    .advise_range(memmap2::Advice::WillNeed, start, end - start);
+            }
+        };
+        ask(&self.label, 4);
+        ask(&self.dense, 4 * layout.dense);
+        match layout.multi_hot {
+            false => ask(&self.ids, 4 * layout.bags),
+            true => ask(&self.offsets, 8 * layout.bags),
+        }
     }
 
     /// Adds samples `rows` of this shard to a batch.
@@ -316,6 +364,11 @@ impl Shard {
         });
         Ok(())
     }
+}
+
+/// The blocks that hold samples `rows`.
+fn blocks_of(rows: &Range<u64>) -> Range<u64> {
+    rows.start / BLOCK_SAMPLES..rows.end.div_ceil(BLOCK_SAMPLES)
 }
 
 /// Adds the offsets of multi-hot samples to those of a batch; `false` where its ids would be too many for 32 bits.
