@@ -56,7 +56,7 @@ fn read(data: Arc<dyn Dataset>, batches: usize) -> Duration {
 
 fn main() {
     let mut criterion = Criterion::default().sample_size(10).configure_from_args();
-    let folder = tempfile::tempdir_in(".").expect("a temporary folder");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
     let folder = folder.path().join("data");
     drop(packed(&folder, 1_000_000, 13, LOG2_SAMPLES));
     // Blocks are checked when they are first touched; here, all have been.
