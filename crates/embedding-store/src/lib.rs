@@ -6,6 +6,7 @@ mod arena;
 mod backing;
 mod cold_rows;
 mod cpu_store;
+mod cuda;
 mod device_store;
 mod dirty_rows;
 mod encoding;
@@ -33,6 +34,7 @@ mod update;
 
 pub use backing::Backing;
 pub use cpu_store::CpuStore;
+pub use cuda::cuda_device;
 pub use device_store::DeviceStore;
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};

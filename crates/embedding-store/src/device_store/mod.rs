@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{DType, Device, Tensor};
 
 use crate::cold_rows::ColdRows;
+use crate::cuda::check_device_memory;
 use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
 use crate::layout::{Layout, PartKind};
@@ -95,6 +96,13 @@ impl DeviceStore {
         options: StoreOptions,
         device: &Device,
     ) -> Result<Self> {
+        let held_rows = |part: usize| held[part].end - held[part].start;
+        let row_bytes = |part: &Part| (size_of::<f32>() * (part.dim + part.state_width)) as u64;
+        let bytes = parts
+            .iter()
+            .enumerate()
+            .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(part)));
+        check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
         let fresh = options.optimizer.fresh_state();
         let matrix = |weights: Vec<f32>, width: usize, state_width: usize| -> Result<Matrix> {
             let rows = weights.len() / width;
