@@ -48,17 +48,17 @@ impl Access {
 
 /// How often this thread has waited for a page from a disk; `None` where the system does not say.
 #[cfg(target_os = "linux")]
-fn waits() -> Option<i64> {
+fn waits() -> Option<libc::c_long> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is valid for writes of a `rusage`, which the call fills where it returns 0.
     unsafe {
         (libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) == 0)
-            .then(|| i64::from(usage.assume_init().ru_majflt))
+            .then(|| usage.assume_init().ru_majflt)
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn waits() -> Option<i64> {
+fn waits() -> Option<()> {
     None
 }
 
