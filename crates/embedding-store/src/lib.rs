@@ -30,6 +30,8 @@ mod split;
 mod store;
 mod tensor;
 mod traffic;
+#[cfg(any(test, feature = "cuda"))]
+mod transfer;
 mod update;
 
 pub use backing::Backing;
