@@ -214,7 +214,7 @@ fn sum_gradients<E: Engine>(pass: &E::Pass) -> Vec<f32> {
     sum
 }
 
-fn contiguous<'a>(
+pub(crate) fn contiguous<'a>(
     storage: &'a CpuStorage,
     layout: &Layout,
     what: &str,
