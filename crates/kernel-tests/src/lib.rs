@@ -18,10 +18,10 @@ pub struct Launch {
 impl Launch {
     /// Runs `kernel`, a call of an `extern "C"` kernel with its arguments, as every block in turn.
     pub fn run(self, mut kernel: impl FnMut()) {
-        // Filled with what no kernel should read before it has written it; u64 for the alignment.
-        let mut shared = vec![u64::MAX; self.shared_bytes.div_ceil(8)];
+        // Filled with what no kernel should read before it has written it; u128 for the alignment that a device gives.
+        let mut shared = vec![u128::MAX; self.shared_bytes.div_ceil(16)];
         for block in 0..self.blocks {
-            shared.fill(u64::MAX);
+            shared.fill(u128::MAX);
             // SAFETY: sets thread-local variables; the buffer outlives the kernel's run.
             unsafe { kernel_enter(block, self.blocks, self.threads, shared.as_mut_ptr().cast()) };
             kernel();
