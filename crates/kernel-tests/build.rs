@@ -20,9 +20,6 @@ fn main() {
     );
     for owner in ["embedding-store", "dlrm", "tbsm"] {
         let kernels = crates.join(owner).join("kernels");
-        if !kernels.is_dir() {
-            continue;
-        }
         println!("cargo::rerun-if-changed={}", kernels.display());
         for entry in std::fs::read_dir(&kernels).expect("a folder") {
             let path = entry.expect("an entry").path();

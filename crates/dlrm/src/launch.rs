@@ -3,7 +3,10 @@
 use candle_core::cuda::cudarc::driver::{CudaView, LaunchConfig};
 use candle_core::{CudaStorage, Layout, Result, bail};
 
-/// The values of a contiguous tensor.
+/// The values of a contiguous tensor on the device; `what` names it in messages.
+///
+/// # Errors
+/// A layout with gaps, or values of another type than F32.
 pub fn view<'a>(
     storage: &'a CudaStorage,
     layout: &Layout,

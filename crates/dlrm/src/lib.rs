@@ -11,7 +11,7 @@ mod graph;
 mod init;
 mod interaction;
 #[cfg(feature = "cuda")]
-pub mod launch;
+mod launch;
 mod layers;
 mod layout;
 mod mlp;
