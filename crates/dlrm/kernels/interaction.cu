@@ -29,8 +29,8 @@ INLINE unsigned triangle_row(unsigned k) {
 //
 // A thread makes the products of two features with two others, so that four loads serve four of them. Features lie an odd
 // distance apart, so that those of neighbouring threads are in different banks.
-KERNEL(interaction_forward, const float* bottom, const float* rows, float* output, unsigned long long batch, unsigned tables,
-       unsigned dim, unsigned with_self, unsigned samples, unsigned columns) {
+KERNEL(interaction_forward, const float* __restrict__ bottom, const float* __restrict__ rows, float* __restrict__ output,
+       unsigned long long batch, unsigned tables, unsigned dim, unsigned with_self, unsigned samples, unsigned columns) {
     SHARED_OF_LAUNCH(float, features);
     const unsigned count = tables + 1, stride = columns | 1;
     const unsigned side = (count + 1) / 2, squares = side * (side + 1) / 2;
@@ -107,9 +107,9 @@ KERNEL(interaction_forward, const float* bottom, const float* rows, float* outpu
 //
 // A thread makes one column of four features' gradients, so that two loads serve four products. Neighbouring threads have
 // neighbouring columns, which no two of them find in one bank; the coefficients they share.
-KERNEL(interaction_backward, const float* bottom, const float* rows, const float* output_grad, float* bottom_grad,
-       float* rows_grad, unsigned long long batch, unsigned tables, unsigned dim, unsigned with_self, unsigned samples,
-       unsigned columns) {
+KERNEL(interaction_backward, const float* __restrict__ bottom, const float* __restrict__ rows,
+       const float* __restrict__ output_grad, float* __restrict__ bottom_grad, float* __restrict__ rows_grad,
+       unsigned long long batch, unsigned tables, unsigned dim, unsigned with_self, unsigned samples, unsigned columns) {
     SHARED_OF_LAUNCH(Four, coefficients);
     const unsigned count = tables + 1, quads = (count + 3) / 4;
     float* features = (float*)(coefficients + samples * count * quads);

@@ -7,8 +7,8 @@
 // `a[s, t] = vectors[s, first + t] . x[s]`
 //
 // Shapes: vectors [count, positions, width], x [count, width], a [count, span]. Launch: count * span threads.
-KERNEL(sequence_compare, const float* vectors, const float* x, float* a, unsigned long long count, unsigned positions,
-       unsigned width, unsigned first, unsigned span) {
+KERNEL(sequence_compare, const float* __restrict__ vectors, const float* __restrict__ x, float* __restrict__ a,
+       unsigned long long count, unsigned positions, unsigned width, unsigned first, unsigned span) {
     THREADS {
         const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         if (k < count * span) {
@@ -25,8 +25,8 @@ KERNEL(sequence_compare, const float* vectors, const float* x, float* a, unsigne
 // `c[s] = sum of y[s, t] * vectors[s, first + t] over t`
 //
 // Shapes: vectors [count, positions, width], y [count, span], c [count, width]. Launch: count * width threads.
-KERNEL(sequence_weigh, const float* vectors, const float* y, float* c, unsigned long long count, unsigned positions,
-       unsigned width, unsigned first, unsigned span) {
+KERNEL(sequence_weigh, const float* __restrict__ vectors, const float* __restrict__ y, float* __restrict__ c,
+       unsigned long long count, unsigned positions, unsigned width, unsigned first, unsigned span) {
     THREADS {
         const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         if (k < count * width) {
@@ -43,8 +43,8 @@ KERNEL(sequence_weigh, const float* vectors, const float* y, float* c, unsigned 
 // `grads[s, first + t] = y[s, t] * x[s]`, and zero in the other positions: the gradient of the vectors in both of the above.
 //
 // Shapes: y [count, span], x [count, width], grads [count, positions, width]. Launch: count * positions * width threads.
-KERNEL(sequence_spread, const float* y, const float* x, float* grads, unsigned long long count, unsigned positions,
-       unsigned width, unsigned first, unsigned span) {
+KERNEL(sequence_spread, const float* __restrict__ y, const float* __restrict__ x, float* __restrict__ grads,
+       unsigned long long count, unsigned positions, unsigned width, unsigned first, unsigned span) {
     THREADS {
         const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         if (k < count * positions * width) {
@@ -67,7 +67,8 @@ INLINE float length_of(const float* vector, unsigned width, float shortest) {
 // `units = vectors / max(|vectors|, shortest)`, row by row.
 //
 // Shapes: vectors, units [rows, width]. Launch: rows threads.
-KERNEL(normalise_forward, const float* vectors, float* units, unsigned long long rows, unsigned width, float shortest) {
+KERNEL(normalise_forward, const float* __restrict__ vectors, float* __restrict__ units, unsigned long long rows, unsigned width,
+       float shortest) {
     THREADS {
         const unsigned long long row = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         if (row < rows) {
@@ -82,8 +83,8 @@ KERNEL(normalise_forward, const float* vectors, float* units, unsigned long long
 // did not change its divisor.
 //
 // Shapes: all [rows, width]. Launch: rows threads.
-KERNEL(normalise_backward, const float* vectors, const float* unit_grads, float* grads, unsigned long long rows, unsigned width,
-       float shortest) {
+KERNEL(normalise_backward, const float* __restrict__ vectors, const float* __restrict__ unit_grads, float* __restrict__ grads,
+       unsigned long long rows, unsigned width, float shortest) {
     THREADS {
         const unsigned long long row = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         if (row < rows) {
