@@ -26,10 +26,14 @@
 // IEEE square root and quotient, as on the CPU.
 #define SQRT(x) __fsqrt_rn(x)
 #define DIVIDE(x, y) __fdiv_rn(x, y)
+// The bits of a float.
+#define FLOAT_TO_BITS(x) __float_as_uint(x)
+#define BITS_TO_FLOAT(x) __uint_as_float(x)
 
 #else
 
 #include <math.h>
+#include <string.h>
 
 extern "C" {
 extern thread_local unsigned kernel_block, kernel_blocks, kernel_block_threads;
@@ -47,5 +51,15 @@ extern thread_local unsigned char* kernel_shared;
 #define SHARED_OF_LAUNCH(type, name) type* const name = (type*)kernel_shared
 #define SQRT(x) sqrtf(x)
 #define DIVIDE(x, y) ((x) / (y))
+#define FLOAT_TO_BITS(x) kernel_cast<unsigned>((float)(x))
+#define BITS_TO_FLOAT(x) kernel_cast<float>((unsigned)(x))
+
+template <class To, class From>
+static inline To kernel_cast(From from) {
+    static_assert(sizeof(To) == sizeof(From), "as many bits");
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
 
 #endif
