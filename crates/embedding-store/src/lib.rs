@@ -38,6 +38,8 @@ pub use backing::Backing;
 pub use cpu_store::CpuStore;
 pub use cuda::cuda_device;
 pub use device_store::DeviceStore;
+#[doc(hidden)]
+pub use device_store::{BatchLists, ClassLists};
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
 pub use hot_cold::{HotCold, PREFETCHED_BATCHES};

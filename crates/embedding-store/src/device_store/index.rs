@@ -15,8 +15,10 @@ use crate::{Plan, Result};
 #[derive(Debug)]
 pub(super) struct Index {
     serial: u64,
-    /// One for each of the layout's classes.
+    /// One for each of the layout's classes; none where kernels read `lists` instead.
     pub(super) classes: Vec<ClassIndex>,
+    #[cfg(feature = "cuda")]
+    pub(super) lists: Option<super::cuda::DeviceLists>,
 }
 
 #[derive(Debug)]
@@ -38,18 +40,25 @@ impl DeviceStore {
         if let Some(index) = kept.as_ref().filter(|index| index.serial == plan.serial) {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(self.index_samples(plan, cold, 0..plan.batch())?);
+        let spare = kept.take().and_then(Arc::into_inner);
+        let index = Arc::new(self.index_samples(plan, cold, 0..plan.batch(), spare)?);
         *kept = Some(Arc::clone(&index));
         Ok(index)
     }
 
-    /// The index of some samples' lookups; working rows are those of the whole batch.
+    /// The index of some samples' lookups, in the memory of another if there is one; working rows are those of the whole batch.
     pub(super) fn index_samples(
         &self,
         plan: &Plan,
         cold: &ColdRows,
         samples: Range<usize>,
+        spare: Option<Index>,
     ) -> Result<Index> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = &self.device {
+            return self.list_samples(plan, cold, samples, device, spare);
+        }
+        drop(spare);
         let classes = self
             .layout
             .classes
@@ -59,6 +68,30 @@ impl DeviceStore {
         Ok(Index {
             serial: plan.serial,
             classes,
+            #[cfg(feature = "cuda")]
+            lists: None,
+        })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn list_samples(
+        &self,
+        plan: &Plan,
+        cold: &ColdRows,
+        samples: Range<usize>,
+        device: &candle_core::CudaDevice,
+        spare: Option<Index>,
+    ) -> Result<Index> {
+        let spare = spare.and_then(|index| index.lists);
+        let (mut lists, memory) = match spare.map(super::cuda::DeviceLists::into_memory) {
+            Some((lists, memory)) => (lists, Some(memory)),
+            None => Default::default(),
+        };
+        lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+        Ok(Index {
+            serial: plan.serial,
+            classes: Vec::new(),
+            lists: Some(super::cuda::DeviceLists::upload(device, lists, memory)?),
         })
     }
 

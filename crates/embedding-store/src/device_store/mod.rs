@@ -1,5 +1,8 @@
 //! The store on any candle device.
 
+mod batch_lists;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod index;
 mod lookup;
 mod rows;
@@ -20,12 +23,14 @@ use crate::on_device::{check_device, check_shape};
 use crate::{
     EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, StoreOptions, TableSpec,
 };
+pub use batch_lists::{BatchLists, ClassLists};
 use index::Index;
 use side::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
-/// Lookup and update are tensor operations on the rows of the batch, never on a whole table. On `Device::Cpu` the results
+/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a CUDA device (feature `cuda`),
+/// kernels for all tables at once. On `Device::Cpu` the results
 /// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one.
 #[derive(Debug)]
 pub struct DeviceStore {
@@ -105,6 +110,11 @@ impl DeviceStore {
         check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
         let fresh = options.optimizer.fresh_state();
         let matrix = |weights: Vec<f32>, width: usize, state_width: usize| -> Result<Matrix> {
+            let mut weights = weights;
+            if weights.is_empty() && device.is_cuda() {
+                // CUDA has no empty memory; nothing names this row.
+                weights.resize(width, 0.0);
+            }
             let rows = weights.len() / width;
             let state = match state_width {
                 0 => None,
