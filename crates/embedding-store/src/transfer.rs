@@ -12,7 +12,8 @@ mod ring;
 
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::CudaQueues;
-pub(crate) use ring::{Downloads, Uploads};
+#[cfg(feature = "cuda")]
+pub(crate) use ring::{Downloads, Uploaded, Uploads};
 
 use crate::Result;
 

@@ -1,9 +1,11 @@
 //! Rows on a CUDA device: launches of the kernels in `rows.cu`.
 
 use std::cell::Cell;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle_core::cuda::cudarc::driver::{
-    CudaSlice, CudaView, CudaViewMut, DeviceRepr, LaunchConfig, PushKernelArg,
+    CudaView, CudaViewMut, DeviceRepr, LaunchConfig, PushKernelArg,
 };
 use candle_core::cuda::{CudaDType, WrapErr};
 use candle_core::{
@@ -12,6 +14,7 @@ use candle_core::{
 
 use super::Matrix;
 use super::batch_lists::{BatchLists, ClassLists, blocks};
+use crate::transfer::{CudaQueues, Downloads, Uploaded, Uploads};
 use crate::update::Rule;
 use crate::{Error, Result};
 
@@ -23,42 +26,72 @@ const THREADS: u32 = 256;
 /// An argument for a pointer that the kernel does not follow.
 const NULL: u64 = 0;
 
-/// A batch's lists on the device.
+/// Copies beside the device's work: lists of batches to it, sums of cold rows' gradients from it.
+pub(super) struct Transfers {
+    lists: Uploads<u32, CudaQueues>,
+    sums: Downloads<f32, CudaQueues>,
+}
+
+impl Transfers {
+    pub(super) fn new(device: &Device) -> Result<Arc<Mutex<Self>>> {
+        let queues = CudaQueues::new(device)?;
+        Ok(Arc::new(Mutex::new(Self {
+            lists: Uploads::new(queues.clone()),
+            sums: Downloads::new(queues),
+        })))
+    }
+}
+
+impl fmt::Debug for Transfers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfers").finish_non_exhaustive()
+    }
+}
+
+fn lock(transfers: &Mutex<Transfers>) -> MutexGuard<'_, Transfers> {
+    transfers.lock().unwrap_or_else(|lock| lock.into_inner())
+}
+
+/// A batch's lists, on the device until they are dropped.
 #[derive(Debug)]
 pub(super) struct DeviceLists {
     device: CudaDevice,
     lists: BatchLists,
-    numbers: CudaSlice<u32>,
+    transfers: Arc<Mutex<Transfers>>,
+    uploaded: Option<Uploaded>,
 }
 
 impl DeviceLists {
-    /// Copies lists to the device, into memory that served others if there is enough of it: what still reads those comes before
-    /// the copy in the stream.
+    /// Asks for the copy of lists to the device.
     pub(super) fn upload(
         device: &CudaDevice,
+        transfers: &Arc<Mutex<Transfers>>,
         lists: BatchLists,
-        spare: Option<CudaSlice<u32>>,
     ) -> Result<Self> {
-        let count = lists.numbers().len();
-        let mut numbers = match spare {
-            Some(spare) if spare.len() >= count => spare,
-            // Some more, so that most batches to come fit.
-            // SAFETY: what is read was written before: kernels read the ranges of these lists.
-            _ => unsafe { device.alloc::<u32>(count.next_power_of_two())? },
-        };
-        if count > 0 {
-            device.memcpy_htod(lists.numbers(), &mut numbers)?;
-        }
+        let numbers = lists.numbers();
+        // CUDA has no empty memory.
+        let uploaded = lock(transfers).lists.upload(numbers.len().max(1), |into| {
+            into[..numbers.len()].copy_from_slice(numbers);
+        })?;
         Ok(Self {
             device: device.clone(),
             lists,
-            numbers,
+            transfers: Arc::clone(transfers),
+            uploaded: Some(uploaded),
         })
     }
 
-    /// The memory, for the lists of another batch.
-    pub(super) fn into_memory(self) -> (BatchLists, CudaSlice<u32>) {
-        (self.lists, self.numbers)
+    /// The host's memory of the lists, for another batch.
+    pub(super) fn take_lists(&mut self) -> BatchLists {
+        std::mem::take(&mut self.lists)
+    }
+
+    /// The numbers on the device, for work that is asked for from now on.
+    fn numbers(&self) -> Result<Tensor> {
+        match &self.uploaded {
+            Some(uploaded) => Ok(lock(&self.transfers).lists.read(uploaded)?.clone()),
+            None => Err(Error::EmptyPlan),
+        }
     }
 
     /// Writes the pooled rows of a class's bags, `[bags, width]`.
@@ -72,25 +105,28 @@ impl DeviceLists {
         let lists = &self.lists.classes()[class];
         let width = lists.width;
         let vector = vector(width, [Some(weights), cold, Some(into)]);
-        let gather = Gather {
-            device: &self.device,
-            addresses: self.numbers.slice(lists.addresses.clone()),
-            offsets: Some(self.numbers.slice(lists.offsets.clone()))
-                .filter(|_| !lists.offsets.is_empty()),
-            hot_rows: lists.hot_rows as u32,
-            bags: lists.bags as u32,
-            width: width as u32,
-            vector,
-        };
-        read(weights, |weights| match cold {
-            Some(cold) => read(cold, |cold| {
-                write(into, |into| gather.launch(weights, Some(cold), into))
-            }),
-            None => write(into, |into| gather.launch(weights, None, into)),
+        read::<u32, _>(&self.numbers()?, |numbers| {
+            let gather = Gather {
+                device: &self.device,
+                addresses: numbers.slice(lists.addresses.clone()),
+                offsets: Some(numbers.slice(lists.offsets.clone()))
+                    .filter(|_| !lists.offsets.is_empty()),
+                hot_rows: lists.hot_rows as u32,
+                bags: lists.bags as u32,
+                width: width as u32,
+                vector,
+            };
+            read(weights, |weights| match cold {
+                Some(cold) => read(cold, |cold| {
+                    write(into, |into| gather.launch(weights, Some(cold), into))
+                }),
+                None => write(into, |into| gather.launch(weights, None, into)),
+            })
         })
     }
 
-    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and copies the sums of those of cold rows to the host.
+    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and copies the sums of those of cold rows to the
+    /// host, into `cold`.
     pub(super) fn update(
         &self,
         class: usize,
@@ -103,49 +139,71 @@ impl DeviceLists {
         if lists.rows.is_empty() {
             return Ok(());
         }
-        let mut sums = match lists.cold_rows * lists.width {
-            0 => None,
-            // SAFETY: the kernel writes the sum of every cold row of the batch.
-            floats => Some(unsafe { self.device.alloc::<f32>(floats)? }),
-        };
-        let state = matrix.state.as_ref();
-        let vector = vector(lists.width, [Some(gradients), Some(&matrix.weights), state]);
-        read(gradients, |gradients| {
-            write(&matrix.weights, |weights| match state {
-                Some(state) => write(state, |state| {
-                    self.launch_update(
+        let numbers = self.numbers()?;
+        let launch = |sums: Option<&mut CudaViewMut<'_, f32>>| {
+            let state = matrix.state.as_ref();
+            let vector = vector(lists.width, [Some(gradients), Some(&matrix.weights), state]);
+            read(&numbers, |numbers| {
+                read(gradients, |gradients| {
+                    let update = Update {
+                        device: &self.device,
                         lists,
-                        rule,
-                        weights,
-                        Some(state),
+                        numbers,
                         gradients,
-                        sums.as_mut(),
+                        rule,
                         vector,
-                    )
-                }),
-                None => {
-                    self.launch_update(lists, rule, weights, None, gradients, sums.as_mut(), vector)
-                }
+                    };
+                    write(&matrix.weights, |weights| match state {
+                        Some(state) => {
+                            write(state, |state| update.launch(weights, Some(state), sums))
+                        }
+                        None => update.launch(weights, None, sums),
+                    })
+                })
             })
-        })?;
-        if let Some(sums) = &sums {
-            // Waits for the copy: the host's memory is pageable.
-            self.device.cuda_stream().memcpy_dtoh(sums, cold).w()?;
+        };
+        if cold.is_empty() {
+            return launch(None);
         }
-        Ok(())
+        let mut transfers = lock(&self.transfers);
+        let asked = transfers
+            .sums
+            .download(cold.len(), |sums| write(sums, |sums| launch(Some(sums))))?;
+        transfers
+            .sums
+            .take(asked, |sums| cold.copy_from_slice(sums))
     }
+}
 
-    fn launch_update(
+impl Drop for DeviceLists {
+    fn drop(&mut self) {
+        if let Some(uploaded) = self.uploaded.take() {
+            // What fails here fails again where the memory is used next, and is reported there.
+            let _ = lock(&self.transfers).lists.release(uploaded);
+        }
+    }
+}
+
+/// A launch of an update.
+struct Update<'a> {
+    device: &'a CudaDevice,
+    lists: &'a ClassLists,
+    numbers: &'a CudaView<'a, u32>,
+    gradients: &'a CudaView<'a, f32>,
+    rule: Rule,
+    vector: bool,
+}
+
+impl Update<'_> {
+    /// `sums` are those of the batch's cold rows, if it has any.
+    fn launch(
         &self,
-        lists: &ClassLists,
-        rule: Rule,
         weights: &mut CudaViewMut<'_, f32>,
         mut state: Option<&mut CudaViewMut<'_, f32>>,
-        gradients: &CudaView<'_, f32>,
-        mut cold_gradients: Option<&mut CudaSlice<f32>>,
-        vector: bool,
+        mut sums: Option<&mut CudaViewMut<'_, f32>>,
     ) -> Result<()> {
-        let (name, rate, epsilon) = match rule {
+        let Self { lists, vector, .. } = *self;
+        let (name, rate, epsilon) = match self.rule {
             Rule::Sgd { rate } => ("rows_update_sgd", rate, 0.0),
             Rule::Adagrad { rate, epsilon } => ("rows_update_adagrad", rate, epsilon),
             Rule::Rowwise { rate, epsilon } => ("rows_update_rowwise", rate, epsilon),
@@ -162,10 +220,10 @@ impl DeviceLists {
             Some(state) => launch.arg(&mut **state),
             None => launch.arg(&NULL),
         };
-        launch.arg(&hot_rows).arg(gradients);
+        launch.arg(&hot_rows).arg(self.gradients);
         launch.arg(&addresses).arg(&offsets).arg(&bags);
         launch.arg(&rows).arg(&long_rows);
-        match &mut cold_gradients {
+        match &mut sums {
             Some(sums) => launch.arg(&mut **sums),
             None => launch.arg(&NULL),
         };

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::DeviceStore;
+#[cfg(feature = "cuda")]
+use super::batch_lists::BatchLists;
+#[cfg(feature = "cuda")]
+use super::cuda::DeviceLists;
 use crate::cold_rows::ColdRows;
 use crate::{Plan, Result};
 
@@ -18,7 +22,7 @@ pub(super) struct Index {
     /// One for each of the layout's classes; none where kernels read `lists` instead.
     pub(super) classes: Vec<ClassIndex>,
     #[cfg(feature = "cuda")]
-    pub(super) lists: Option<super::cuda::DeviceLists>,
+    pub(super) lists: Option<DeviceLists>,
 }
 
 #[derive(Debug)]
@@ -55,8 +59,17 @@ impl DeviceStore {
         spare: Option<Index>,
     ) -> Result<Index> {
         #[cfg(feature = "cuda")]
-        if let Device::Cuda(device) = &self.device {
-            return self.list_samples(plan, cold, samples, device, spare);
+        if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
+            let mut lists = match spare.and_then(|index| index.lists) {
+                Some(mut spare) => spare.take_lists(),
+                None => BatchLists::default(),
+            };
+            lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+            return Ok(Index {
+                serial: plan.serial,
+                classes: Vec::new(),
+                lists: Some(DeviceLists::upload(device, transfers, lists)?),
+            });
         }
         drop(spare);
         let classes = self
@@ -70,28 +83,6 @@ impl DeviceStore {
             classes,
             #[cfg(feature = "cuda")]
             lists: None,
-        })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn list_samples(
-        &self,
-        plan: &Plan,
-        cold: &ColdRows,
-        samples: Range<usize>,
-        device: &candle_core::CudaDevice,
-        spare: Option<Index>,
-    ) -> Result<Index> {
-        let spare = spare.and_then(|index| index.lists);
-        let (mut lists, memory) = match spare.map(super::cuda::DeviceLists::into_memory) {
-            Some((lists, memory)) => (lists, Some(memory)),
-            None => Default::default(),
-        };
-        lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
-        Ok(Index {
-            serial: plan.serial,
-            classes: Vec::new(),
-            lists: Some(super::cuda::DeviceLists::upload(device, lists, memory)?),
         })
     }
 

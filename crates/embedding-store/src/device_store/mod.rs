@@ -51,6 +51,9 @@ pub struct DeviceStore {
     projections: Vec<Option<Matrix>>,
     /// What the last plan means: lookup and update of a step need the same.
     index: Mutex<Option<Arc<Index>>>,
+    /// On a CUDA device.
+    #[cfg(feature = "cuda")]
+    transfers: Option<Arc<Mutex<cuda::Transfers>>>,
 }
 
 /// Rows and their state on the device.
@@ -213,6 +216,11 @@ impl DeviceStore {
             first_rows,
             projections,
             index: Mutex::new(None),
+            #[cfg(feature = "cuda")]
+            transfers: match device {
+                Device::Cuda(_) => Some(cuda::Transfers::new(device)?),
+                _ => None,
+            },
         })
     }
 

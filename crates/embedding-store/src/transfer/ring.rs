@@ -25,14 +25,6 @@ struct Slot<T, Q: Queues<T>> {
 #[must_use]
 pub(crate) struct Uploaded {
     slot: usize,
-    len: usize,
-}
-
-impl Uploaded {
-    /// Elements that were copied.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
 }
 
 impl<T, Q: Queues<T>> Slot<T, Q> {
@@ -89,7 +81,7 @@ impl<T, Q: Queues<T>> Uploads<T, Q> {
         self.queues.upload(&slot.host, len, &slot.buffer)?;
         slot.copied = Some(self.queues.copies_so_far()?);
         slot.taken = true;
-        Ok(Uploaded { slot: at, len })
+        Ok(Uploaded { slot: at })
     }
 
     /// The device memory, for work that is asked for from now on.
@@ -187,10 +179,10 @@ mod tests {
                 && let Some(batch) = coming.next()
             {
                 let copy = |into: &mut [u32]| into.copy_from_slice(batch);
-                waiting.push_back(uploads.upload(batch.len(), copy).unwrap());
+                let uploaded = uploads.upload(batch.len(), copy).unwrap();
+                waiting.push_back((batch.len(), uploaded));
             }
-            let uploaded = waiting.pop_front().unwrap();
-            let len = uploaded.len();
+            let (len, uploaded) = waiting.pop_front().unwrap();
             let input = uploads.read(&uploaded).unwrap().clone();
             let after = state.clone();
             let asked = downloads.download(len, |output| {
