@@ -60,11 +60,13 @@ impl DeviceStore {
     ) -> Result<Index> {
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
-            let mut lists = match spare.and_then(|index| index.lists) {
-                Some(mut spare) => spare.take_lists(),
+            let mut spare = spare.and_then(|index| index.lists);
+            let mut lists = match &mut spare {
+                Some(spare) => spare.take_lists(),
                 None => BatchLists::default(),
             };
             lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+            // The other's memory on the device is given back afterwards, so that the copy need not wait for that batch's work.
             return Ok(Index {
                 serial: plan.serial,
                 classes: Vec::new(),
