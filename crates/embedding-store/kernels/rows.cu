@@ -228,8 +228,8 @@ INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Fl
 
 // Combines the gradients of every distinct row and moves it, in one pass.
 //
-// A row of many bags has a block to itself, and these come first, so that none of them is what the grid waits for at its end. Of the
-// others a block has several, with a thread for one to four columns of each.
+// A row of many bags has a block to itself, and these come first, so that none of them is what the grid waits for at its end. Of
+// the others a block has several, with a thread for one to four columns of each.
 template <Rule RULE, int N, class Stored>
 INLINE void move(const Update<Stored>& update, float* stage, float* sums) {
     const bool is_long = BLOCK < update.long_rows;

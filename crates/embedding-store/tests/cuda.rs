@@ -43,7 +43,10 @@ fn rows_on_a_device_are_rows_in_memory() {
         Ok(device) => device,
         Err(error) => return println!("skipped: {error}"),
     };
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(100));
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(100)
+    });
     // Other encodings go through candle's own operations too.
     let plain = case().prop_map(|mut case| {
         for table in &mut case.tables {
