@@ -12,9 +12,10 @@ use clap::Parser;
 use examples::bars::{Bar, BarChart};
 use examples::experiment::{Experiment, ExperimentArguments};
 use examples::process::{exit_on_error, write_text};
-use examples::training::{Settings, bytes, evaluations, write_json};
+use examples::speedup;
+use examples::training::{Settings, write_json};
 use serde_json::json;
-use trainer::{Evaluations, PhaseReport, Placement, RunReport};
+use trainer::{Placement, RunReport};
 
 /// Compare the time per epoch of all placements. No arguments needed.
 ///
@@ -61,7 +62,7 @@ fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
     let Experiment {
         source,
         settings,
-        mut placement,
+        placement,
         hot,
     } = experiment;
     let data = &source.data;
@@ -69,31 +70,18 @@ fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
     for round in 1..=arguments.rounds {
         for (default, reports) in Placement::ALL.into_iter().zip(&mut reports) {
             eprintln!("round {round} of {}: {default}", arguments.rounds);
-            placement.placement = None;
-            let placing = placement.placing(default, data.schema())?;
-            let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
-            // Evaluations are no part of what is timed; the schedule's own are.
-            let evaluations = if default == Placement::Fae {
-                evaluations(data)
-            } else {
-                Evaluations::default()
-            };
-            reports.push(placing.run_with(
-                &mut trainer,
-                data,
-                &settings,
-                Some(&hot),
-                &evaluations,
-                &mut (),
-            )?);
+            reports.push(speedup::run(default, &placement, data, &settings, &hot)?);
         }
     }
-    let medians: Vec<RunReport> = reports.into_iter().map(median).collect();
-    print(data.schema().tables.len(), &medians);
+    let names = Placement::ALL.iter().map(ToString::to_string);
+    let medians: Vec<(String, RunReport)> = names
+        .zip(reports.into_iter().map(speedup::median))
+        .collect();
+    println!("one epoch, {} tables", data.schema().tables.len());
+    speedup::print(&medians);
     draw(arguments, &source.name, &medians)?;
-    let results: Vec<_> = Placement::ALL
+    let results: Vec<_> = medians
         .iter()
-        .zip(&medians)
         .map(|(placement, report)| json!({ "placement": placement, "train": report.train, "phases": report.phases }))
         .collect();
     let results = json!({ "runs": results, "hot_set": hot.to_json(), "settings": settings, "data": source.name });
@@ -102,85 +90,26 @@ fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
     Ok(())
 }
 
-/// The run of the median time.
-fn median(mut reports: Vec<RunReport>) -> RunReport {
-    reports.sort_by(|a, b| a.train.seconds.total_cmp(&b.train.seconds));
-    reports.swap_remove(reports.len() / 2)
-}
-
-/// The phases of a run as one.
-fn whole(report: &RunReport) -> PhaseReport {
-    let phases = [report.phases.unsplit, report.phases.hot, report.phases.cold];
-    let mut all = PhaseReport::default();
-    phases.iter().flatten().for_each(|phase| all.add(phase));
-    all
-}
-
-fn print(tables: usize, medians: &[RunReport]) {
-    println!("one epoch, {tables} tables");
-    println!(
-        "{:<11} {:>9} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11} {:>11} {:>11}",
-        "placement",
-        "seconds",
-        "samples/s",
-        "lookup",
-        "model",
-        "update",
-        "sync",
-        "loading",
-        "to device",
-        "to host",
-        "synced"
-    );
-    for (placement, report) in Placement::ALL.iter().zip(medians) {
-        let phase = whole(report);
-        println!(
-            "{:<11} {:>9.2} {:>12.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>11} {:>11} {:>11}",
-            placement.name(),
-            phase.seconds,
-            report.train.samples_per_second,
-            phase.times.lookup_seconds,
-            phase.times.model_seconds,
-            phase.times.update_seconds,
-            phase.traffic.sync_seconds,
-            phase.load_seconds,
-            bytes(phase.traffic.host_to_device),
-            bytes(phase.traffic.device_to_host),
-            bytes(phase.traffic.sync_to_device + phase.traffic.sync_to_host)
-        );
-    }
-}
-
-fn draw(arguments: &Arguments, name: &str, medians: &[RunReport]) -> Result<()> {
+fn draw(arguments: &Arguments, name: &str, medians: &[(String, RunReport)]) -> Result<()> {
     let mut csv = String::from(
         "placement,seconds,samples_per_second,lookup_seconds,model_seconds,update_seconds,sync_seconds,load_seconds,\
          host_to_device_bytes,device_to_host_bytes,sync_bytes\n",
     );
-    let (mut times, mut traffic) = (Vec::new(), Vec::new());
-    for (placement, report) in Placement::ALL.iter().zip(medians) {
-        let phase = whole(report);
+    let mut traffic = Vec::new();
+    for (placement, report) in medians {
+        let phase = speedup::whole(report);
         let synced = phase.traffic.sync_to_device + phase.traffic.sync_to_host;
-        let parts = [
-            phase.times.lookup_seconds,
-            phase.times.model_seconds,
-            phase.times.update_seconds,
-            phase.traffic.sync_seconds,
-            phase.load_seconds,
-        ];
         csv += &format!(
             "{placement},{},{}",
             phase.seconds, report.train.samples_per_second
         );
-        parts.iter().for_each(|part| csv += &format!(",{part}"));
+        speedup::parts(&phase)
+            .iter()
+            .for_each(|part| csv += &format!(",{part}"));
         csv += &format!(
             ",{},{},{synced}\n",
             phase.traffic.host_to_device, phase.traffic.device_to_host
         );
-        let rest = (phase.seconds - parts.iter().sum::<f64>()).max(0.0);
-        times.push(Bar {
-            name: placement.name().into(),
-            parts: parts.into_iter().chain([rest]).collect(),
-        });
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let parts = [
             phase.traffic.host_to_device,
@@ -188,34 +117,25 @@ fn draw(arguments: &Arguments, name: &str, medians: &[RunReport]) -> Result<()> 
             synced,
         ];
         traffic.push(Bar {
-            name: placement.name().into(),
+            name: placement.clone(),
             parts: parts.into_iter().map(mebibytes).collect(),
         });
     }
     write_text(&arguments.out.join("speedup.csv"), &csv)?;
+    let traffic = BarChart {
+        title: format!("Bytes that cross per epoch: {name}"),
+        y: "MiB".into(),
+        legend: ["rows to the device", "gradients to the host", "syncs"]
+            .map(String::from)
+            .to_vec(),
+        bars: traffic,
+    };
     let charts = [
         (
             "speedup.svg",
-            BarChart {
-                title: format!("Time per epoch: {name}"),
-                y: "seconds".into(),
-                legend: ["lookup", "model", "update", "sync", "loading", "other"]
-                    .map(String::from)
-                    .to_vec(),
-                bars: times,
-            },
+            speedup::chart(format!("Time per epoch: {name}"), medians),
         ),
-        (
-            "traffic.svg",
-            BarChart {
-                title: format!("Bytes that cross per epoch: {name}"),
-                y: "MiB".into(),
-                legend: ["rows to the device", "gradients to the host", "syncs"]
-                    .map(String::from)
-                    .to_vec(),
-                bars: traffic,
-            },
-        ),
+        ("traffic.svg", traffic),
     ];
     for (file, chart) in charts {
         write_text(&arguments.out.join(file), &chart.to_svg()?)?;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use examples::parity::{Outcome, ReplayOptions, replay};
-use examples::placing::PlacementName;
+use examples::placing::{PlacementName, one_device};
 use examples::process::exit_on_error;
 
 /// Replay parity cases recorded with PyTorch.
@@ -26,9 +26,12 @@ struct Arguments {
     /// Folders with case.json, init.safetensors, batches.safetensors and expected.safetensors.
     #[arg(required = true, value_name = "CASE_DIR")]
     cases: Vec<PathBuf>,
-    /// Where rows live and where the model runs, with the CPU as the device.
+    /// Where rows live and where the model runs.
     #[arg(long, value_enum, default_value_t = PlacementName::Cpu)]
     placement: PlacementName,
+    /// The device: cpu (standing in for an accelerator), or cuda, cuda:1 … in a build with CUDA.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
     /// Share of the rows of every table that is hot, in placements that divide rows.
     #[arg(long, default_value_t = 0.3, value_name = "SHARE", value_parser = share)]
     hot_share: f64,
@@ -47,9 +50,14 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let device = match one_device(&arguments.device) {
+        Ok(device) => device,
+        Err(error) => return exit_on_error(Err(error)),
+    };
     let options = ReplayOptions {
         placement: arguments.placement.into(),
         hot_share: arguments.hot_share,
+        device,
     };
     let mut failed = false;
     for case in &arguments.cases {

@@ -148,12 +148,33 @@ fn or_none(place: &str) -> &str {
 }
 
 /// Where a case's rows live.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub struct ReplayOptions {
-    /// Where rows live and where the model runs, with the CPU as the device.
+    /// Where rows live and where the model runs.
     pub placement: Placement,
     /// Share of the rows of every table that is hot, rounded up.
     pub hot_share: f64,
+    /// The device of every placement but [`Placement::Cpu`].
+    pub device: Device,
+}
+
+impl Default for ReplayOptions {
+    fn default() -> Self {
+        Self {
+            placement: Placement::default(),
+            hot_share: 0.0,
+            device: Device::Cpu,
+        }
+    }
+}
+
+impl ReplayOptions {
+    fn device(&self) -> &Device {
+        match self.placement {
+            Placement::Cpu => &Device::Cpu,
+            _ => &self.device,
+        }
+    }
 }
 
 /// Replays the case in a folder, in its own order of batches: on the placement `fae`, batches that touch hot rows only run on
@@ -358,7 +379,8 @@ impl Case {
         init: &Weights,
         replay: &ReplayOptions,
     ) -> Result<Trainer<Box<dyn Model>, Box<dyn EmbeddingStore>>> {
-        let mut model = self.model()?;
+        let device = replay.device();
+        let mut model = self.model(device)?;
         let dense = model.named_weights()?.into_iter().map(|(name, _)| {
             let weight = init.tensor(&name)?.clone();
             Ok((name, weight))
@@ -373,7 +395,7 @@ impl Case {
         let mut store = replay.placement.store(
             self.tables()?,
             options,
-            &[Device::Cpu],
+            std::slice::from_ref(device),
             Some(&self.hot_rows(replay)),
         )?;
         let prefix = model.table_prefix();
@@ -394,7 +416,7 @@ impl Case {
                 },
             )?;
         }
-        Ok(Trainer::new(model, store, Device::Cpu))
+        Ok(Trainer::new(model, store, device.clone()))
     }
 
     /// Positions of a sample.
@@ -404,7 +426,7 @@ impl Case {
             .map_or(1, |sequence| sequence.ts_length + 1)
     }
 
-    fn model(&self) -> Result<Box<dyn Model>> {
+    fn model(&self, device: &Device) -> Result<Box<dyn Model>> {
         let interaction = match self.interaction.as_str() {
             "dot" => Interaction::Dot {
                 with_self: self.interact_self,
@@ -421,18 +443,10 @@ impl Case {
             ..DlrmConfig::default()
         };
         match (self.model.as_str(), &self.sequence) {
-            ("dlrm", _) => Ok(Box::new(FusedDlrm::new(Dlrm::new(
-                config,
-                0,
-                &Device::Cpu,
-            )?))),
+            ("dlrm", _) => Ok(Box::new(FusedDlrm::new(Dlrm::new(config, 0, device)?))),
             ("tbsm", Some(sequence)) => {
                 let config = sequence.config(config)?;
-                Ok(Box::new(FusedTbsm::new(Tbsm::new(
-                    config,
-                    0,
-                    &Device::Cpu,
-                )?)))
+                Ok(Box::new(FusedTbsm::new(Tbsm::new(config, 0, device)?)))
             }
             ("tbsm", None) => bail!("model `tbsm` needs `ts_length` and the keys `tsl_…`"),
             (other, _) => bail!("model `{other}`, expected dlrm or tbsm"),

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use embedding_store::{
-    Backing, EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, device_row_bytes,
+    Backing, EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, cuda_device,
+    device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
@@ -325,6 +326,14 @@ fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
+/// Opens the first of the devices that a text names: `cpu`, `cuda`, `cuda:1`.
+///
+/// # Errors
+/// Another text, or a device that this build or machine does not have.
+pub fn one_device(text: &str) -> Result<Device> {
+    Ok(devices(text, None)?.swap_remove(0))
+}
+
 /// Reads `cpu`, `cuda`, `cuda:1` or `cuda:0,1`.
 fn devices(text: &str, replicas: Option<u16>) -> Result<Vec<Device>> {
     if text == "cpu" {
@@ -344,13 +353,7 @@ fn devices(text: &str, replicas: Option<u16>) -> Result<Vec<Device>> {
         replicas.is_none(),
         "--replicas stands for several devices on the CPU; with {text}, name the devices: cuda:0,1"
     );
-    ensure!(
-        candle_core::utils::cuda_is_available(),
-        "device `{text}`: this program was built without CUDA; build it with `--features cuda` on a machine with NVIDIA's \
-         toolkit, or use --device cpu"
-    );
-    let open =
-        |number| Device::new_cuda(number).with_context(|| format!("cannot open cuda:{number}"));
+    let open = |number| cuda_device(number).with_context(|| format!("device `{text}`"));
     numbers.into_iter().map(open).collect()
 }
 

@@ -18,10 +18,50 @@ pub fn exit_on_error(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let message = format!("{error:#}");
+            eprintln!("error: {message}");
+            if let Some(remedy) = remedy(&message) {
+                eprintln!("{remedy}");
+            }
             ExitCode::from(2)
         }
     }
+}
+
+/// What to do about an error of the CUDA driver, which names nothing but its own code.
+fn remedy(message: &str) -> Option<&'static str> {
+    const REMEDIES: [(&[&str], &str); 4] = [
+        (
+            &["CUDA_ERROR_OUT_OF_MEMORY"],
+            "The device's memory is full: give a smaller --budget or --batch-size, or end other programs that use the device.",
+        ),
+        (
+            &[
+                "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+                "CUDA_ERROR_INVALID_PTX",
+            ],
+            "The driver is older than the CUDA toolkit that this program was built with: install a newer driver, or build with the \
+             toolkit of the driver (`nvidia-smi` shows its version).",
+        ),
+        (
+            &["CUDA_ERROR_NO_BINARY_FOR_GPU"],
+            "The device is older than the kernels of this program: set CUDA_COMPUTE_CAP to its compute capability and build again.",
+        ),
+        (
+            &[
+                "CUDA_ERROR_ILLEGAL_ADDRESS",
+                "CUDA_ERROR_LAUNCH_FAILED",
+                "CUDA_ERROR_ASSERT",
+                "CUDA_ERROR_ECC_UNCORRECTABLE",
+                "CUDA_ERROR_DEVICE_UNAVAILABLE",
+                "CUDA_ERROR_SYSTEM_NOT_READY",
+            ],
+            "The device was lost. Checkpoints that were written before are intact: start again with --checkpoint and --resume.",
+        ),
+    ];
+    let says = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
+    let (_, remedy) = REMEDIES.into_iter().find(|(codes, _)| says(codes))?;
+    Some(remedy)
 }
 
 /// Writes a text file, which appears under its name when it is complete; its folder is made if it does not exist.
@@ -101,6 +141,16 @@ mod tests {
         let status = "Name:\tprepare\nVmPeak:\t  999 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n";
         assert_eq!(peak_of_status(status), Some(12345 * 1024));
         assert_eq!(peak_of_status("Name:\tprepare\n"), None);
+    }
+
+    #[test]
+    fn errors_of_the_driver_come_with_a_remedy() {
+        let full = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+        assert!(remedy(full).is_some_and(|remedy| remedy.contains("--budget")));
+        let lost =
+            "DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")";
+        assert!(remedy(lost).is_some_and(|remedy| remedy.contains("--resume")));
+        assert_eq!(remedy("cannot open data: No such file or directory"), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn real_data_every_case_passes_on_every_placement() {
                 let options = ReplayOptions {
                     placement,
                     hot_share,
+                    ..ReplayOptions::default()
                 };
                 let outcome = replay(&case, &options).unwrap();
                 assert!(

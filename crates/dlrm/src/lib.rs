@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod bias_activation;
 mod config;
 mod dot;
+mod dot_operator;
 mod error;
 mod gemm;
 mod graph;
 mod init;
 mod interaction;
+#[cfg(feature = "cuda")]
+mod launch;
+mod layers;
 mod layout;
 mod mlp;
 mod model;
@@ -17,6 +22,7 @@ mod operator;
 pub mod parts;
 mod pass;
 mod simd;
+mod tiling;
 mod transpose;
 
 pub use config::{DlrmConfig, Interaction, Output, SliceSize};

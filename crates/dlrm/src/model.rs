@@ -53,8 +53,8 @@ impl Dlrm {
     }
 
     /// From `dense [batch, dense features]` and `rows [batch, tables, dim]` to logits: `[batch]` where the top MLP ends in
-    /// width 1, `[batch, outputs]` otherwise. On the CPU this is one differentiable operator, elsewhere the plain graph;
-    /// gradients reach the parameters, `dense` and `rows`, whichever of them are tracked.
+    /// width 1, `[batch, outputs]` otherwise. On the CPU and on NVIDIA devices this is one differentiable operator, elsewhere
+    /// the plain graph; gradients reach the parameters, `dense` and `rows`, whichever of them are tracked.
     ///
     /// # Errors
     /// When a shape or an element type does not fit the model, or candle fails.
@@ -84,6 +84,10 @@ impl Dlrm {
         keep: bool,
     ) -> Result<Tensor> {
         self.check(dense, rows)?;
+        if parameters.device().is_cuda() {
+            let output = self.network.forward_layers(parameters, dense, rows)?;
+            return self.shaped(output);
+        }
         if !parameters.device().is_cpu() {
             return self.graph(parameters, dense, rows);
         }
@@ -104,7 +108,11 @@ impl Dlrm {
     }
 
     fn graph(&self, parameters: &Tensor, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        let output = self.network.forward_graph(parameters, dense, rows)?;
+        self.shaped(self.network.forward_graph(parameters, dense, rows)?)
+    }
+
+    /// `[batch, outputs]` as [`Dlrm::forward`] gives it.
+    fn shaped(&self, output: Tensor) -> Result<Tensor> {
         Ok(if self.config().output_width() == 1 {
             output.squeeze(1)?
         } else {

@@ -214,7 +214,11 @@ fn sum_gradients<E: Engine>(pass: &E::Pass) -> Vec<f32> {
     sum
 }
 
-fn contiguous<'a>(
+/// The values of a contiguous tensor on the CPU; `what` names it in messages.
+///
+/// # Errors
+/// A layout with gaps, or values of another type than F32.
+pub fn contiguous<'a>(
     storage: &'a CpuStorage,
     layout: &Layout,
     what: &str,

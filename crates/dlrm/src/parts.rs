@@ -1,9 +1,13 @@
-//! The pieces that a model with a DLRM inside is built from: kernels on plain slices, and what makes an engine on slices
-//! a candle operator.
+//! The pieces that a model with a DLRM inside is built from: kernels on plain slices, what makes an engine on slices a candle
+//! operator, and fused operators on tensors of the CPU and of NVIDIA devices.
 
+pub use crate::bias_activation::{Activation, bias_activation};
+pub use crate::dot_operator::dot_interaction;
 pub use crate::gemm::{Matrix, multiply};
 pub use crate::interaction::{InteractionLayer, InteractionScratch, SLACK};
+#[cfg(feature = "cuda")]
+pub use crate::launch::{grid, number, view};
 pub use crate::named::{flat_parameters, named_parameters};
-pub use crate::operator::{Engine, EngineOp, PassPool};
+pub use crate::operator::{Engine, EngineOp, PassPool, contiguous};
 pub use crate::simd::multiply_add;
 pub use crate::transpose::transpose_block;

@@ -275,6 +275,42 @@ pub enum Error {
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// An NVIDIA device is asked for and the feature `cuda` is off.
+    #[error(
+        "cuda:{ordinal}: this program was built without CUDA; build it with `--features cuda` on a machine with NVIDIA's \
+         toolkit, or use the CPU"
+    )]
+    BuiltWithoutCuda {
+        /// Number of the device.
+        ordinal: usize,
+    },
+    /// There is no driver, or it has no device.
+    #[error(
+        "no NVIDIA device can be used: {reason}; `nvidia-smi` shows what the driver sees, and the CPU can be used instead"
+    )]
+    NoCudaDevice {
+        /// What the driver says.
+        reason: String,
+    },
+    /// A device number beyond those that there are.
+    #[error("there is no device cuda:{ordinal}: the driver has {devices}, counted from 0")]
+    NoSuchDevice {
+        /// Number of the device.
+        ordinal: usize,
+        /// Devices that the driver has.
+        devices: usize,
+    },
+    /// Rows that do not fit a device.
+    #[error(
+        "rows and optimizer state of {bytes} bytes do not fit the device, which has {free} bytes free; a budget of {} would \
+         leave a fifth for the model and its batches", free / 5 * 4
+    )]
+    DeviceMemory {
+        /// Bytes asked for.
+        bytes: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// The operating system refused something about the files of mapped rows.
     #[error("{action} {}: {source}", path.display())]
     Io {

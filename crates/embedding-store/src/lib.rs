@@ -6,6 +6,7 @@ mod arena;
 mod backing;
 mod cold_rows;
 mod cpu_store;
+mod cuda;
 mod device_store;
 mod dirty_rows;
 mod encoding;
@@ -29,11 +30,16 @@ mod split;
 mod store;
 mod tensor;
 mod traffic;
+#[cfg(any(test, feature = "cuda"))]
+mod transfer;
 mod update;
 
 pub use backing::Backing;
 pub use cpu_store::CpuStore;
+pub use cuda::cuda_device;
 pub use device_store::DeviceStore;
+#[doc(hidden)]
+pub use device_store::{BatchLists, ClassLists};
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
 pub use hot_cold::{HotCold, PREFETCHED_BATCHES};

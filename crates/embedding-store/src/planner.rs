@@ -55,7 +55,7 @@ impl Planner {
     }
 
     /// Also notes which distinct row every lookup means, for stores whose rows lie in more than one place.
-    pub(crate) fn with_slots(mut self) -> Self {
+    pub fn with_slots(mut self) -> Self {
         self.slots = true;
         self
     }

@@ -14,12 +14,16 @@ mod lstm;
 mod model;
 mod multihead;
 mod network;
+mod normalise_operator;
 mod pairs;
 mod pass;
 mod product;
+#[cfg(feature = "cuda")]
+mod sequence_ptx;
 mod tower;
 mod vectors;
 mod wide;
+mod window_operator;
 
 pub use config::{Inner, Mechanism, SequenceLayer, TbsmConfig};
 pub use error::{Error, Result};

@@ -57,8 +57,8 @@ impl Tbsm {
     }
 
     /// From `dense [batch, positions, dense features]` and `rows [batch, positions, tables, dim]`, the candidate in the last
-    /// position, to logits `[batch]`. On the CPU this is one differentiable operator, elsewhere the plain graph; gradients
-    /// reach the parameters, `dense` and `rows`, whichever of them are tracked.
+    /// position, to logits `[batch]`. On the CPU this is one differentiable operator, on NVIDIA devices a graph of
+    /// fused ones, elsewhere the plain graph; gradients reach the parameters, `dense` and `rows`, whichever of them are tracked.
     ///
     /// # Errors
     /// When a shape or an element type does not fit the model, or candle fails.
@@ -89,7 +89,8 @@ impl Tbsm {
     ) -> Result<Tensor> {
         self.check(dense, rows)?;
         if !parameters.device().is_cpu() {
-            return self.graph(parameters, dense, rows);
+            let fused = parameters.device().is_cuda();
+            return self.graph(parameters, dense, rows, fused);
         }
         // No copy where the tensor is contiguous already.
         let (dense, rows) = (dense.contiguous()?, rows.contiguous()?);
@@ -104,12 +105,24 @@ impl Tbsm {
     /// Those of [`Tbsm::forward`].
     pub fn forward_graph(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
         self.check(dense, rows)?;
-        self.graph(self.parameters.as_tensor(), dense, rows)
+        self.graph(self.parameters.as_tensor(), dense, rows, false)
     }
 
-    fn graph(&self, parameters: &Tensor, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        let layout = self.network.layout();
-        graph::forward(self.config(), layout, &self.tower, parameters, dense, rows)
+    fn graph(
+        &self,
+        parameters: &Tensor,
+        dense: &Tensor,
+        rows: &Tensor,
+        fused: bool,
+    ) -> Result<Tensor> {
+        graph::Graph {
+            config: self.config(),
+            layout: self.network.layout(),
+            tower: &self.tower,
+            parameters,
+            fused,
+        }
+        .forward(dense, rows)
     }
 
     fn check(&self, dense: &Tensor, rows: &Tensor) -> Result<()> {

@@ -1,4 +1,4 @@
-//! TBSM as a trainable model: the fused network on the CPU, the plain graph on other devices.
+//! TBSM as a trainable model: the fused network on the CPU, fused operators on NVIDIA devices, the plain graph on others.
 
 use std::collections::HashMap;
 

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::DeviceStore;
+#[cfg(feature = "cuda")]
+use super::batch_lists::BatchLists;
+#[cfg(feature = "cuda")]
+use super::cuda::DeviceLists;
 use crate::cold_rows::ColdRows;
 use crate::{Plan, Result};
 
@@ -15,8 +19,10 @@ use crate::{Plan, Result};
 #[derive(Debug)]
 pub(super) struct Index {
     serial: u64,
-    /// One for each of the layout's classes.
+    /// One for each of the layout's classes; none where kernels read `lists` instead.
     pub(super) classes: Vec<ClassIndex>,
+    #[cfg(feature = "cuda")]
+    pub(super) lists: Option<DeviceLists>,
 }
 
 #[derive(Debug)]
@@ -38,18 +44,36 @@ impl DeviceStore {
         if let Some(index) = kept.as_ref().filter(|index| index.serial == plan.serial) {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(self.index_samples(plan, cold, 0..plan.batch())?);
+        let spare = kept.take().and_then(Arc::into_inner);
+        let index = Arc::new(self.index_samples(plan, cold, 0..plan.batch(), spare)?);
         *kept = Some(Arc::clone(&index));
         Ok(index)
     }
 
-    /// The index of some samples' lookups; working rows are those of the whole batch.
+    /// The index of some samples' lookups, in the memory of another if there is one; working rows are those of the whole batch.
     pub(super) fn index_samples(
         &self,
         plan: &Plan,
         cold: &ColdRows,
         samples: Range<usize>,
+        spare: Option<Index>,
     ) -> Result<Index> {
+        #[cfg(feature = "cuda")]
+        if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
+            let mut spare = spare.and_then(|index| index.lists);
+            let mut lists = match &mut spare {
+                Some(spare) => spare.take_lists(),
+                None => BatchLists::default(),
+            };
+            lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+            // The other's memory on the device is given back afterwards, so that the copy need not wait for that batch's work.
+            return Ok(Index {
+                serial: plan.serial,
+                classes: Vec::new(),
+                lists: Some(DeviceLists::upload(device, transfers, lists)?),
+            });
+        }
+        drop(spare);
         let classes = self
             .layout
             .classes
@@ -59,6 +83,8 @@ impl DeviceStore {
         Ok(Index {
             serial: plan.serial,
             classes,
+            #[cfg(feature = "cuda")]
+            lists: None,
         })
     }
 

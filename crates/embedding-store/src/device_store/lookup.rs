@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use super::DeviceStore;
-use super::index::{ClassIndex, Index};
+use super::index::Index;
 use super::side::Staged;
 use crate::cold_rows::ColdRows;
 use crate::layout::Composition;
@@ -32,7 +32,7 @@ impl DeviceStore {
     ) -> Result<()> {
         let cold = self.no_cold_rows(plan);
         let count = samples.len();
-        let index = self.index_samples(plan, &cold, samples)?;
+        let index = self.index_samples(plan, &cold, samples, None)?;
         self.gather_samples(&index, count, &Staged::default(), into)
     }
 
@@ -45,6 +45,11 @@ impl DeviceStore {
     ) -> Result<()> {
         if samples == 0 {
             return Ok(());
+        }
+        #[cfg(feature = "cuda")]
+        if let (Some(lists), true) = (&index.lists, self.layout.all_plain()) {
+            // Pooled rows of plain tables are what was asked for, in its order.
+            return lists.gather(0, &self.classes[0].weights, staged.class(0), into);
         }
         let pooled = self.pooled(index, samples, staged)?;
         let tables = self
@@ -80,7 +85,7 @@ impl DeviceStore {
     pub(super) fn pooled(&self, index: &Index, samples: usize, staged: &Staged) -> Result<Pooled> {
         let mut parts = vec![None; self.parts.len()];
         for (number, class) in self.layout.classes.iter().enumerate() {
-            let pooled = self.pooled_class(number, &index.classes[number], samples, staged)?;
+            let pooled = self.pooled_class(number, index, samples, staged)?;
             for (position, &part) in class.parts.iter().enumerate() {
                 parts[part] = Some(pooled.narrow(0, position * samples, samples)?);
             }
@@ -92,12 +97,24 @@ impl DeviceStore {
     fn pooled_class(
         &self,
         class: usize,
-        index: &ClassIndex,
+        index: &Index,
         samples: usize,
         staged: &Staged,
     ) -> Result<Tensor> {
         let placed = &self.layout.classes[class];
         let bags = placed.parts.len() * samples;
+        #[cfg(feature = "cuda")]
+        if let Some(lists) = &index.lists {
+            let pooled = self.zeros(bags, placed.width)?;
+            lists.gather(
+                class,
+                &self.classes[class].weights,
+                staged.class(class),
+                &pooled,
+            )?;
+            return Ok(pooled);
+        }
+        let index = &index.classes[class];
         let Some(working) = &index.working else {
             return self.zeros(bags, placed.width);
         };

@@ -1,5 +1,8 @@
 //! The store on any candle device.
 
+mod batch_lists;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod index;
 mod lookup;
 mod rows;
@@ -12,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{DType, Device, Tensor};
 
 use crate::cold_rows::ColdRows;
+use crate::cuda::check_device_memory;
 use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
 use crate::layout::{Layout, PartKind};
@@ -19,12 +23,14 @@ use crate::on_device::{check_device, check_shape};
 use crate::{
     EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, StoreOptions, TableSpec,
 };
+pub use batch_lists::{BatchLists, ClassLists};
 use index::Index;
 use side::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
-/// Lookup and update are tensor operations on the rows of the batch, never on a whole table. On `Device::Cpu` the results
+/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a CUDA device (feature `cuda`),
+/// kernels for all tables at once. On `Device::Cpu` the results
 /// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one.
 #[derive(Debug)]
 pub struct DeviceStore {
@@ -45,6 +51,9 @@ pub struct DeviceStore {
     projections: Vec<Option<Matrix>>,
     /// What the last plan means: lookup and update of a step need the same.
     index: Mutex<Option<Arc<Index>>>,
+    /// On a CUDA device.
+    #[cfg(feature = "cuda")]
+    transfers: Option<Arc<Mutex<cuda::Transfers>>>,
 }
 
 /// Rows and their state on the device.
@@ -95,8 +104,20 @@ impl DeviceStore {
         options: StoreOptions,
         device: &Device,
     ) -> Result<Self> {
+        let held_rows = |part: usize| held[part].end - held[part].start;
+        let row_bytes = |part: &Part| (size_of::<f32>() * (part.dim + part.state_width)) as u64;
+        let bytes = parts
+            .iter()
+            .enumerate()
+            .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(part)));
+        check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
         let fresh = options.optimizer.fresh_state();
         let matrix = |weights: Vec<f32>, width: usize, state_width: usize| -> Result<Matrix> {
+            let mut weights = weights;
+            if weights.is_empty() && device.is_cuda() {
+                // CUDA has no empty memory; nothing names this row.
+                weights.resize(width, 0.0);
+            }
             let rows = weights.len() / width;
             let state = match state_width {
                 0 => None,
@@ -195,6 +216,11 @@ impl DeviceStore {
             first_rows,
             projections,
             index: Mutex::new(None),
+            #[cfg(feature = "cuda")]
+            transfers: match device {
+                Device::Cuda(_) => Some(cuda::Transfers::new(device)?),
+                _ => None,
+            },
         })
     }
 

@@ -82,7 +82,7 @@ impl DeviceStore {
         };
         let (matrix, _) = self.matrix(part)?;
         let read = |from: &Tensor, into: &mut Vec<f32>| -> Result<()> {
-            let some = from.index_select(&rows, 0)?;
+            let some = select_rows(from, &rows)?;
             into.extend(some.flatten_all()?.to_vec1::<f32>()?);
             Ok(())
         };
@@ -187,4 +187,14 @@ impl DeviceStore {
             end,
         }
     }
+}
+
+/// Copies of some rows of a matrix.
+fn select_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    // candle's own operation counts the elements of a table in 32 bits there.
+    #[cfg(feature = "cuda")]
+    if from.device().is_cuda() {
+        return super::cuda::read_rows(from, rows);
+    }
+    Ok(from.index_select(rows, 0)?)
 }

@@ -38,9 +38,9 @@ impl DeviceStore {
         } else {
             None
         };
-        let mut gradients = Vec::with_capacity(index.classes.len());
-        for (number, class) in index.classes.iter().enumerate() {
-            gradients.push(self.class_gradient(number, class, pooled.as_ref(), staged, grad)?);
+        let mut gradients = Vec::with_capacity(self.classes.len());
+        for number in 0..self.classes.len() {
+            gradients.push(self.bag_gradients(number, pooled.as_ref(), staged, grad)?);
         }
         let mut projections = Vec::new();
         for (part, placed) in self.layout.parts.iter().enumerate() {
@@ -53,8 +53,18 @@ impl DeviceStore {
             }
         }
 
-        for (number, (class, gradient)) in index.classes.iter().zip(gradients).enumerate() {
-            let Some(gradient) = gradient else { continue };
+        for (number, bags) in gradients.into_iter().enumerate() {
+            #[cfg(feature = "cuda")]
+            if let Some(lists) = &index.lists {
+                let floats = cold.class(&self.layout.classes[number].parts);
+                let cold = &mut cold.grads.as_mut_slice()[floats];
+                lists.update(number, &self.classes[number], &bags, rule, cold)?;
+                continue;
+            }
+            let class = &index.classes[number];
+            let Some(gradient) = self.class_gradient(number, class, &bags)? else {
+                continue;
+            };
             if let Some(hot) = &class.hot {
                 let hot_gradient = gradient.narrow(0, 0, class.hot_rows)?;
                 self.classes[number].step_rows(hot, &hot_gradient, rule)?;
@@ -79,40 +89,45 @@ impl DeviceStore {
         Ok(())
     }
 
+    /// The gradients of a class's bags, `[bags, width]`, as the index counts them.
+    fn bag_gradients(
+        &self,
+        number: usize,
+        pooled: Option<&Pooled>,
+        staged: &Staged,
+        grad: &Tensor,
+    ) -> Result<Tensor> {
+        if self.layout.all_plain() {
+            let (samples, tables, dim) = grad.dims3()?;
+            let bags = (tables * samples, dim);
+            // Kernels count bags sample by sample, tensor operations part by part.
+            return Ok(if grad.device().is_cuda() {
+                grad.reshape(bags)?
+            } else {
+                grad.transpose(0, 1)?.contiguous()?.reshape(bags)?
+            });
+        }
+        let parts = self.layout.classes[number]
+            .parts
+            .iter()
+            .map(|&part| self.part_gradient(part, pooled, staged, grad))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
     /// The gradients of a class's working rows, each the sum over its lookups in the order of the samples.
     fn class_gradient(
         &self,
         number: usize,
         index: &ClassIndex,
-        pooled: Option<&Pooled>,
-        staged: &Staged,
-        grad: &Tensor,
+        bags: &Tensor,
     ) -> Result<Option<Tensor>> {
         let Some(working) = &index.working else {
             return Ok(None);
         };
         let class = &self.layout.classes[number];
-        let plain = self
-            .layout
-            .tables
-            .iter()
-            .all(|table| table.composition == Composition::Plain);
-        // Bags part by part, as the index counts them.
-        let bags = if plain {
-            let (samples, tables, dim) = grad.dims3()?;
-            grad.transpose(0, 1)?
-                .contiguous()?
-                .reshape((tables * samples, dim))?
-        } else {
-            let parts = class
-                .parts
-                .iter()
-                .map(|&part| self.part_gradient(part, pooled, staged, grad))
-                .collect::<Result<Vec<_>>>()?;
-            Tensor::cat(&parts, 0)?
-        };
         let lookups = match &index.bags {
-            None => bags,
+            None => bags.clone(),
             Some(numbers) => bags.index_select(numbers, 0)?,
         };
         let zeros = self.zeros(index.hot_rows + index.cold_rows, class.width)?;
@@ -186,6 +201,10 @@ impl Matrix {
 
 /// Overwrites rows of a matrix, in place.
 pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if into.device().is_cuda() {
+        return super::cuda::write_rows(into, rows, values);
+    }
     let rows = rows
         .unsqueeze(1)?
         .broadcast_as(values.shape())?

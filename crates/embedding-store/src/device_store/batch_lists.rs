@@ -1,0 +1,328 @@
+//! A batch's plan as kernels read it.
+
+use std::ops::Range;
+
+use crate::cold_rows::ColdRows;
+use crate::layout::{Class, Layout, PartKind, RowOf};
+use crate::{Error, Plan, Planner, Result};
+
+/// Bags of a row from which on it has a block of threads to itself: enough to fill it with additions of narrow rows.
+const LONG: usize = 32;
+
+/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a device at once.
+///
+/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the number of the stored row, counted
+/// over the class's parts; from the number of hot rows on, the place of a cold row among the batch's.
+///
+/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables + table`, so that kernels write and
+/// read `[batch, tables, dim]` as it is; otherwise `part · samples + sample`, part by part.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct BatchLists {
+    numbers: Vec<u32>,
+    classes: Vec<ClassLists>,
+}
+
+/// One class's lists, as ranges of [`BatchLists::numbers`].
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct ClassLists {
+    /// Floats a row.
+    pub width: usize,
+    /// Bags of all parts.
+    pub bags: usize,
+    /// Rows of the matrix.
+    pub hot_rows: usize,
+    /// Rows of the batch that are elsewhere.
+    pub cold_rows: usize,
+    /// The address of every lookup, bag by bag.
+    pub addresses: Range<usize>,
+    /// Where every bag starts in the addresses, `[bags + 1]`; empty where every bag has one lookup.
+    pub offsets: Range<usize>,
+    /// The addresses of the distinct rows, those with many bags first.
+    pub rows: Range<usize>,
+    /// How many those are.
+    pub long_rows: usize,
+    /// Where every distinct row's bags start, `[rows + 1]`.
+    pub row_offsets: Range<usize>,
+    /// The bags of every distinct row, in the order of the samples, as often as they name it.
+    pub row_bags: Range<usize>,
+}
+
+impl ClassLists {
+    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four columns.
+    pub fn gather_blocks(&self, threads: u32, vector: bool) -> u32 {
+        blocks(self.bags, self.width, threads, vector)
+    }
+
+    /// Blocks of so many threads that update the class's rows: one for each of those with many bags, and for the others as many as
+    /// it takes.
+    pub fn update_blocks(&self, threads: u32, vector: bool) -> u32 {
+        let short_rows = self.rows.len() - self.long_rows;
+        self.long_rows as u32 + blocks(short_rows, self.width, threads, vector)
+    }
+}
+
+/// Blocks that have a thread for one or four columns of every row, as the kernels divide them.
+pub(crate) fn blocks(rows: usize, width: usize, threads: u32, vector: bool) -> u32 {
+    let vectors = if vector { width / 4 } else { width };
+    let side_by_side = (threads as usize / vectors.max(1)).max(1);
+    rows.div_ceil(side_by_side) as u32
+}
+
+/// One part in its class.
+struct Place<'a> {
+    part: usize,
+    table: usize,
+    row_of: RowOf,
+    /// The row of every lookup among the distinct ones.
+    slots: &'a [u32],
+    /// Stored rows in the matrix, and the address of the first.
+    hot: u32,
+    first_hot: u32,
+    /// Distinct hot rows, and the address of the first cold one.
+    hot_slots: u32,
+    first_cold: u32,
+}
+
+impl Place<'_> {
+    fn address(&self, row: u32, slot: impl FnOnce() -> u32) -> u32 {
+        if row < self.hot {
+            self.first_hot + row
+        } else {
+            self.first_cold + (slot() - self.hot_slots)
+        }
+    }
+}
+
+impl BatchLists {
+    /// The lists of a plan with slots that `planner` has filled, where the first `hot_rows` of every part are in the matrices.
+    ///
+    /// # Errors
+    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
+    pub fn of_plan(planner: &Planner, plan: &Plan, hot_rows: &[u32]) -> Result<Self> {
+        let layout = planner.layout();
+        if hot_rows.len() != layout.parts.len() {
+            return Err(Error::RangesCount {
+                got: hot_rows.len(),
+                parts: layout.parts.len(),
+            });
+        }
+        plan.check(&layout)?;
+        plan.check_slots()?;
+        let mut cold = ColdRows::default();
+        cold.list(plan, &layout, hot_rows);
+        let mut lists = Self::default();
+        lists.fill(&layout, plan, &cold, hot_rows, 0..plan.batch())?;
+        Ok(lists)
+    }
+
+    /// All numbers.
+    pub fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    /// One for each width, in ascending order.
+    pub fn classes(&self) -> &[ClassLists] {
+        &self.classes
+    }
+
+    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a whole batch alone.
+    pub(crate) fn fill(
+        &mut self,
+        layout: &Layout,
+        plan: &Plan,
+        cold: &ColdRows,
+        hot_rows: &[u32],
+        samples: Range<usize>,
+    ) -> Result<()> {
+        self.numbers.clear();
+        self.classes.clear();
+        for class in &layout.classes {
+            let (places, mut lists) = places(layout, class, plan, cold, hot_rows)?;
+            lists.bags = count("bags", places.len() as u64 * samples.len() as u64)?;
+            let number = BagNumbers {
+                plain: layout.all_plain(),
+                parts: places.len(),
+                samples: samples.clone(),
+            };
+            self.list_lookups(layout, plan, &places, &number, &mut lists)?;
+            if samples == (0..plan.batch()) {
+                self.list_rows(plan, &places, &number, &mut lists);
+            }
+            self.classes.push(lists);
+        }
+        Ok(())
+    }
+
+    fn list_lookups(
+        &mut self,
+        layout: &Layout,
+        plan: &Plan,
+        places: &[Place<'_>],
+        number: &BagNumbers,
+        lists: &mut ClassLists,
+    ) -> Result<()> {
+        let tables = layout.tables.len();
+        let single_hot = plan.offsets.is_empty();
+        let numbers = &mut self.numbers;
+        let start = numbers.len();
+        let mut starts = Vec::new();
+        if !single_hot {
+            starts.reserve(lists.bags + 1);
+        }
+        number.for_each(|position, sample| {
+            if !single_hot {
+                // Too many are refused below.
+                starts.push((numbers.len() - start) as u32);
+            }
+            let place = &places[position];
+            let bag = plan.lookups_of(sample * tables + place.table);
+            for (lookup, &id) in (bag.first..).zip(bag.ids) {
+                numbers.push(place.address(place.row_of.row(id), || place.slots[lookup]));
+            }
+        });
+        let lookups = count("lookups", (numbers.len() - start) as u64)?;
+        lists.addresses = start..start + lookups;
+        if !single_hot {
+            starts.push(lookups as u32);
+            numbers.extend(starts);
+        }
+        lists.offsets = start + lookups..numbers.len();
+        Ok(())
+    }
+
+    fn list_rows(
+        &mut self,
+        plan: &Plan,
+        places: &[Place<'_>],
+        number: &BagNumbers,
+        lists: &mut ClassLists,
+    ) {
+        let rows: usize = places
+            .iter()
+            .map(|place| plan.rows_of(place.part).len())
+            .sum();
+        let start = self.numbers.len();
+        lists.rows = start..start + rows;
+        lists.row_offsets = lists.rows.end..lists.rows.end + rows + 1;
+        // Every lookup is in one row's list.
+        lists.row_bags = lists.row_offsets.end..lists.row_offsets.end + lists.addresses.len();
+        self.numbers.resize(lists.row_bags.end, 0);
+        let (addresses, rest) = self.numbers[start..].split_at_mut(rows);
+        let (offsets, bags) = rest.split_at_mut(rows + 1);
+        let (mut next, mut bag) = (0, 0);
+        for long in [true, false] {
+            for (position, place) in places.iter().enumerate() {
+                let part = &plan.parts[place.part];
+                for (slot, index) in part.rows.clone().enumerate() {
+                    let samples = plan.samples_of(part, index);
+                    if (samples.len() > LONG) != long {
+                        continue;
+                    }
+                    addresses[next] = place.address(plan.rows[index], || slot as u32);
+                    next += 1;
+                    for (into, &sample) in bags[bag..].iter_mut().zip(samples) {
+                        *into = number.of(position, sample as usize) as u32;
+                    }
+                    bag += samples.len();
+                    offsets[next] = bag as u32;
+                }
+            }
+            if long {
+                lists.long_rows = next;
+            }
+        }
+    }
+}
+
+/// Where the parts of a class lie.
+fn places<'a>(
+    layout: &Layout,
+    class: &Class,
+    plan: &'a Plan,
+    cold: &ColdRows,
+    hot_rows: &[u32],
+) -> Result<(Vec<Place<'a>>, ClassLists)> {
+    let hot: u64 = class
+        .parts
+        .iter()
+        .map(|&part| u64::from(hot_rows[part]))
+        .sum();
+    let cold_rows: usize = class
+        .parts
+        .iter()
+        .map(|&part| cold.parts[part].rows.len())
+        .sum();
+    count("rows", hot + cold_rows as u64)?;
+    let (mut first_hot, mut first_cold) = (0, hot as u32);
+    let mut places = Vec::with_capacity(class.parts.len());
+    for &part in &class.parts {
+        let placed = &layout.parts[part];
+        // A class has no projections.
+        let PartKind::Rows(row_of) = placed.kind else {
+            continue;
+        };
+        places.push(Place {
+            part,
+            table: placed.table,
+            row_of,
+            slots: plan.slots_of(part - layout.tables[placed.table].first),
+            hot: hot_rows[part],
+            first_hot,
+            hot_slots: cold.parts[part].first_slot as u32,
+            first_cold,
+        });
+        first_hot += hot_rows[part];
+        first_cold += cold.parts[part].rows.len() as u32;
+    }
+    let lists = ClassLists {
+        width: class.width,
+        hot_rows: hot as usize,
+        cold_rows,
+        ..ClassLists::default()
+    };
+    Ok((places, lists))
+}
+
+/// How the bags of a class are numbered.
+struct BagNumbers {
+    plain: bool,
+    parts: usize,
+    samples: Range<usize>,
+}
+
+impl BagNumbers {
+    fn of(&self, position: usize, sample: usize) -> usize {
+        let sample = sample - self.samples.start;
+        if self.plain {
+            sample * self.parts + position
+        } else {
+            position * self.samples.len() + sample
+        }
+    }
+
+    /// All bags in the order of their numbers, as part of the class and sample.
+    fn for_each(&self, mut f: impl FnMut(usize, usize)) {
+        if self.plain {
+            for sample in self.samples.clone() {
+                (0..self.parts).for_each(|position| f(position, sample));
+            }
+        } else {
+            for position in 0..self.parts {
+                self.samples.clone().for_each(|sample| f(position, sample));
+            }
+        }
+    }
+}
+
+/// A number that 32 bits hold, as kernels count.
+fn count(what: &'static str, count: u64) -> Result<usize> {
+    match u32::try_from(count) {
+        Ok(count) => Ok(count as usize),
+        Err(_) => Err(Error::BatchTooLarge {
+            what,
+            count: count.into(),
+        }),
+    }
+}

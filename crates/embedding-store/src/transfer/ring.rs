@@ -1,0 +1,259 @@
+//! Buffers that take turns.
+
+use super::Queues;
+use crate::Result;
+
+/// Copies from the host to the device, each in a buffer that stays as it is until it is released.
+pub(crate) struct Uploads<T, Q: Queues<T>> {
+    queues: Q,
+    slots: Vec<Slot<T, Q>>,
+}
+
+struct Slot<T, Q: Queues<T>> {
+    len: usize,
+    host: Q::Host,
+    buffer: Q::Buffer,
+    /// Behind the slot's last copy.
+    copied: Option<Q::Event>,
+    /// Behind the work that has last used the slot's device memory.
+    worked: Option<Q::Event>,
+    taken: bool,
+}
+
+/// A place in the ring, with what was copied there. To be given back by [`Uploads::release`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Uploaded {
+    slot: usize,
+}
+
+impl<T, Q: Queues<T>> Slot<T, Q> {
+    fn new(queues: &Q, len: usize) -> Result<Self> {
+        Ok(Self {
+            len,
+            host: queues.host(len)?,
+            buffer: queues.buffer(len)?,
+            copied: None,
+            worked: None,
+            taken: false,
+        })
+    }
+}
+
+/// A free slot, the smallest that is large enough or else a new one; nothing is made anew once the sizes have been seen.
+fn free_slot<T, Q: Queues<T>>(
+    queues: &Q,
+    slots: &mut Vec<Slot<T, Q>>,
+    len: usize,
+) -> Result<usize> {
+    let fits = |slot: &&(usize, &Slot<T, Q>)| !slot.1.taken && slot.1.len >= len;
+    let found = slots.iter().enumerate();
+    let found = found
+        .filter(|slot| fits(&slot))
+        .min_by_key(|(_, slot)| slot.len);
+    if let Some((found, _)) = found {
+        return Ok(found);
+    }
+    // Batches differ a little in their distinct rows: leave room, so that the next one fits.
+    slots.push(Slot::new(queues, len.next_power_of_two())?);
+    Ok(slots.len() - 1)
+}
+
+impl<T, Q: Queues<T>> Uploads<T, Q> {
+    pub(crate) fn new(queues: Q) -> Self {
+        Self {
+            queues,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Lets `fill` write `len` elements and asks for their copy. Waits where the memory is still being copied.
+    pub(crate) fn upload(&mut self, len: usize, fill: impl FnOnce(&mut [T])) -> Result<Uploaded> {
+        let at = free_slot(&self.queues, &mut self.slots, len)?;
+        let slot = &mut self.slots[at];
+        if let Some(copied) = slot.copied.take() {
+            self.queues.wait(&copied)?;
+        }
+        self.queues.write(&mut slot.host, len, fill)?;
+        if let Some(worked) = slot.worked.take() {
+            self.queues.copies_after(&worked)?;
+        }
+        self.queues.upload(&slot.host, len, &slot.buffer)?;
+        slot.copied = Some(self.queues.copies_so_far()?);
+        slot.taken = true;
+        Ok(Uploaded { slot: at })
+    }
+
+    /// The device memory, for work that is asked for from now on.
+    pub(crate) fn read(&self, uploaded: &Uploaded) -> Result<&Q::Buffer> {
+        let slot = &self.slots[uploaded.slot];
+        if let Some(copied) = &slot.copied {
+            self.queues.work_after(copied)?;
+        }
+        Ok(&slot.buffer)
+    }
+
+    /// Gives the memory back: all work that reads it has been asked for.
+    pub(crate) fn release(&mut self, uploaded: Uploaded) -> Result<()> {
+        let slot = &mut self.slots[uploaded.slot];
+        slot.worked = Some(self.queues.work_so_far()?);
+        slot.taken = false;
+        Ok(())
+    }
+}
+
+/// Copies from the device to the host.
+pub(crate) struct Downloads<T, Q: Queues<T>> {
+    queues: Q,
+    slots: Vec<Slot<T, Q>>,
+}
+
+/// A copy that was asked for. To be taken by [`Downloads::take`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Downloading {
+    slot: usize,
+    len: usize,
+}
+
+impl<T, Q: Queues<T>> Downloads<T, Q> {
+    pub(crate) fn new(queues: Q) -> Self {
+        Self {
+            queues,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Lets `ask` ask for work that writes device memory of `len` elements, and asks for its copy behind that.
+    pub(crate) fn download(
+        &mut self,
+        len: usize,
+        ask: impl FnOnce(&Q::Buffer) -> Result<()>,
+    ) -> Result<Downloading> {
+        let at = free_slot(&self.queues, &mut self.slots, len)?;
+        let slot = &mut self.slots[at];
+        // The device memory is written again when its last copy has run; whoever took that copy has waited for it.
+        ask(&slot.buffer)?;
+        let written = self.queues.work_so_far()?;
+        self.queues.copies_after(&written)?;
+        self.queues.download(&slot.buffer, len, &mut slot.host)?;
+        slot.copied = Some(self.queues.copies_so_far()?);
+        slot.taken = true;
+        Ok(Downloading { slot: at, len })
+    }
+
+    /// Waits for a copy, and shows it.
+    pub(crate) fn take<R>(
+        &mut self,
+        downloading: Downloading,
+        see: impl FnOnce(&[T]) -> R,
+    ) -> Result<R> {
+        let slot = &mut self.slots[downloading.slot];
+        if let Some(copied) = slot.copied.take() {
+            self.queues.wait(&copied)?;
+        }
+        slot.taken = false;
+        self.queues.read(&slot.host, downloading.len, see)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::transfer::fake::{FakeQueues, Omit};
+
+    /// A run like that of training: the values of a batch go to the device, ahead of their use; work on the device mixes them into its
+    /// state, in the order of the batches, and hands a result back, which the host adds up a batch later.
+    fn train(queues: &FakeQueues, batches: &[Vec<u32>], ahead: usize) -> (u32, Vec<u32>) {
+        let state = queues.cell();
+        let mut uploads = Uploads::new(queues.clone());
+        let mut downloads = Downloads::new(queues.clone());
+        let (mut waiting, mut coming) = (std::collections::VecDeque::new(), batches.iter());
+        let (mut results, mut pending) = (Vec::new(), None);
+        for _ in batches {
+            while waiting.len() <= ahead
+                && let Some(batch) = coming.next()
+            {
+                let copy = |into: &mut [u32]| into.copy_from_slice(batch);
+                let uploaded = uploads.upload(batch.len(), copy).unwrap();
+                waiting.push_back((batch.len(), uploaded));
+            }
+            let (len, uploaded) = waiting.pop_front().unwrap();
+            let input = uploads.read(&uploaded).unwrap().clone();
+            let after = state.clone();
+            let asked = downloads.download(len, |output| {
+                let output = output.clone();
+                queues.work(move || {
+                    for at in 0..len {
+                        let mixed = after.borrow()[0].wrapping_mul(31);
+                        let mixed = mixed.wrapping_add(input.borrow()[at]);
+                        after.borrow_mut()[0] = mixed;
+                        output.borrow_mut()[at] = mixed;
+                    }
+                });
+                Ok(())
+            });
+            uploads.release(uploaded).unwrap();
+            if let Some(before) = pending.replace(asked.unwrap()) {
+                downloads
+                    .take(before, |values| results.extend_from_slice(values))
+                    .unwrap();
+            }
+        }
+        if let Some(last) = pending {
+            downloads
+                .take(last, |values| results.extend_from_slice(values))
+                .unwrap();
+        }
+        queues.finish();
+        let state = state.borrow()[0];
+        (state, results)
+    }
+
+    /// The same, one step after the other.
+    fn expected(batches: &[Vec<u32>]) -> (u32, Vec<u32>) {
+        let (mut state, mut results) = (0u32, Vec::new());
+        for &value in batches.iter().flatten() {
+            state = state.wrapping_mul(31).wrapping_add(value);
+            results.push(state);
+        }
+        (state, results)
+    }
+
+    fn batches() -> impl Strategy<Value = Vec<Vec<u32>>> {
+        prop::collection::vec(prop::collection::vec(any::<u32>(), 1..20), 1..30)
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_that_events_allow_gives_the_same_numbers(
+            batches in batches(), ahead in 0..5usize, seed in any::<u64>()
+        ) {
+            let found = train(&FakeQueues::new(seed, Omit::Nothing), &batches, ahead);
+            prop_assert_eq!(found, expected(&batches));
+        }
+    }
+
+    #[test]
+    fn every_wait_is_needed() {
+        let batches: Vec<Vec<u32>> = (0..40u32).map(|at| vec![at, at * at, 7]).collect();
+        for omit in [Omit::Wait, Omit::WorkAfter, Omit::CopiesAfter] {
+            let wrong = (0..50)
+                .any(|seed| train(&FakeQueues::new(seed, omit), &batches, 2) != expected(&batches));
+            assert!(wrong, "without {omit:?} nothing goes wrong");
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_anew_once_sizes_have_been_seen() {
+        let queues = FakeQueues::new(1, Omit::Nothing);
+        let batches: Vec<Vec<u32>> = (0..100).map(|at| vec![at; 10 + at as usize % 6]).collect();
+        train(&queues, &batches, 2);
+        // Three batches on their way up, two results on their way down, each on both sides.
+        assert_eq!(queues.made(), 2 * (3 + 2));
+    }
+}

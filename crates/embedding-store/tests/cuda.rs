@@ -1,0 +1,101 @@
+//! Rows on an NVIDIA device are those in memory, bit for bit. Needs the feature `cuda` and a device; says so where there is none.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use candle_core::{DType, Device, Tensor};
+use cases::{Case, bits, case, contents};
+use embedding_store::{
+    DeviceStore, EmbeddingStore, Encoding, HotCold, Optimizer, StoreOptions, TableSpec, cuda_device,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+mod cases;
+
+fn floats(tensor: &Tensor) -> Vec<u32> {
+    bits(&tensor.flatten_all().unwrap().to_vec1().unwrap())
+}
+
+/// Trains a store on the device and one in memory.
+fn check(case: &Case, mut store: impl EmbeddingStore, device: &Device) {
+    let mut plain = case.plain();
+    assert!(contents(&store) == contents(&plain));
+    // Not every device has empty tensors.
+    let batches = case.batches.iter().filter(|batch| batch.size > 0);
+    for (step, batch) in batches.enumerate() {
+        let (plan, own) = (case.plan(&store, batch), case.plan(&plain, batch));
+        let shape = (batch.size, case.tables.len(), case.options.dim);
+        let into = Tensor::zeros(shape, DType::F32, device).unwrap();
+        store.prefetch(&plan).unwrap();
+        store.lookup(&plan, &into).unwrap();
+        let rows = floats(&into);
+        assert_eq!(rows, case.lookup(&plain, batch, &own));
+        let grad = case.grad(batch, &rows, step);
+        plain.update(&own, &grad, 0.1).unwrap();
+        let grad = grad.to_device(device).unwrap();
+        store.update(&plan, &grad, 0.1).unwrap();
+        assert!(contents(&store) == contents(&plain), "after step {step}");
+    }
+}
+
+#[test]
+fn rows_on_a_device_are_rows_in_memory() {
+    let device = match cuda_device(0) {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(100)
+    });
+    // Other encodings go through candle's own operations too.
+    let plain = case().prop_map(|mut case| {
+        for table in &mut case.tables {
+            table.encoding = Encoding::Full;
+        }
+        case
+    });
+    runner
+        .run(&plain, |case| {
+            let tables = case.tables.clone();
+            let whole = DeviceStore::new(tables.clone(), case.options, &device).unwrap();
+            check(&case, whole, &device);
+            let split = HotCold::on_device(tables, case.options, &case.hot_rows, &device).unwrap();
+            check(&case, split, &device);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_row_in_every_bag_on_a_device() {
+    let device = match cuda_device(0) {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    for optimizer in [
+        Optimizer::Sgd,
+        Optimizer::adagrad(),
+        Optimizer::rowwise_adagrad(),
+    ] {
+        for dim in [1, 16, 30, 64, 512, 516] {
+            let batch = cases::Batch {
+                size: 2048,
+                ids: (0..2 * 2048).map(|id| id % 2 * (id % 700)).collect(),
+                offsets: Vec::new(),
+            };
+            let case = Case {
+                tables: vec![TableSpec::full(1), TableSpec::full(700)],
+                options: StoreOptions {
+                    dim,
+                    optimizer,
+                    ..StoreOptions::default()
+                },
+                hot_rows: vec![1, 100],
+                batches: vec![batch.clone(), batch],
+            };
+            let store =
+                HotCold::on_device(case.tables.clone(), case.options, &case.hot_rows, &device);
+            check(&case, store.unwrap(), &device);
+        }
+    }
+}

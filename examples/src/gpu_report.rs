@@ -1,0 +1,37 @@
+//! What a device does with the work of this project, beside what it could do.
+
+pub mod checks;
+pub mod rooflines;
+pub mod rows;
+pub mod shapes;
+
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+
+/// The median time of some runs of `work`, each waited for, after one that warms up.
+///
+/// # Errors
+/// Those of `work`, and a device that fails.
+pub fn median_time(
+    device: &Device,
+    rounds: usize,
+    mut work: impl FnMut(usize) -> anyhow::Result<()>,
+) -> anyhow::Result<Duration> {
+    work(0)?;
+    device.synchronize()?;
+    let mut times = Vec::with_capacity(rounds);
+    for round in 0..rounds.max(1) {
+        let start = Instant::now();
+        work(round)?;
+        device.synchronize()?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+/// Billions a second.
+pub fn billions_per_second(count: f64, time: Duration) -> f64 {
+    count / time.as_secs_f64() / 1e9
+}

@@ -1,0 +1,59 @@
+//! What the hardware allows.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use serde::Serialize;
+
+use super::{billions_per_second, median_time};
+
+/// Rates that no kernel exceeds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Rooflines {
+    /// Device memory, GB/s, bytes read and bytes written together.
+    pub memory: f64,
+    /// Host to device, GB/s, from ordinary memory.
+    pub to_device: f64,
+    /// Device to host, GB/s, to ordinary memory.
+    pub to_host: f64,
+    /// Products of square matrices in f32, GFLOP/s.
+    pub products: f64,
+}
+
+impl Rooflines {
+    /// Measures them on a device.
+    ///
+    /// # Errors
+    /// A device without so much memory, or one that fails.
+    pub fn measure(device: &Device) -> Result<Self> {
+        const ROUNDS: usize = 15;
+        let on_host = device.is_cpu();
+        // Larger than any cache.
+        let floats: usize = if on_host { 1 << 25 } else { 1 << 28 };
+        let from = Tensor::ones(floats, DType::F32, device)?;
+        let into = Tensor::zeros(floats, DType::F32, device)?;
+        let copied = median_time(device, ROUNDS, |_| Ok(into.slice_set(&from, 0, 0)?))?;
+        drop(from);
+        let host = vec![1f32; 1 << 24];
+        let bytes = (size_of::<f32>() * host.len()) as f64;
+        let to_device = median_time(device, ROUNDS, |_| {
+            Ok(into.slice_set(&Tensor::from_slice(&host, host.len(), device)?, 0, 0)?)
+        })?;
+        let some = into.narrow(0, 0, host.len())?;
+        let to_host = median_time(device, ROUNDS, |_| {
+            std::hint::black_box(some.to_vec1::<f32>()?);
+            Ok(())
+        })?;
+        let side: usize = if on_host { 1024 } else { 8192 };
+        let x = Tensor::rand(-1f32, 1f32, (side, side), device)?;
+        let product = median_time(device, ROUNDS, |_| {
+            x.matmul(&x)?;
+            Ok(())
+        })?;
+        Ok(Self {
+            memory: billions_per_second((2 * size_of::<f32>() * floats) as f64, copied),
+            to_device: billions_per_second(bytes, to_device),
+            to_host: billions_per_second(bytes, to_host),
+            products: billions_per_second(2.0 * (side as f64).powi(3), product),
+        })
+    }
+}

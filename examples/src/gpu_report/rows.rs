@@ -1,0 +1,125 @@
+//! Gathering and moving rows, on the device and on the CPU.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use embedding_store::{
+    CpuStore, DeviceStore, EmbeddingStore, Ids, Optimizer, Plan, StoreOptions, TableSpec,
+};
+use recsys_data::{Batch, Dataset, PackedDataset, Split};
+use serde::Serialize;
+
+use super::{billions_per_second, median_time};
+
+/// Batches that take turns, so that no cache holds the rows of the next one.
+const BATCHES: usize = 8;
+const ROUNDS: usize = 32;
+
+/// Rates of one kind of row, in one place.
+#[derive(Debug, Clone, Serialize)]
+pub struct RowRates {
+    /// Where the rows are.
+    pub place: &'static str,
+    /// The optimizer.
+    pub optimizer: &'static str,
+    /// Floats a row.
+    pub dim: usize,
+    /// Lookups a second, in millions.
+    pub gathered: f64,
+    /// Bytes a second that gathering reads and writes, in GB/s.
+    pub gather_bytes: f64,
+    /// Lookups a second whose gradients are added up and whose rows are moved, in millions.
+    pub updated: f64,
+    /// Bytes a second that this reads and writes, in GB/s.
+    pub update_bytes: f64,
+}
+
+/// Measures the tables of a data set on its own batches.
+///
+/// # Errors
+/// Tables that do not fit, and a device that fails.
+pub fn measure(
+    data: &PackedDataset,
+    device: &Device,
+    dim: usize,
+    batch_size: usize,
+) -> Result<Vec<RowRates>> {
+    let train = data.split(Split::Train);
+    let mut batches = vec![Batch::default(); BATCHES];
+    for (number, batch) in batches.iter_mut().enumerate() {
+        let first = (number * batch_size) as u64 % train.len();
+        let samples: Vec<u64> = (first..train.len().min(first + batch_size as u64)).collect();
+        train.read(&samples, batch)?;
+    }
+    let tables: Vec<TableSpec> = data
+        .schema()
+        .tables
+        .iter()
+        .map(|table| TableSpec::full(table.rows))
+        .collect();
+    let mut rates = Vec::new();
+    for (name, optimizer) in [
+        ("sgd", Optimizer::Sgd),
+        ("rowwise-adagrad", Optimizer::rowwise_adagrad()),
+        ("adagrad", Optimizer::adagrad()),
+    ] {
+        let options = StoreOptions {
+            dim,
+            optimizer,
+            ..StoreOptions::default()
+        };
+        let mut host = CpuStore::new(tables.clone(), options)?;
+        rates.push(rates_of("cpu", name, &mut host, &Device::Cpu, &batches)?);
+        drop(host);
+        let mut there = DeviceStore::new(tables.clone(), options, device)?;
+        rates.push(rates_of("device", name, &mut there, device, &batches)?);
+    }
+    Ok(rates)
+}
+
+fn rates_of(
+    place: &'static str,
+    optimizer: &'static str,
+    store: &mut dyn EmbeddingStore,
+    device: &Device,
+    batches: &[Batch],
+) -> Result<RowRates> {
+    let (planner, dim, tables) = (store.planner(), store.dim(), store.tables().len());
+    let mut prepared = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let mut plan = Plan::default();
+        let ids = Ids {
+            batch: batch.len(),
+            ids: &batch.sparse.ids,
+            offsets: &batch.sparse.offsets,
+        };
+        planner.plan(ids, &mut plan)?;
+        let rows = Tensor::zeros((batch.len(), tables, dim), DType::F32, device)?;
+        prepared.push((plan, rows));
+    }
+    let of = |round: usize| &prepared[round % prepared.len()];
+    let gather = median_time(device, ROUNDS, |round| {
+        let (plan, rows) = of(round);
+        Ok(store.lookup(plan, rows)?)
+    })?;
+    let update = median_time(device, ROUNDS, |round| {
+        let (plan, rows) = of(round);
+        Ok(store.update(plan, rows, 1e-3)?)
+    })?;
+    let mean = |count: &dyn Fn(&Plan) -> usize| {
+        prepared.iter().map(|(plan, _)| count(plan)).sum::<usize>() as f64 / prepared.len() as f64
+    };
+    let (lookups, distinct) = (mean(&Plan::lookups), mean(&Plan::distinct_rows));
+    let row = (size_of::<f32>() * dim) as f64;
+    let state = store.parts().first().map_or(0, |part| part.state_width);
+    let state = (size_of::<f32>() * state) as f64;
+    Ok(RowRates {
+        place,
+        optimizer,
+        dim,
+        gathered: 1e3 * billions_per_second(lookups, gather),
+        // Distinct rows are read from memory once, what is looked up is written.
+        gather_bytes: billions_per_second((distinct + lookups) * row, gather),
+        updated: 1e3 * billions_per_second(lookups, update),
+        update_bytes: billions_per_second(lookups * row + 2.0 * distinct * (row + state), update),
+    })
+}
