@@ -11,6 +11,7 @@ use super::batch_lists::BatchLists;
 #[cfg(feature = "cuda")]
 use super::cuda::DeviceLists;
 use crate::cold_rows::ColdRows;
+use crate::layout::Composition;
 use crate::{Plan, Result};
 
 /// The numbers that lookup and update of a batch select rows by.
@@ -21,6 +22,8 @@ pub(super) struct Index {
     serial: u64,
     /// One for each of the layout's classes; none where kernels read `lists` instead.
     pub(super) classes: Vec<ClassIndex>,
+    /// For each table that is projected and has an empty bag: 1 for every sample whose bag is not, `[samples, 1]`.
+    pub(super) filled: Vec<Option<Tensor>>,
     #[cfg(feature = "cuda")]
     pub(super) lists: Option<DeviceLists>,
 }
@@ -58,6 +61,7 @@ impl DeviceStore {
         samples: Range<usize>,
         spare: Option<Index>,
     ) -> Result<Index> {
+        let filled = self.filled_bags(plan, &samples)?;
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
             let mut spare = spare.and_then(|index| index.lists);
@@ -70,6 +74,7 @@ impl DeviceStore {
             return Ok(Index {
                 serial: plan.serial,
                 classes: Vec::new(),
+                filled,
                 lists: Some(DeviceLists::upload(device, transfers, lists)?),
             });
         }
@@ -83,9 +88,38 @@ impl DeviceStore {
         Ok(Index {
             serial: plan.serial,
             classes,
+            filled,
             #[cfg(feature = "cuda")]
             lists: None,
         })
+    }
+
+    fn filled_bags(&self, plan: &Plan, samples: &Range<usize>) -> Result<Vec<Option<Tensor>>> {
+        let tables = self.layout.tables.len();
+        let filled = self
+            .layout
+            .tables
+            .iter()
+            .enumerate()
+            .map(|(table, placed)| {
+                let projected = matches!(placed.composition, Composition::Projected { .. });
+                if !projected || plan.offsets.is_empty() || samples.is_empty() {
+                    return Ok(None);
+                }
+                let filled = samples
+                    .clone()
+                    .map(|sample| !plan.bag(sample * tables + table).is_empty());
+                let filled: Vec<u8> = filled.map(u8::from).collect();
+                if !filled.contains(&0) {
+                    return Ok(None);
+                }
+                Ok(Some(Tensor::from_vec(
+                    filled,
+                    (samples.len(), 1),
+                    &self.device,
+                )?))
+            });
+        filled.collect()
     }
 
     fn class_index(

@@ -56,7 +56,8 @@ impl DeviceStore {
             .layout
             .tables
             .iter()
-            .map(|table| {
+            .zip(&index.filled)
+            .map(|(table, filled)| {
                 let first = pooled.part(table.first)?;
                 match table.composition {
                     Composition::Plain => Ok(first),
@@ -70,7 +71,7 @@ impl DeviceStore {
                     }
                     Composition::Projected { .. } => {
                         match self.projection(table.first + 1, staged) {
-                            Some(projection) => self.project(&first, projection),
+                            Some(projection) => self.project(&first, projection, filled.as_ref()),
                             None => self.zeros(samples, self.dim),
                         }
                     }
@@ -146,14 +147,26 @@ impl DeviceStore {
     }
 
     /// `P x` for every sample, one column of the projection after the other: the order of the sums on the CPU.
-    fn project(&self, pooled: &Tensor, projection: &Tensor) -> Result<Tensor> {
+    /// A sample whose bag is empty gets zeros, whatever the projection has come to.
+    fn project(
+        &self,
+        pooled: &Tensor,
+        projection: &Tensor,
+        filled: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (samples, narrow) = pooled.dims2()?;
         let mut sum = self.zeros(samples, self.dim)?;
         for column in 0..narrow {
             let factors = pooled.narrow(1, column, 1)?;
             sum = (sum + factors.broadcast_mul(&projection.narrow(0, column, 1)?)?)?;
         }
-        Ok(sum)
+        match filled {
+            Some(filled) => {
+                let filled = filled.broadcast_as(sum.shape())?;
+                Ok(filled.where_cond(&sum, &self.zeros(samples, self.dim)?)?)
+            }
+            None => Ok(sum),
+        }
     }
 }
 
