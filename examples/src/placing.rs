@@ -568,7 +568,7 @@ mod tests {
             assert!(error.contains(text) && error.contains("cuda:N"), "{error}");
         }
         if !candle_core::utils::cuda_is_available() {
-            let error = devices("cuda:0,1", None).unwrap_err().to_string();
+            let error = format!("{:#}", devices("cuda:0,1", None).unwrap_err());
             assert!(error.contains("--features cuda"), "{error}");
         }
     }
