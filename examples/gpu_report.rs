@@ -21,7 +21,7 @@ use examples::speedup;
 use examples::training::{on_threads, write_json};
 use serde_json::{Value, json};
 
-/// Check and measure a device. Needs no files; a few minutes.
+/// Check and measure a device. Needs no files.
 ///
 /// Rows and training run on planted data in the shapes of Criteo Kaggle, Criteo Terabyte and Taobao, made in a temporary folder. Writes
 /// report.json and report.svg. Exit code: 0, or 1 where the device's numbers are wrong (the report is written all the same).

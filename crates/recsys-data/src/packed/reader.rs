@@ -246,7 +246,7 @@ impl Dataset for PackedSplit {
         let access = &self.contents.access[self.split as usize];
         if access.turns(scattered) {
             for shard in &self.contents.shards[self.split as usize] {
-                shard.expect(scattered);
+                shard.advise(scattered);
             }
         }
         if scattered && access.asks() {

@@ -271,7 +271,7 @@ impl Shard {
     }
 
     /// Says whether samples will be read in another order than an ascending one.
-    pub(super) fn expect(&self, scattered: bool) {
+    pub(super) fn advise(&self, scattered: bool) {
         #[cfg(unix)]
         let _ = self.map.advise(match scattered {
             false => memmap2::Advice::Normal,
