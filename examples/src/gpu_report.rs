@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
-/// The median time of some runs of `work`, each waited for, after one that warms up.
+/// The median time of some runs of `work`, each waited for, after three that warm up.
 ///
 /// # Errors
 /// Those of `work`, and a device that fails.
@@ -18,8 +18,10 @@ pub fn median_time(
     rounds: usize,
     mut work: impl FnMut(usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<Duration> {
-    work(0)?;
-    device.synchronize()?;
+    for round in 0..3 {
+        work(round)?;
+        device.synchronize()?;
+    }
     let mut times = Vec::with_capacity(rounds);
     for round in 0..rounds.max(1) {
         let start = Instant::now();

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use embedding_store::{
-    Backing, EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, cuda_device,
-    device_row_bytes,
+    Backing, EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, allow_tf32,
+    cuda_device, device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
@@ -39,6 +39,9 @@ pub struct PlacementArguments {
     /// With --device cpu: so many replicas of model and hot rows, as on several devices [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Placement")]
     pub replicas: Option<u16>,
+    /// Let an NVIDIA device round the factors of matrix products to ten bits (TF32): faster, and not the CPU's numbers to the last bits.
+    #[arg(long, help_heading = "Placement")]
+    pub tf32: bool,
     /// Coming batches that `mixed` fetches cold rows for, and any placement with --mapped-rows has read from the disk, up to 4
     /// [default: 1].
     #[arg(long, value_name = "BATCHES", help_heading = "Placement")]
@@ -193,6 +196,7 @@ impl PlacementArguments {
     /// A device that this build or machine does not have, or options that do not go together.
     pub fn placing(&self, default: Placement, schema: &Schema) -> Result<Placing> {
         let placement = self.placement.map_or(default, Placement::from);
+        allow_tf32(self.tf32);
         let devices = devices(self.device.as_deref().unwrap_or("cpu"), self.replicas)?;
         let schedule = self.schedule.unwrap_or(if placement == Placement::Fae {
             ScheduleName::Shuffle
@@ -232,8 +236,9 @@ impl PlacementArguments {
             Some(folder) => Backing::Scratch(folder.clone()),
             None => Backing::Memory,
         };
+        let on_cuda = devices.iter().any(Device::is_cuda);
         let lookahead = self.lookahead.unwrap_or(match backing {
-            Backing::Memory => placement.lookahead(),
+            Backing::Memory if !on_cuda => placement.lookahead(),
             _ => placement.lookahead().max(1),
         });
         ensure!(
@@ -516,6 +521,12 @@ impl Placing {
     ) -> Result<RunReport> {
         let mut options = settings.train.clone();
         options.lookahead = self.lookahead;
+        if self.devices.iter().any(Device::is_cuda) {
+            // The device takes most of the work, and more batches than one core for every four can plan.
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            options.loader_threads = options.loader_threads.max(cores.div_ceil(2));
+            options.prefetch = options.prefetch.max(2 * options.loader_threads + 1);
+        }
         options.swap_samples = self.swap_samples.unwrap_or(options.swap_samples);
         let train: Arc<dyn Dataset> = Arc::new(data.split(Split::Train));
         let mut schedule: Box<dyn Schedule> = match self.schedule {

@@ -1,8 +1,7 @@
 // What surrounds the matrix products of a fully connected layer: bias and activation, and their gradients.
 //
 // A thread takes one column of `rows_each` rows, so that it reads the bias once, and neighbouring threads have neighbouring
-// columns. Pointers are declared distinct, so that a thread has several rows' loads under way before it stores. How sums are cut
-// follows from the number of rows alone, never from the launch.
+// columns. How sums are cut follows from the number of rows alone, never from the launch.
 #include "kernel.h"
 
 // `activation`: 0 none, 1 ReLU, 2 sigmoid. NaN stays NaN, so that a diverged model is seen in its loss.
@@ -19,11 +18,14 @@ INLINE float in_front(float y, float y_grad, unsigned activation) {
     return y_grad;
 }
 
-// `y = activation(x + bias)`.
+// Rows whose loads a thread has under way before it stores.
+const unsigned AT_ONCE = 8;
+
+// `y = activation(x + bias)`; `y` may be `x`.
 //
 // Shapes: x, y [rows, columns], bias [columns]. Launch: ceil(rows / rows_each) * columns threads.
-KERNEL(bias_activation_forward, const float* __restrict__ x, const float* __restrict__ bias, float* __restrict__ y,
-       unsigned long long rows, unsigned columns, unsigned rows_each, unsigned activation) {
+KERNEL(bias_activation_forward, const float* x, const float* bias, float* y, unsigned long long rows, unsigned columns,
+       unsigned rows_each, unsigned activation) {
     THREADS {
         const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         const unsigned long long first = k / columns * rows_each;
@@ -31,20 +33,26 @@ KERNEL(bias_activation_forward, const float* __restrict__ x, const float* __rest
             const unsigned column = (unsigned)(k % columns);
             const unsigned long long end = rows - first < rows_each ? rows : first + rows_each;
             const float shift = bias[column];
-#pragma unroll 8
-            for (unsigned long long row = first; row < end; ++row) {
-                y[row * columns + column] = activate(x[row * columns + column] + shift, activation);
+            for (unsigned long long row = first; row < end; row += AT_ONCE) {
+                float some[AT_ONCE];
+                for (unsigned i = 0; i < AT_ONCE; ++i) {
+                    some[i] = x[(row + i < end ? row + i : end - 1) * columns + column];
+                }
+                for (unsigned i = 0; i < AT_ONCE; ++i) {
+                    if (row + i < end) y[(row + i) * columns + column] = activate(some[i] + shift, activation);
+                }
             }
         }
     }
 }
 
 // The gradient in front of the activation (not written where there is no activation: it is `y_grad`), and its sums over
-// `rows_each` rows, in their order.
+// `rows_each` rows, in their order. `x_grad` may be `y_grad`.
 //
-// Shapes: y, y_grad, x_grad [rows, columns], sums [ceil(rows / rows_each), columns]. Launch: as many threads as sums.
-KERNEL(bias_activation_backward, const float* __restrict__ y, const float* __restrict__ y_grad, float* __restrict__ x_grad,
-       float* __restrict__ sums, unsigned long long rows, unsigned columns, unsigned rows_each, unsigned activation) {
+// Shapes: y, y_grad, x_grad [rows, columns], sums [ceil(rows / rows_each), stride], of which `columns` are written. Launch: a thread
+// for each of these.
+KERNEL(bias_activation_backward, const float* y, const float* y_grad, float* x_grad, float* sums, unsigned long long rows,
+       unsigned columns, unsigned rows_each, unsigned activation, unsigned stride) {
     THREADS {
         const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         const unsigned long long first = k / columns * rows_each;
@@ -52,17 +60,22 @@ KERNEL(bias_activation_backward, const float* __restrict__ y, const float* __res
             const unsigned column = (unsigned)(k % columns);
             const unsigned long long end = rows - first < rows_each ? rows : first + rows_each;
             float sum = 0.0f;
-#pragma unroll 8
-            for (unsigned long long row = first; row < end; ++row) {
-                const unsigned long long at = row * columns + column;
-                float grad = y_grad[at];
-                if (activation != 0) {
-                    grad = in_front(y[at], grad, activation);
-                    x_grad[at] = grad;
+            for (unsigned long long row = first; row < end; row += AT_ONCE) {
+                float grads[AT_ONCE], values[AT_ONCE] = {};
+                for (unsigned i = 0; i < AT_ONCE; ++i) {
+                    const unsigned long long at = (row + i < end ? row + i : end - 1) * columns + column;
+                    grads[i] = y_grad[at];
+                    if (activation != 0) values[i] = y[at];
                 }
-                sum += grad;
+                for (unsigned i = 0; i < AT_ONCE; ++i) {
+                    if (row + i < end) {
+                        const float grad = in_front(values[i], grads[i], activation);
+                        if (activation != 0) x_grad[(row + i) * columns + column] = grad;
+                        sum += grad;
+                    }
+                }
             }
-            sums[k] = sum;
+            sums[k / columns * stride + column] = sum;
         }
     }
 }
@@ -73,9 +86,12 @@ const unsigned LANES = 32;
 // `bias_grad`: the sum of `sums` over its rows. Lane `l` adds rows `l`, `l + 32`, … in this order; then the lanes are added in
 // theirs.
 //
+// The sum of a column goes to `places[column]`, or to the column's own place where there are no `places`.
+//
 // Shapes: sums [count, columns], bias_grad [columns]. Launch: a multiple of 32 threads a block, for threads / 32 columns; shared:
 // threads floats.
-KERNEL(bias_gradient, const float* __restrict__ sums, float* __restrict__ bias_grad, unsigned long long count, unsigned columns) {
+KERNEL(bias_gradient, const float* __restrict__ sums, float* __restrict__ bias_grad, unsigned long long count, unsigned columns,
+       const unsigned* __restrict__ places) {
     SHARED_OF_LAUNCH(float, lanes);
     const unsigned wide = BLOCK_THREADS / LANES;
     THREADS {
@@ -94,7 +110,7 @@ KERNEL(bias_gradient, const float* __restrict__ sums, float* __restrict__ bias_g
         if (thread < wide && column < columns) {
             float sum = 0.0f;
             for (unsigned lane = 0; lane < LANES; ++lane) sum += lanes[lane * wide + thread];
-            bias_grad[column] = sum;
+            bias_grad[places ? places[column] : column] = sum;
         }
     }
 }

@@ -236,14 +236,14 @@ impl CustomOp2 for BiasActivationGradientOp {
 }
 
 #[cfg(feature = "cuda")]
-mod cuda {
+pub(crate) mod cuda {
     use candle_core::cuda::WrapErr;
-    use candle_core::cuda::cudarc::driver::{CudaView, PushKernelArg};
+    use candle_core::cuda::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut, PushKernelArg};
     use candle_core::{CudaDevice, CudaStorage, Result};
+    pub(super) use kernel_launch::view;
+    use kernel_launch::{grid, number};
 
     use super::{Activation, LANES, ROWS_SUMMED};
-    pub(super) use crate::launch::view;
-    use crate::launch::{grid, number};
 
     const MODULE: &str = "dlrm/layer";
     const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/layer.ptx"));
@@ -252,28 +252,96 @@ mod cuda {
     /// Rows that a thread takes forward, where nothing is summed.
     const ROWS_EACH: usize = 8;
 
+    /// Sums of a column of so many rows, which are added at last.
+    pub(crate) fn partial_sums(rows: usize) -> usize {
+        rows.div_ceil(ROWS_SUMMED)
+    }
+
+    /// Writes `activation(x + bias)` to `y`, which may be `x`.
+    ///
+    /// # Safety
+    /// `x` and `y` are addresses of `rows · columns` values on the device, `bias` of `columns`.
+    pub(crate) unsafe fn launch_forward(
+        device: &CudaDevice,
+        activation: Activation,
+        (rows, columns): (usize, usize),
+        [x, bias, y]: [u64; 3],
+    ) -> Result<()> {
+        let kernel = device.get_or_load_custom_func("bias_activation_forward", MODULE, PTX)?;
+        let blocks = (rows.div_ceil(ROWS_EACH) * columns).div_ceil(THREADS);
+        let config = grid(blocks, THREADS, 0)?;
+        let (rows, columns) = (rows as u64, number(columns)?);
+        let (rows_each, activation) = (number(ROWS_EACH)?, activation.code());
+        let mut launch = kernel.builder();
+        launch.arg(&x).arg(&bias).arg(&y).arg(&rows);
+        launch.arg(&columns).arg(&rows_each).arg(&activation);
+        // SAFETY: the arguments are those of the kernel, in its order and types; the caller vouches for the memory, and threads
+        // behind the last row do nothing.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    }
+
+    /// Writes the gradient in front of the activation to `x_grad`, which may be `y_grad` and is not touched where there is no
+    /// activation, and its [`partial_sums`] to `columns` of every `stride` values of `sums`.
+    ///
+    /// # Safety
+    /// `y`, `y_grad` and `x_grad` are addresses of `rows · columns` values on the device, `sums` of as many as that takes.
+    pub(crate) unsafe fn launch_backward(
+        device: &CudaDevice,
+        activation: Activation,
+        (rows, columns): (usize, usize),
+        [y, y_grad, x_grad]: [u64; 3],
+        (sums, stride): (u64, usize),
+    ) -> Result<()> {
+        let kernel = device.get_or_load_custom_func("bias_activation_backward", MODULE, PTX)?;
+        let blocks = (partial_sums(rows) * columns).div_ceil(THREADS);
+        let config = grid(blocks, THREADS, 0)?;
+        let (rows, columns, stride) = (rows as u64, number(columns)?, number(stride)?);
+        let (rows_each, activation) = (number(ROWS_SUMMED)?, activation.code());
+        let mut launch = kernel.builder();
+        launch.arg(&y).arg(&y_grad).arg(&x_grad).arg(&sums);
+        launch.arg(&rows).arg(&columns).arg(&rows_each);
+        launch.arg(&activation).arg(&stride);
+        // SAFETY: as in `launch_forward`.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    }
+
+    /// Adds the partial sums of all columns, `[count, columns]`, and writes each to its place among the gradients; `places` is 0
+    /// where that is the column's own.
+    ///
+    /// # Safety
+    /// `sums` is the address of so many values on the device, `places` of `columns` numbers, and `gradients` of values at all of
+    /// them.
+    pub(crate) unsafe fn launch_sums(
+        device: &CudaDevice,
+        (count, columns): (usize, usize),
+        [sums, gradients, places]: [u64; 3],
+    ) -> Result<()> {
+        let kernel = device.get_or_load_custom_func("bias_gradient", MODULE, PTX)?;
+        let config = grid(columns.div_ceil(THREADS / LANES), THREADS, THREADS)?;
+        let (count, columns) = (count as u64, number(columns)?);
+        let mut launch = kernel.builder();
+        launch.arg(&sums).arg(&gradients).arg(&count).arg(&columns);
+        launch.arg(&places);
+        // SAFETY: as in `launch_forward`; a block has `LANES` threads a column and a value of shared memory a thread.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    }
+
     pub(super) fn forward(
         device: &CudaDevice,
         activation: Activation,
         (rows, columns): (usize, usize),
         [x, bias]: [CudaView<'_, f32>; 2],
     ) -> Result<CudaStorage> {
-        let kernel = device.get_or_load_custom_func("bias_activation_forward", MODULE, PTX)?;
+        let stream = device.cuda_stream();
         // SAFETY: the kernel writes every value.
         let mut y = unsafe { device.alloc::<f32>(rows * columns)? };
-        let config = grid(
-            (rows.div_ceil(ROWS_EACH) * columns).div_ceil(THREADS),
-            THREADS,
-            0,
-        )?;
-        let (rows, columns) = (rows as u64, number(columns)?);
-        let (rows_each, activation) = (number(ROWS_EACH)?, activation.code());
-        let mut launch = kernel.builder();
-        launch.arg(&x).arg(&bias).arg(&mut y).arg(&rows);
-        launch.arg(&columns).arg(&rows_each).arg(&activation);
-        // SAFETY: the arguments are those of the kernel, in its order and types; `x` has `rows * columns` values, `bias` has
-        // `columns`, and threads behind the last row do nothing.
-        unsafe { launch.launch(config) }.w()?;
+        let [x, bias] = [&x, &bias].map(|values| values.device_ptr(&stream).0);
+        let at = y.device_ptr_mut(&stream).0;
+        // SAFETY: the views have the lengths that the extents were read from.
+        unsafe { launch_forward(device, activation, (rows, columns), [x, bias, at])? };
         Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
     }
 
@@ -284,39 +352,32 @@ mod cuda {
         len: usize,
         [y, y_grad]: [CudaView<'_, f32>; 2],
     ) -> Result<CudaStorage> {
-        let chunks = rows.div_ceil(ROWS_SUMMED);
-        let kernel = device.get_or_load_custom_func("bias_activation_backward", MODULE, PTX)?;
+        let (stream, count) = (device.cuda_stream(), partial_sums(rows));
         // SAFETY: the two kernels write every value of both: `len` counts the gradient of `x` where there is an activation.
         let (mut grads, mut sums) = unsafe {
             (
                 device.alloc::<f32>(len)?,
-                device.alloc::<f32>(chunks * columns)?,
+                device.alloc::<f32>(count * columns)?,
             )
         };
-        let (mut bias_grad, mut x_grad) = grads.split_at_mut(columns);
-        let config = grid((chunks * columns).div_ceil(THREADS), THREADS, 0)?;
-        let last = grid(columns.div_ceil(THREADS / LANES), THREADS, THREADS)?;
-        let (rows, columns, chunks) = (rows as u64, number(columns)?, chunks as u64);
-        let (rows_each, activation) = (number(ROWS_SUMMED)?, activation.code());
-        let mut launch = kernel.builder();
-        launch.arg(&y).arg(&y_grad).arg(&mut x_grad).arg(&mut sums);
-        launch
-            .arg(&rows)
-            .arg(&columns)
-            .arg(&rows_each)
-            .arg(&activation);
-        // SAFETY: as in `forward`; without activation the kernel does not touch `x_grad`, which is empty then.
-        unsafe { launch.launch(config) }.w()?;
-        let kernel = device.get_or_load_custom_func("bias_gradient", MODULE, PTX)?;
-        let mut launch = kernel.builder();
-        launch
-            .arg(&sums)
-            .arg(&mut bias_grad)
-            .arg(&chunks)
-            .arg(&columns);
-        // SAFETY: the arguments are those of the kernel; `sums` has `chunks * columns` values, which the launch before has
-        // written on the same stream; a block has `LANES` threads a column and a value of shared memory a thread.
-        unsafe { launch.launch(last) }.w()?;
+        let [y, y_grad] = [&y, &y_grad].map(|values| values.device_ptr(&stream).0);
+        let (bias_grad, at) = (
+            grads.device_ptr_mut(&stream).0,
+            sums.device_ptr_mut(&stream).0,
+        );
+        let x_grad = bias_grad + (columns * size_of::<f32>()) as u64;
+        let extents = (rows, columns);
+        // SAFETY: the views have the lengths that the extents were read from; without activation nothing lies behind the bias.
+        unsafe {
+            launch_backward(
+                device,
+                activation,
+                extents,
+                [y, y_grad, x_grad],
+                (at, columns),
+            )?;
+            launch_sums(device, (count, columns), [at, bias_grad, 0])?;
+        }
         Ok(CudaStorage::wrap_cuda_slice(grads, device.clone()))
     }
 }

@@ -51,11 +51,11 @@ struct DotGradientOp {
 
 /// What the shapes say.
 #[derive(Clone, Copy)]
-struct Extents {
-    batch: usize,
-    tables: usize,
-    dim: usize,
-    with_self: bool,
+pub(crate) struct Extents {
+    pub(crate) batch: usize,
+    pub(crate) tables: usize,
+    pub(crate) dim: usize,
+    pub(crate) with_self: bool,
 }
 
 impl Extents {
@@ -261,78 +261,123 @@ impl CustomOp3 for DotGradientOp {
 }
 
 #[cfg(feature = "cuda")]
-mod cuda {
+pub(crate) mod cuda {
     use candle_core::cuda::WrapErr;
-    use candle_core::cuda::cudarc::driver::{CudaView, PushKernelArg};
+    use candle_core::cuda::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut, PushKernelArg};
     use candle_core::{CudaDevice, CudaStorage, Result, bail};
+    pub(super) use kernel_launch::view;
+    use kernel_launch::{grid, number};
 
     use super::Extents;
-    pub(super) use crate::launch::view;
-    use crate::launch::{grid, number};
     use crate::tiling::Tiling;
 
     const MODULE: &str = "dlrm/interaction";
     const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/interaction.ptx"));
 
-    fn tiled(tiling: Option<Tiling>, extents: Extents) -> Result<Tiling> {
-        let Extents { tables, dim, .. } = extents;
-        match tiling {
-            Some(tiling) => Ok(tiling),
-            None => bail!(
+    /// Both kernels take addresses, the extents and how they are cut.
+    fn launch<const N: usize>(
+        device: &CudaDevice,
+        name: &str,
+        tiling: Option<Tiling>,
+        extents: Extents,
+        addresses: [u64; N],
+    ) -> Result<()> {
+        let Extents {
+            batch,
+            tables,
+            dim,
+            with_self,
+        } = extents;
+        let Some(tiling) = tiling else {
+            bail!(
                 "the interaction of {tables} tables of dim {dim} does not fit a block; use the plain graph"
-            ),
+            );
+        };
+        let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
+        let config = grid(
+            batch.div_ceil(tiling.samples),
+            tiling.threads,
+            tiling.shared,
+        )?;
+        let (batch, tables, dim) = (batch as u64, number(tables)?, number(dim)?);
+        let (samples, columns) = (number(tiling.samples)?, number(tiling.columns)?);
+        let with_self = u32::from(with_self);
+        let mut launch = kernel.builder();
+        for address in &addresses {
+            launch.arg(address);
         }
+        launch.arg(&batch).arg(&tables).arg(&dim).arg(&with_self);
+        launch.arg(&samples).arg(&columns);
+        // SAFETY: the arguments are those of the kernel that takes `N` addresses, in its order and types; callers vouch for the
+        // memory; shared memory is what the kernel asks for this tiling.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    }
+
+    /// # Safety
+    /// `bottom`, `rows` and `output` are addresses on the device, of as many values as the extents say.
+    pub(crate) unsafe fn launch_forward(
+        device: &CudaDevice,
+        extents: Extents,
+        bottom_rows_output: [u64; 3],
+    ) -> Result<()> {
+        let tiling = Tiling::forward(extents.features(), extents.dim);
+        launch(
+            device,
+            "interaction_forward",
+            tiling,
+            extents,
+            bottom_rows_output,
+        )
+    }
+
+    /// # Safety
+    /// `bottom`, `rows`, the output's gradient and those of `bottom` and `rows` are addresses on the device, of as many values as
+    /// the extents say.
+    pub(crate) unsafe fn launch_backward(
+        device: &CudaDevice,
+        extents: Extents,
+        bottom_rows_and_gradients: [u64; 5],
+    ) -> Result<()> {
+        let tiling = Tiling::backward(extents.features(), extents.dim);
+        launch(
+            device,
+            "interaction_backward",
+            tiling,
+            extents,
+            bottom_rows_and_gradients,
+        )
     }
 
     pub(super) fn forward(
         device: &CudaDevice,
         extents: Extents,
-        [bottom, rows]: [CudaView<'_, f32>; 2],
+        inputs: [CudaView<'_, f32>; 2],
     ) -> Result<CudaStorage> {
-        let tiling = tiled(Tiling::forward(extents.features(), extents.dim), extents)?;
-        let kernel = device.get_or_load_custom_func("interaction_forward", MODULE, PTX)?;
+        let stream = device.cuda_stream();
         // SAFETY: the kernel writes every value: all columns of `bottom`, and all products.
         let mut output = unsafe { device.alloc::<f32>(extents.batch * extents.width())? };
-        let batch = extents.batch as u64;
-        let (tables, dim) = (number(extents.tables)?, number(extents.dim)?);
-        let with_self = u32::from(extents.with_self);
-        let (samples, columns) = (number(tiling.samples)?, number(tiling.columns)?);
-        let mut launch = kernel.builder();
-        launch.arg(&bottom).arg(&rows).arg(&mut output);
-        launch.arg(&batch).arg(&tables).arg(&dim).arg(&with_self);
-        launch.arg(&samples).arg(&columns);
-        let blocks = extents.batch.div_ceil(tiling.samples);
-        let config = grid(blocks, tiling.threads, tiling.shared)?;
-        // SAFETY: the arguments are those of the kernel, in its order and types; the slices have the lengths that `Extents` was
-        // read from; shared memory is what the kernel asks for this tiling.
-        unsafe { launch.launch(config) }.w()?;
+        let [bottom, rows] = inputs.each_ref().map(|values| values.device_ptr(&stream).0);
+        let at = output.device_ptr_mut(&stream).0;
+        // SAFETY: the views have the lengths that the extents were read from.
+        unsafe { launch_forward(device, extents, [bottom, rows, at])? };
         Ok(CudaStorage::wrap_cuda_slice(output, device.clone()))
     }
 
     pub(super) fn backward(
         device: &CudaDevice,
         extents: Extents,
-        [bottom, rows, output_grad]: [CudaView<'_, f32>; 3],
+        inputs: [CudaView<'_, f32>; 3],
     ) -> Result<CudaStorage> {
-        let tiling = tiled(Tiling::backward(extents.features(), extents.dim), extents)?;
-        let kernel = device.get_or_load_custom_func("interaction_backward", MODULE, PTX)?;
+        let stream = device.cuda_stream();
         let bottom_len = extents.batch * extents.dim;
         // SAFETY: the kernel writes every gradient.
         let mut grads = unsafe { device.alloc::<f32>(bottom_len * extents.features())? };
-        let (mut bottom_grad, mut rows_grad) = grads.split_at_mut(bottom_len);
-        let batch = extents.batch as u64;
-        let (tables, dim) = (number(extents.tables)?, number(extents.dim)?);
-        let with_self = u32::from(extents.with_self);
-        let (samples, columns) = (number(tiling.samples)?, number(tiling.columns)?);
-        let mut launch = kernel.builder();
-        launch.arg(&bottom).arg(&rows).arg(&output_grad);
-        launch.arg(&mut bottom_grad).arg(&mut rows_grad);
-        launch.arg(&batch).arg(&tables).arg(&dim).arg(&with_self);
-        launch.arg(&samples).arg(&columns);
-        let blocks = extents.batch.div_ceil(tiling.samples);
-        let config = grid(blocks, tiling.threads, tiling.shared)?;
-        // SAFETY: as in `forward`.
-        unsafe { launch.launch(config) }.w()?;
+        let [bottom, rows, grad] = inputs.each_ref().map(|values| values.device_ptr(&stream).0);
+        let at = grads.device_ptr_mut(&stream).0;
+        let rows_grad = at + (bottom_len * size_of::<f32>()) as u64;
+        // SAFETY: the views have the lengths that the extents were read from.
+        unsafe { launch_backward(device, extents, [bottom, rows, grad, at, rows_grad])? };
         Ok(CudaStorage::wrap_cuda_slice(grads, device.clone()))
     }
 }

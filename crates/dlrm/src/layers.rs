@@ -89,7 +89,7 @@ impl Network {
 }
 
 impl Layer {
-    fn activation(&self) -> Activation {
+    pub(crate) fn activation(&self) -> Activation {
         if self.relu {
             Activation::Relu
         } else {

@@ -3,6 +3,7 @@
 
 mod bias_activation;
 mod config;
+mod device_pass;
 mod dot;
 mod dot_operator;
 mod error;
@@ -10,8 +11,6 @@ mod gemm;
 mod graph;
 mod init;
 mod interaction;
-#[cfg(feature = "cuda")]
-mod launch;
 mod layers;
 mod layout;
 mod mlp;
@@ -26,6 +25,7 @@ mod tiling;
 mod transpose;
 
 pub use config::{DlrmConfig, Interaction, Output, SliceSize};
+pub use device_pass::DevicePass;
 pub use error::{Error, Result};
 pub use layout::ParameterSpec;
 pub use model::Dlrm;

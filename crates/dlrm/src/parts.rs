@@ -5,8 +5,6 @@ pub use crate::bias_activation::{Activation, bias_activation};
 pub use crate::dot_operator::dot_interaction;
 pub use crate::gemm::{Matrix, multiply};
 pub use crate::interaction::{InteractionLayer, InteractionScratch, SLACK};
-#[cfg(feature = "cuda")]
-pub use crate::launch::{grid, number, view};
 pub use crate::named::{flat_parameters, named_parameters};
 pub use crate::operator::{Engine, EngineOp, PassPool, contiguous};
 pub use crate::simd::multiply_add;

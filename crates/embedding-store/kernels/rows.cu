@@ -13,10 +13,10 @@ namespace {
 
 // Columns of a row that are summed at once where a block needs them together; a multiple of the lanes.
 constexpr unsigned TILE = 512;
-// Floats of gradients that a block holds of a row of many bags.
-constexpr unsigned STAGE = 4096;
-// Loads of a thread that are on their way together there.
-constexpr unsigned IN_FLIGHT = 4;
+// Bags that are added one after the other: of a row with more, such pieces are added, in their order. As `PIECE` in `plan.rs`.
+constexpr unsigned PIECE = 128;
+// Columns of a piece that a block adds.
+constexpr unsigned PIECE_COLUMNS = 32;
 constexpr unsigned MAX_THREADS = 256;
 // Sums at hand: four columns a thread, and a tile at least.
 constexpr unsigned SUMS = 4 * MAX_THREADS;
@@ -133,10 +133,15 @@ struct Update {
     const unsigned* offsets;
     const unsigned* bags;
     unsigned rows;
-    // So many rows, the first, have many bags.
+    // So many rows, the first, have many bags: where their pieces start, `[long_rows + 1]`, and the sums of all pieces, `[pieces, width]`.
     unsigned long_rows;
-    // Sums for the rows that are elsewhere, in the order of their addresses.
+    const unsigned* row_pieces;
+    const float* piece_sums;
+    // For the rows that are elsewhere, in the order of their addresses: where the sums of their gradients go, or else copies of them and
+    // of their state that are moved.
     float* cold_gradients;
+    float* cold_weights;
+    float* cold_state;
     unsigned width;
     float rate, epsilon;
     unsigned long long key;
@@ -147,9 +152,20 @@ INLINE Floats<N> gradient(const Update<Stored>& update, unsigned bag, unsigned c
     return read<N>(update.gradients + (unsigned long long)update.bags[bag] * update.width + column);
 }
 
-// The sum of a row's gradients, in the order of its bags, by one thread.
+// The sum of a row's gradients, in the order of its bags or of its pieces, by one thread.
 template <int N, class Stored>
 INLINE Floats<N> sum_of_bags(const Update<Stored>& update, unsigned row, unsigned column) {
+    if (row < update.long_rows) {
+        const unsigned begin = update.row_pieces[row], end = update.row_pieces[row + 1];
+        const float* const sums = update.piece_sums + column;
+        Floats<N> sum = read<N>(sums + (unsigned long long)begin * update.width);
+#pragma unroll 8
+        for (unsigned piece = begin + 1; piece < end; ++piece) {
+            const Floats<N> x = read<N>(sums + (unsigned long long)piece * update.width);
+            for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
+        }
+        return sum;
+    }
     const unsigned begin = update.offsets[row], end = update.offsets[row + 1];
     Floats<N> sum = gradient<N>(update, begin, column);
 #pragma unroll 4
@@ -160,83 +176,77 @@ INLINE Floats<N> sum_of_bags(const Update<Stored>& update, unsigned row, unsigne
     return sum;
 }
 
-// The same for `count` columns of a row of many bags, by a block. All threads fetch gradients, many at a time; then every column
-// is added by one thread, in order. What bounds a row that is in all bags of a batch is the order of its sum: one addition after
-// another for every bag, and one wait for memory for every `STAGE` floats (every 256 bags of 16 columns), instead of one a bag.
-template <int N, class Stored>
-INLINE void sum_long(const Update<Stored>& update, unsigned row, unsigned start, unsigned count, float* stage, float* sums) {
-    const unsigned begin = update.offsets[row], end = update.offsets[row + 1];
-    const unsigned at_once = STAGE / count, vectors = count / N;
-    for (unsigned from = begin; from < end;) {
-        const unsigned here = smaller(at_once, end - from);
-        const unsigned all = here * vectors;
-        THREADS {
-            for (unsigned item = thread; item < all; item += IN_FLIGHT * BLOCK_THREADS) {
-                // Beyond the last item, the last again: without a branch, all loads are on their way before one is waited for.
-                Floats<N> x[IN_FLIGHT];
-                for (unsigned i = 0; i < IN_FLIGHT; ++i) {
-                    const unsigned at = smaller(item + i * BLOCK_THREADS, all - 1);
-                    x[i] = gradient<N>(update, from + at / vectors, start + at % vectors * N);
-                }
-                for (unsigned i = 0; i < IN_FLIGHT; ++i) {
-                    const unsigned at = smaller(item + i * BLOCK_THREADS, all - 1);
-                    write<N>(stage + at * N, x[i]);
-                }
-            }
+// The sum of the gradients of one piece of a row of many bags, some columns of it, by a block: all threads fetch gradients, then every
+// column is added by one thread, in order. `stage` has room for a piece's columns.
+template <int N>
+INLINE void sum_piece(const float* gradients, const unsigned* bags, unsigned count, float* into, unsigned width, unsigned start,
+                      unsigned columns, float* stage) {
+    const unsigned vectors = columns / N, all = count * vectors;
+    THREADS {
+#pragma unroll 4
+        for (unsigned item = thread; item < all; item += BLOCK_THREADS) {
+            const unsigned bag = bags[item / vectors], column = start + item % vectors * N;
+            write<N>(stage + item * N, read<N>(gradients + (unsigned long long)bag * width + column));
         }
-        SYNC;
-        THREADS {
-            for (unsigned column = thread; column < count; column += BLOCK_THREADS) {
-                // From the first gradient on, not from zero: the sum of negative zeros is one.
-                float sum = from == begin ? stage[column] : sums[column];
+    }
+    SYNC;
+    THREADS {
+        for (unsigned column = thread; column < columns; column += BLOCK_THREADS) {
+            // From the first gradient on, not from zero: the sum of negative zeros is one.
+            float sum = stage[column];
 #pragma unroll 8
-                for (unsigned bag = from == begin ? 1 : 0; bag < here; ++bag) sum += stage[bag * count + column];
-                sums[column] = sum;
-            }
+            for (unsigned bag = 1; bag < count; ++bag) sum += stage[bag * columns + column];
+            into[start + column] = sum;
         }
-        SYNC;
-        from += here;
     }
 }
 
-// Moves some columns of a row along their gradient, or writes the gradient where the row is elsewhere.
-template <Rule RULE, int N, class Stored>
-INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Floats<N> gradient, float denominator) {
-    const unsigned address = update.addresses[row];
-    if (address >= update.hot_rows) {
-        const unsigned long long cold = address - update.hot_rows;
-        write<N>(update.cold_gradients + cold * update.width + column, gradient);
-        return;
-    }
-    const unsigned long long at = (unsigned long long)address * update.width + column;
-    Floats<N> weights = read<N>(update.weights + at);
+// Moves some columns of a row of a matrix along their gradient. The row's number there may be another than its address.
+template <Rule RULE, int N, class Stored, class Row>
+INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* states, unsigned row, unsigned column, Floats<N> gradient,
+                         float denominator) {
+    const unsigned long long at = (unsigned long long)row * update.width + column;
+    Floats<N> weights = read<N>(matrix + at);
     if constexpr (RULE == ADAGRAD) {
-        Floats<N> state = read<N>(update.state + at);
+        Floats<N> state = read<N>(states + at);
         for (int i = 0; i < N; ++i) {
             const float g = gradient.at[i];
             state.at[i] += g * g;
             weights.at[i] -= update.rate * DIVIDE(g, SQRT(state.at[i]) + update.epsilon);
         }
-        write<N>(update.state + at, state);
+        write<N>(states + at, state);
     } else if constexpr (RULE == ROWWISE) {
         for (int i = 0; i < N; ++i) weights.at[i] -= update.rate * DIVIDE(gradient.at[i], denominator);
     } else {
         for (int i = 0; i < N; ++i) weights.at[i] -= update.rate * gradient.at[i];
     }
-    write<N>(update.weights + at, weights, update.key, address, column);
+    write<N>(matrix + at, weights, update.key, row, column);
 }
 
-// Combines the gradients of every distinct row and moves it, in one pass.
-//
-// A row of many bags has a block to itself, and these come first, so that none of them is what the grid waits for at its end. Of
-// the others a block has several, with a thread for one to four columns of each.
+// The same where the row is, or writes the gradient where a row that is elsewhere has no copy.
 template <Rule RULE, int N, class Stored>
-INLINE void move(const Update<Stored>& update, float* stage, float* sums) {
-    const bool is_long = BLOCK < update.long_rows;
+INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Floats<N> gradient, float denominator) {
+    const unsigned address = update.addresses[row];
+    if (address < update.hot_rows) {
+        move_columns<RULE, N>(update, update.weights, update.state, address, column, gradient, denominator);
+        return;
+    }
+    const unsigned cold = address - update.hot_rows;
+    if (update.cold_gradients) {
+        write<N>(update.cold_gradients + (unsigned long long)cold * update.width + column, gradient);
+    } else {
+        move_columns<RULE, N>(update, update.cold_weights, update.cold_state, cold, column, gradient, denominator);
+    }
+}
+
+// Combines the gradients of every distinct row and moves it, in one pass. A block has several rows, with a thread for one to four columns
+// of each.
+template <Rule RULE, int N, class Stored>
+INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
     const unsigned width = update.width, side_by_side = rows_a_block(width / N);
-    const unsigned first = is_long ? BLOCK : update.long_rows + (BLOCK - update.long_rows) * side_by_side;
-    const unsigned here = is_long ? 1 : smaller(side_by_side, update.rows - first);
-    if (RULE != ROWWISE && !is_long) {
+    const unsigned first = BLOCK * side_by_side;
+    const unsigned here = smaller(side_by_side, update.rows - first);
+    if constexpr (RULE != ROWWISE) {
         const unsigned vectors = width / N;
         THREADS {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
@@ -248,10 +258,6 @@ INLINE void move(const Update<Stored>& update, float* stage, float* sums) {
     }
     // More than one row has at most a tile of columns, and then all sums fit.
     const auto sum = [&](unsigned start, unsigned count) {
-        if (is_long) {
-            sum_long<N>(update, first, start, count, stage, sums);
-            return;
-        }
         const unsigned vectors = count / N;
         THREADS {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
@@ -261,47 +267,44 @@ INLINE void move(const Update<Stored>& update, float* stage, float* sums) {
         }
         SYNC;
     };
-    // Rows of few bags leave the stage free.
-    float* const lanes = is_long ? stage + STAGE : stage;
-    if constexpr (RULE == ROWWISE) {
-        for (unsigned start = 0; start < width; start += TILE) {
-            const unsigned count = smaller(TILE, width - start);
-            sum(start, count);
-            THREADS {
-                for (unsigned item = thread; item < here * LANES; item += BLOCK_THREADS) {
-                    const float* const row = sums + item / LANES * count;
-                    float lane = start == 0 ? 0 : lanes[item];
-                    for (unsigned column = item % LANES; column < count; column += LANES) lane += row[column] * row[column];
-                    lanes[item] = lane;
-                }
-            }
-            SYNC;
-        }
+    for (unsigned start = 0; start < width; start += TILE) {
+        const unsigned count = smaller(TILE, width - start);
+        sum(start, count);
         THREADS {
-            for (unsigned row = thread; row < here; row += BLOCK_THREADS) {
-                float* const lane = lanes + row * LANES;
-                const unsigned address = update.addresses[first + row];
-                if (address < update.hot_rows) {
-                    const float squares =
-                        ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-                    const float state = update.state[address] + DIVIDE(squares, (float)width);
-                    update.state[address] = state;
-                    lane[0] = SQRT(state) + update.epsilon;
-                }
+            for (unsigned item = thread; item < here * LANES; item += BLOCK_THREADS) {
+                const float* const row = sums + item / LANES * count;
+                float lane = start == 0 ? 0 : lanes[item];
+                for (unsigned column = item % LANES; column < count; column += LANES) lane += row[column] * row[column];
+                lanes[item] = lane;
             }
         }
         SYNC;
     }
+    THREADS {
+        for (unsigned row = thread; row < here; row += BLOCK_THREADS) {
+            float* const lane = lanes + row * LANES;
+            const unsigned address = update.addresses[first + row];
+            const bool hot = address < update.hot_rows;
+            if (hot || !update.cold_gradients) {
+                float* const own = hot ? update.state + address : update.cold_state + (address - update.hot_rows);
+                const float squares = ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+                const float state = *own + DIVIDE(squares, (float)width);
+                *own = state;
+                lane[0] = SQRT(state) + update.epsilon;
+            }
+        }
+    }
+    SYNC;
     for (unsigned start = 0; start < width; start += TILE) {
         const unsigned count = smaller(TILE, width - start);
         // A row that fits a tile still has its sums there.
-        if (RULE != ROWWISE || width > TILE) sum(start, count);
+        if (width > TILE) sum(start, count);
         const unsigned vectors = count / N;
         THREADS {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = item / vectors, column = item % vectors * N;
                 const Floats<N> gradient = read<N>(sums + row * count + column);
-                step<RULE, N>(update, first + row, start + column, gradient, RULE == ROWWISE ? lanes[row * LANES] : 0);
+                step<RULE, N>(update, first + row, start + column, gradient, lanes[row * LANES]);
             }
         }
         SYNC;
@@ -326,20 +329,38 @@ KERNEL(rows_gather_bf16, const unsigned short* weights, unsigned hot_rows, const
         gather<unsigned short, 1>(weights, hot_rows, cold, addresses, offsets, single_hot, into, bags, width);
 }
 
+// The sums of the pieces of rows of many bags. `starts` says where each piece starts among the bags, `[pieces + 1]`.
+//
+// Launch: a block for every `PIECE_COLUMNS` columns of every piece.
+KERNEL(rows_sum_pieces, const float* gradients, const unsigned* bags, const unsigned* starts, float* sums, unsigned width,
+       unsigned vector) {
+    SHARED(Floats<4>, stage, PIECE * PIECE_COLUMNS / 4);
+    const unsigned tiles = (width + PIECE_COLUMNS - 1) / PIECE_COLUMNS;
+    const unsigned piece = BLOCK / tiles, start = BLOCK % tiles * PIECE_COLUMNS;
+    const unsigned columns = smaller(PIECE_COLUMNS, width - start), count = starts[piece + 1] - starts[piece];
+    float* const into = sums + (unsigned long long)piece * width;
+    if (vector)
+        sum_piece<4>(gradients, bags + starts[piece], count, into, width, start, columns, (float*)stage);
+    else
+        sum_piece<1>(gradients, bags + starts[piece], count, into, width, start, columns, (float*)stage);
+}
+
 // `state` is `[hot_rows, width]` for Adagrad, `[hot_rows]` for its row-wise form, and unused by SGD; `key` is used by bf16 rows.
-#define UPDATE(name, Stored, RULE)                                                                                               \
-    KERNEL(name, Stored* weights, float* state, unsigned hot_rows, const float* gradients, const unsigned* addresses,    \
-           const unsigned* offsets, const unsigned* bags, unsigned rows, unsigned long_rows, float* cold_gradients,            \
-           unsigned width, unsigned vector, float rate, float epsilon, unsigned long long key) {                               \
-        /* Behind the stage, the lanes of a row of many bags. */                                                               \
-        SHARED(Floats<4>, stage, STAGE / 4 + LANES / 4);                                                                       \
-        SHARED(Floats<4>, sums, SUMS / 4);                                                                                     \
-        const Update<Stored> update = {weights,   state,          hot_rows, gradients, addresses, offsets, bags, rows,           \
-                                     long_rows, cold_gradients, width,    rate,      epsilon,   key};                          \
-        if (vector)                                                                                                            \
-            move<RULE, 4>(update, (float*)stage, (float*)sums);                                                                  \
-        else                                                                                                                   \
-            move<RULE, 1>(update, (float*)stage, (float*)sums);                                                                  \
+// What belongs to cold rows alone may be missing where there are none, and `cold_gradients` where their copies are moved.
+#define UPDATE(name, Stored, RULE)                                                                                                \
+    KERNEL(name, Stored* weights, float* state, unsigned hot_rows, const float* gradients, const unsigned* addresses,             \
+           const unsigned* offsets, const unsigned* bags, unsigned rows, unsigned long_rows, const unsigned* row_pieces,          \
+           const float* piece_sums, float* cold_gradients, float* cold_weights, float* cold_state, unsigned width,                \
+           unsigned vector, float rate, float epsilon, unsigned long long key) {                                                  \
+        SHARED(Floats<4>, lanes, RULE == ROWWISE ? MAX_THREADS * LANES / 4 : 1);                                                  \
+        SHARED(Floats<4>, sums, RULE == ROWWISE ? SUMS / 4 : 1);                                                                  \
+        const Update<Stored> update = {weights,   state,     hot_rows,   gradients,  addresses,      offsets,      bags,       rows,  \
+                                       long_rows, row_pieces, piece_sums, cold_gradients, cold_weights, cold_state, width, rate,  \
+                                       epsilon,   key};                                                                           \
+        if (vector)                                                                                                               \
+            move<RULE, 4>(update, (float*)lanes, (float*)sums);                                                                   \
+        else                                                                                                                      \
+            move<RULE, 1>(update, (float*)lanes, (float*)sums);                                                                   \
     }
 
 UPDATE(rows_update_sgd, float, SGD)
@@ -348,6 +369,19 @@ UPDATE(rows_update_rowwise, float, ROWWISE)
 UPDATE(rows_update_sgd_bf16, unsigned short, SGD)
 UPDATE(rows_update_adagrad_bf16, unsigned short, ADAGRAD)
 UPDATE(rows_update_rowwise_bf16, unsigned short, ROWWISE)
+
+// Copies some rows of a matrix over rows of another, each named once.
+KERNEL(rows_copy, const float* from, const unsigned* from_rows, float* into, const unsigned* into_rows, unsigned rows, unsigned width) {
+    const unsigned side_by_side = rows_a_block(width);
+    const unsigned first = BLOCK * side_by_side;
+    const unsigned here = smaller(side_by_side, rows - first);
+    THREADS {
+        for (unsigned item = thread; item < here * width; item += BLOCK_THREADS) {
+            const unsigned row = first + item / width, column = item % width;
+            into[(unsigned long long)into_rows[row] * width + column] = from[(unsigned long long)from_rows[row] * width + column];
+        }
+    }
+}
 
 // Overwrites some rows of a matrix, each named once.
 KERNEL(rows_write, float* into, const unsigned* addresses, const float* values, unsigned rows, unsigned width) {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::Plan;
 use crate::layout::{Layout, PartKind};
+use crate::{Plan, Rows};
 
 /// Rows of one task.
 const ROWS_A_TASK: usize = 512;
@@ -23,6 +23,8 @@ pub struct ColdRows {
     /// Pieces for tasks.
     pub(crate) chunks: Vec<ColdChunk>,
     pub(crate) weights: Floats,
+    /// Of the optimizer, where it goes along: `[rows, state width]`.
+    pub(crate) state: Floats,
     pub(crate) grads: Floats,
     /// Which of `rows` the last repair changed, each after its part.
     pub(crate) changed: Vec<(u32, u32)>,
@@ -52,6 +54,13 @@ impl ColdRows {
     /// Lists the plan's rows that are not below `hot`, one number of stored rows for each part. Neither weights nor gradients
     /// are there yet.
     pub(crate) fn list(&mut self, plan: &Plan, layout: &Layout, hot: &[u32]) {
+        let floats = self.count(plan, layout, hot);
+        self.weights.set_len(floats);
+        self.grads.set_len(floats);
+    }
+
+    /// The same without room for weights and gradients; returns how many floats either has.
+    pub(crate) fn count(&mut self, plan: &Plan, layout: &Layout, hot: &[u32]) -> usize {
         self.serial = plan.serial;
         self.parts.clear();
         self.parts.resize(layout.parts.len(), ColdPart::default());
@@ -89,8 +98,51 @@ impl ColdRows {
             self.chunks
                 .extend(rows.clone().step_by(ROWS_A_TASK).map(chunk));
         }
-        self.weights.set_len(floats);
-        self.grads.set_len(floats);
+        floats
+    }
+
+    /// Makes room for a state of so many floats a row.
+    pub(crate) fn add_state(&mut self, width: usize) {
+        self.state.set_len(self.rows.len() * width);
+    }
+
+    /// The rows that another batch touches too: their places among the other's, and behind these their places here.
+    pub(crate) fn pairs(&self, other: &Self) -> Vec<u32> {
+        let (mut theirs, mut here) = (Vec::new(), Vec::new());
+        for (own, part) in self.parts.iter().zip(&other.parts) {
+            let mut at = part.rows.start;
+            for place in own.rows.clone() {
+                while at < part.rows.end && other.rows[at] < self.rows[place] {
+                    at += 1;
+                }
+                if at < part.rows.end && other.rows[at] == self.rows[place] {
+                    theirs.push(at as u32);
+                    here.push(place as u32);
+                }
+            }
+        }
+        theirs.extend(here);
+        theirs
+    }
+
+    /// Writes the listed ones of some rows of a part over what was exported of them.
+    pub(crate) fn overlay(&self, part: usize, rows: Range<u64>, into: &mut Rows) {
+        let ColdPart {
+            rows: listed,
+            width,
+            ..
+        } = &self.parts[part];
+        let (weights, state) = (self.weights.as_slice(), self.state.as_slice());
+        let state_width = state.len() / self.rows.len().max(1);
+        for place in listed.clone() {
+            let row = u64::from(self.rows[place]);
+            if rows.contains(&row) {
+                let (at, from) = ((row - rows.start) as usize, self.at(part, place));
+                into.weights[at * width..][..*width].copy_from_slice(&weights[from..][..*width]);
+                into.state[at * state_width..][..state_width]
+                    .copy_from_slice(&state[place * state_width..][..state_width]);
+            }
+        }
     }
 
     /// Finds the rows that another batch touches too, and notes them in `changed`.
@@ -121,9 +173,9 @@ impl ColdRows {
         part.start + (index - part.rows.start) * part.width
     }
 
-    /// Bytes of all rows' weights, or of their gradients.
+    /// Bytes of all rows' weights, or of their gradients; with the state, where it goes along.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.weights.as_slice())
+        size_of_val(self.weights.as_slice()) + size_of_val(self.state.as_slice())
     }
 
     /// Bytes of the rows that the last repair changed.

@@ -26,6 +26,9 @@ pub const PREFETCHED_BATCHES: usize = 4;
 /// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows cross to the device,
 /// and the sums of their gradients cross back. [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches;
 /// whatever of them an update moves in between is fetched again. Every number is that of the unsplit store, bit for bit.
+///
+/// A device moves the cold rows of plain tables itself, where it has their copies, and they come back some steps later: the host waits
+/// for no step. Batches that were fetched meanwhile take what has not come back from the device.
 #[derive(Debug)]
 pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     hot: Hot,
@@ -35,6 +38,8 @@ pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     hot_rows: Vec<u32>,
     /// Fetched ahead, oldest first.
     staged: VecDeque<StagedBatch<Hot::Staged>>,
+    /// Moved on the device and on their way back, oldest first. Until they are here, the cold side is behind.
+    returning: Mutex<VecDeque<StagedBatch<Hot::Staged>>>,
     /// Sets whose buffers are free.
     spare: Vec<StagedBatch<Hot::Staged>>,
     prefetched_batches: usize,
@@ -50,7 +55,14 @@ struct StagedBatch<S> {
     on_device: S,
     /// Whether a lookup has read it.
     used: AtomicBool,
+    /// Whether the rows that it has moved are here.
+    is_back: bool,
 }
+
+/// Batches whose moved rows may be on their way when another one is fetched: the last step's, which may be running.
+const RETURNING: usize = 1;
+/// Those of which there are never more: plans may come unannounced.
+const MOST_RETURNING: usize = 3;
 
 impl HotCold<CpuStore, CpuStore> {
     /// Both sides in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each table.
@@ -136,6 +148,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             layout,
             hot_rows,
             staged: VecDeque::new(),
+            returning: Mutex::default(),
             spare: Vec::new(),
             prefetched_batches: PREFETCHED_BATCHES,
             direct: Mutex::default(),
@@ -155,7 +168,8 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         &self.hot
     }
 
-    /// The side in host memory.
+    /// The side in host memory. Rows that the last steps have moved may be on their way to it; [`export`](EmbeddingStore::export) waits
+    /// for them.
     pub fn cold(&self) -> &Cold {
         &self.cold
     }
@@ -179,14 +193,48 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     /// Lists a plan's cold rows, copies them, and takes them to the device.
     fn fetch(&self, plan: &Plan, into: &mut StagedBatch<Hot::Staged>) -> Result<()> {
         into.rows.list(plan, &self.layout, &self.hot_rows);
+        if self.hot.moves_staged() {
+            let width = self.hot.parts().first().map_or(0, |part| part.state_width);
+            into.rows.add_state(width);
+        }
         // Until all is there, it is nobody's.
         into.rows.serial = 0;
         *into.used.get_mut() = false;
+        into.is_back = false;
         self.cold.read(&mut into.rows);
-        self.hot.stage(&into.rows, &mut into.on_device)?;
+        self.hot.stage(plan, &into.rows, &mut into.on_device)?;
+        for moved in &*self.returning() {
+            let pairs = into.rows.pairs(&moved.rows);
+            self.hot
+                .copy_staged(&moved.on_device, &mut into.on_device, &pairs)?;
+        }
         into.rows.serial = plan.serial;
         self.counters.to_device(into.rows.bytes());
         Ok(())
+    }
+
+    fn returning(&self) -> MutexGuard<'_, VecDeque<StagedBatch<Hot::Staged>>> {
+        self.returning
+            .lock()
+            .unwrap_or_else(|lock| lock.into_inner())
+    }
+
+    /// Waits until no more than so many batches' rows are on their way back.
+    fn settle(&mut self, most: usize) -> Result<()> {
+        loop {
+            let batch = {
+                let mut returning = self.returning();
+                if returning.len() <= most {
+                    return Ok(());
+                }
+                returning.pop_front()
+            };
+            if let Some(mut batch) = batch {
+                bring_back(&self.hot, &mut batch)?;
+                self.cold.write(&batch.rows);
+                self.free(batch);
+            }
+        }
     }
 
     fn staged(&self, plan: &Plan) -> Option<usize> {
@@ -216,6 +264,17 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         let StagedBatch {
             rows, on_device, ..
         } = batch;
+        if self.hot.moves_staged() {
+            self.hot
+                .move_staged(plan, rows, on_device, grad, learning_rate)?;
+            self.counters.to_host(rows.bytes());
+            for other in &mut self.staged {
+                let pairs = other.rows.pairs(rows);
+                self.hot
+                    .copy_staged(on_device, &mut other.on_device, &pairs)?;
+            }
+            return Ok(());
+        }
         self.hot
             .update_with(plan, rows, on_device, grad, learning_rate)?;
         self.counters.to_host(rows.bytes());
@@ -237,6 +296,16 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             counters.to_device(other.rows.changed_bytes());
         }
         Ok(())
+    }
+
+    /// Keeps a batch until what it has moved is here, or frees it where that is so.
+    fn put_away(&mut self, batch: StagedBatch<Hot::Staged>) -> Result<()> {
+        if !self.hot.moves_staged() {
+            self.free(batch);
+            return Ok(());
+        }
+        self.returning().push_back(batch);
+        self.settle(MOST_RETURNING)
     }
 
     /// Frees the buffers of a set.
@@ -268,7 +337,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
     }
 
     fn planner(&self) -> Planner {
-        self.hot.planner().with_slots()
+        self.hot.planner().with_slots().with_cold_lists()
     }
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
@@ -299,19 +368,21 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
             });
         }
         if let Some(mut batch) = self.staged(plan).and_then(|at| self.staged.remove(at)) {
-            let updated = self.update_both(plan, &mut batch, grad, learning_rate);
-            self.free(batch);
+            self.update_both(plan, &mut batch, grad, learning_rate)?;
             self.direct().rows.serial = 0;
-            return updated;
+            return self.put_away(batch);
         }
         let mut batch = std::mem::take(&mut *self.direct());
         if batch.rows.serial != plan.serial {
             self.fetch(plan, &mut batch)?;
         }
-        let updated = self.update_both(plan, &mut batch, grad, learning_rate);
+        self.update_both(plan, &mut batch, grad, learning_rate)?;
+        if self.hot.moves_staged() {
+            return self.put_away(batch);
+        }
         batch.rows.serial = 0;
         *self.direct() = batch;
-        updated
+        Ok(())
     }
 
     fn parts(&self) -> &[Part] {
@@ -321,7 +392,11 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
         let boundary = self.boundary(part, &rows)?;
         let mut out = self.hot.export(part, rows.start..boundary)?;
-        let cold = self.cold.export(part, boundary..rows.end)?;
+        let mut cold = self.cold.export(part, boundary..rows.end)?;
+        for moved in &mut *self.returning() {
+            bring_back(&self.hot, moved)?;
+            moved.rows.overlay(part, boundary..rows.end, &mut cold);
+        }
         out.weights.extend_from_slice(&cold.weights);
         out.state.extend_from_slice(&cold.state);
         Ok(out)
@@ -331,6 +406,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         let count = rows.check(self.parts(), part)?;
         let all = first_row..first_row.saturating_add(count as u64);
         let boundary = self.boundary(part, &all)?;
+        self.settle(0)?;
         self.forget();
         let hot = (boundary - first_row) as usize;
         if hot > 0 {
@@ -368,6 +444,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
                 self.free(batch);
             }
         }
+        self.settle(RETURNING)?;
         let mut batch = self.spare.pop().unwrap_or_default();
         let fetched = self.fetch(plan, &mut batch);
         match fetched {
@@ -380,6 +457,15 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
     fn traffic(&self) -> Traffic {
         self.counters.read()
     }
+}
+
+/// Waits for the rows that a batch has moved.
+fn bring_back<Hot: HotSide>(hot: &Hot, batch: &mut StagedBatch<Hot::Staged>) -> Result<()> {
+    if !batch.is_back {
+        hot.take_staged(&mut batch.on_device, &mut batch.rows)?;
+        batch.is_back = true;
+    }
+    Ok(())
 }
 
 impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {

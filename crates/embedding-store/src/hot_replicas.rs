@@ -28,7 +28,7 @@ const ROWS_AT_ONCE: usize = 8192;
 /// that have changed on the side that is left, with their optimizer state.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
-    full: OnDevice<CpuStore>,
+    full: OnDevice,
     replicas: Vec<Hot>,
     layout: Arc<Layout>,
     /// The rows of every part that the replicas hold.
@@ -350,10 +350,12 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.device()
     }
 
-    /// For batches of the cold side; those of hot rows only find them on the devices.
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         match self.side {
-            Side::Hot => Ok(()),
+            Side::Hot => {
+                let mut replicas = self.replicas.iter_mut();
+                replicas.try_for_each(|replica| replica.prefetch(plan))
+            }
             Side::Cold => self.full.prefetch(plan),
         }
     }

@@ -31,12 +31,16 @@ mod store;
 mod tensor;
 mod traffic;
 #[cfg(any(test, feature = "cuda"))]
+#[cfg_attr(
+    not(feature = "cuda"),
+    allow(unreachable_pub, reason = "tests alone use it")
+)]
 mod transfer;
 mod update;
 
 pub use backing::Backing;
 pub use cpu_store::CpuStore;
-pub use cuda::cuda_device;
+pub use cuda::{allow_tf32, cuda_device};
 pub use device_store::DeviceStore;
 #[doc(hidden)]
 pub use device_store::{BatchLists, ClassLists};
@@ -54,3 +58,6 @@ pub use planner::{Ids, Planner};
 pub use store::{EmbeddingStore, Rows, Side, StoreOptions};
 pub use tensor::{read_slice, write_slice};
 pub use traffic::Traffic;
+#[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub use transfer::{CudaQueues, Downloading, Downloads, Queues, Uploaded, Uploads};

@@ -250,6 +250,15 @@ impl PartStorage {
         }
     }
 
+    /// The rows' state, and its width.
+    pub(crate) fn state_columns(&self) -> Option<(Columns, usize)> {
+        self.state.as_ref().map(|state| {
+            let stride = state.stride();
+            let base = state.as_ptr().wrapping_sub(self.first * stride);
+            (Columns { base, stride }, state.width())
+        })
+    }
+
     #[inline(always)]
     pub(crate) fn rows(&self) -> RowsOf {
         RowsOf {

@@ -7,44 +7,52 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::traffic::Counters;
 use crate::{
-    EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, Side, TableSpec, Traffic,
+    CpuStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, Side, TableSpec,
+    Traffic,
 };
 
 /// A store in host memory whose pooled rows cross to the device of the model, and whose gradients cross back.
 ///
 /// Where the device is `Device::Cpu` nothing is copied, and the crossing is still counted.
 #[derive(Debug)]
-pub struct OnDevice<S> {
-    store: S,
+pub struct OnDevice {
+    store: CpuStore,
     device: Device,
     counters: Counters,
     /// Host memory for what crosses; none is needed where the device is the host.
-    host: Mutex<Option<Tensor>>,
+    host: Mutex<Host>,
 }
 
-impl<S: EmbeddingStore> OnDevice<S> {
+#[derive(Debug, Default)]
+struct Host {
+    rows: Option<Tensor>,
+    #[cfg(feature = "cuda")]
+    pinned: Option<pinned::Pinned>,
+}
+
+impl OnDevice {
     /// Puts the store beside a device.
-    pub fn new(store: S, device: Device) -> Self {
+    pub fn new(store: CpuStore, device: Device) -> Self {
         Self {
             store,
             device,
             counters: Counters::default(),
-            host: Mutex::new(None),
+            host: Mutex::default(),
         }
     }
 
     /// The store in host memory.
-    pub fn store(&self) -> &S {
+    pub fn store(&self) -> &CpuStore {
         &self.store
     }
 
     /// The store in host memory, to load rows.
-    pub fn store_mut(&mut self) -> &mut S {
+    pub fn store_mut(&mut self) -> &mut CpuStore {
         &mut self.store
     }
 
     /// The store in host memory alone.
-    pub fn into_store(self) -> S {
+    pub fn into_store(self) -> CpuStore {
         self.store
     }
 
@@ -99,7 +107,7 @@ pub(crate) fn check_device(device: &Device, tensor: &Tensor) -> Result<()> {
     })
 }
 
-impl<S: EmbeddingStore> EmbeddingStore for OnDevice<S> {
+impl EmbeddingStore for OnDevice {
     fn dim(&self) -> usize {
         self.store.dim()
     }
@@ -118,17 +126,24 @@ impl<S: EmbeddingStore> EmbeddingStore for OnDevice<S> {
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
         self.check(plan, "the output", into)?;
+        let mut host = self.host.lock().unwrap_or_else(|lock| lock.into_inner());
         if self.device.is_cpu() {
             self.store.lookup(plan, into)?;
         } else if into.elem_count() > 0 {
-            let mut kept = self.host.lock().unwrap_or_else(|lock| lock.into_inner());
-            let host = match kept.take() {
-                Some(host) if host.shape() == into.shape() => host,
+            #[cfg(feature = "cuda")]
+            if self.device.is_cuda() {
+                host.pinned(&self.device)?.lookup(&self.store, plan, into)?;
+                self.counters
+                    .to_device(size_of::<f32>() * into.elem_count());
+                return Ok(());
+            }
+            let rows = match host.rows.take() {
+                Some(rows) if rows.shape() == into.shape() => rows,
                 _ => Tensor::zeros(into.shape(), DType::F32, &Device::Cpu)?,
             };
-            self.store.lookup(plan, &host)?;
-            into.slice_set(&host.to_device(&self.device)?, 0, 0)?;
-            *kept = Some(host);
+            self.store.lookup(plan, &rows)?;
+            into.slice_set(&rows.to_device(&self.device)?, 0, 0)?;
+            host.rows = Some(rows);
         }
         self.counters
             .to_device(size_of::<f32>() * into.elem_count());
@@ -140,6 +155,14 @@ impl<S: EmbeddingStore> EmbeddingStore for OnDevice<S> {
         if self.device.is_cpu() {
             self.store.update(plan, grad, learning_rate)?;
         } else {
+            #[cfg(feature = "cuda")]
+            if self.device.is_cuda() && grad.elem_count() > 0 {
+                let host = self.host.get_mut().unwrap_or_else(|lock| lock.into_inner());
+                let pinned = host.pinned(&self.device)?;
+                pinned.update(&mut self.store, plan, grad, learning_rate)?;
+                self.counters.to_host(size_of::<f32>() * grad.elem_count());
+                return Ok(());
+            }
             let grad = grad.to_device(&Device::Cpu)?;
             self.store.update(plan, &grad, learning_rate)?;
         }
@@ -181,5 +204,75 @@ impl<S: EmbeddingStore> EmbeddingStore for OnDevice<S> {
 
     fn traffic(&self) -> Traffic {
         self.counters.read()
+    }
+}
+
+#[cfg(feature = "cuda")]
+mod pinned {
+    use std::fmt;
+
+    use candle_core::{Device, Tensor};
+
+    use super::Host;
+    use crate::transfer::{CudaQueues, Downloads, Uploads};
+    use crate::{CpuStore, Plan, Result};
+
+    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients scattered from it.
+    pub(super) struct Pinned {
+        rows: Uploads<f32, CudaQueues>,
+        grads: Downloads<f32, CudaQueues>,
+    }
+
+    impl fmt::Debug for Pinned {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Pinned").finish_non_exhaustive()
+        }
+    }
+
+    impl Host {
+        pub(super) fn pinned(&mut self, device: &Device) -> Result<&mut Pinned> {
+            match &mut self.pinned {
+                Some(pinned) => Ok(pinned),
+                none => {
+                    let queues = CudaQueues::new(device)?;
+                    Ok(none.insert(Pinned {
+                        rows: Uploads::new(queues.clone()),
+                        grads: Downloads::new(queues),
+                    }))
+                }
+            }
+        }
+    }
+
+    impl Pinned {
+        pub(super) fn lookup(
+            &mut self,
+            store: &CpuStore,
+            plan: &Plan,
+            into: &Tensor,
+        ) -> Result<()> {
+            let mut looked_up = Ok(());
+            let count = into.elem_count();
+            let uploaded = self.rows.upload(count, |rows| {
+                looked_up = store.lookup_slice(plan, rows);
+            })?;
+            let rows = self.rows.read(&uploaded)?.narrow(0, 0, count)?;
+            kernel_launch::copy(&rows, into)?;
+            self.rows.release(uploaded)?;
+            looked_up
+        }
+
+        pub(super) fn update(
+            &mut self,
+            store: &mut CpuStore,
+            plan: &Plan,
+            grad: &Tensor,
+            learning_rate: f64,
+        ) -> Result<()> {
+            let count = grad.elem_count();
+            let asked = self.grads.download_from(grad, count)?;
+            self.grads
+                .take(asked, |grad| store.update_slice(plan, grad, learning_rate))?
+        }
     }
 }

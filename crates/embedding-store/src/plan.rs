@@ -3,9 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::cold_rows::ColdRows;
+use crate::device_store::BatchLists;
 use crate::kernel::Bag;
 use crate::layout::{Layout, PartKind};
 use crate::{Error, Part, Result};
+
+/// Lookups of a row whose gradients are added one after the other. The sums of such pieces are added in their order: many threads can sum
+/// the gradients of one row, and the numbers are the same on every device.
+pub(crate) const PIECE: usize = 128;
 
 /// A batch's ids, checked and grouped by row: made by [`Planner::plan`](crate::Planner::plan) ahead of time, followed by
 /// lookup and update. Its buffers are reused when it is filled again.
@@ -37,6 +43,17 @@ pub struct Plan {
     /// Pieces of about equal work, each of one part.
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) sort: crate::planner::SortBuffers,
+    /// For a store on a device.
+    pub(crate) device: DevicePlan,
+}
+
+/// What kernels read of a plan, where the planner was asked for it.
+#[derive(Debug, Default)]
+pub(crate) struct DevicePlan {
+    /// Rows of every part that are on the device; empty where there are no lists.
+    pub(crate) hot_rows: Arc<[u32]>,
+    pub(crate) lists: BatchLists,
+    pub(crate) cold: ColdRows,
 }
 
 /// Where a part's rows and samples are in the plan's lists.
@@ -131,6 +148,14 @@ impl Plan {
         self.samples.clear();
         self.slots.clear();
         self.chunks.clear();
+        self.device.hot_rows = Arc::default();
+    }
+
+    /// The lists for a device that has so many rows of every part.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn lists(&self, hot_rows: &[u32]) -> Option<&BatchLists> {
+        let made = !self.device.hot_rows.is_empty() && *self.device.hot_rows == *hot_rows;
+        made.then_some(&self.device.lists)
     }
 
     /// That the plan's ids were checked against these tables: what the unchecked reads of lookup and update rest on.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::layout::{Layout, PartKind, RowOf};
-use crate::plan::{Chunk, PartPlan};
+use crate::plan::{Chunk, DevicePlan, PartPlan};
 use crate::{Error, Plan, Result};
 
 /// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20 tables make many.
@@ -26,6 +26,16 @@ pub struct Ids<'a> {
 pub struct Planner {
     layout: Arc<Layout>,
     slots: bool,
+    lists: Option<Lists>,
+}
+
+/// For which device a plan has lists.
+#[derive(Debug, Clone)]
+struct Lists {
+    /// Rows of every part that are there.
+    hot_rows: Arc<[u32]>,
+    /// Whether batches that touch others have lists too.
+    cold: bool,
 }
 
 /// The number of the next plan.
@@ -47,6 +57,7 @@ impl Planner {
         Self {
             layout,
             slots: false,
+            lists: None,
         }
     }
 
@@ -60,6 +71,21 @@ impl Planner {
         self
     }
 
+    /// Also makes what kernels read of a plan, for a device that has so many rows of every part; of plans that touch other rows where
+    /// `cold` says so.
+    pub(crate) fn with_lists(mut self, hot_rows: Arc<[u32]>, cold: bool) -> Self {
+        self.lists = Some(Lists { hot_rows, cold });
+        self.with_slots()
+    }
+
+    /// The same for all plans, where this planner makes lists.
+    pub(crate) fn with_cold_lists(mut self) -> Self {
+        if let Some(lists) = &mut self.lists {
+            lists.cold = true;
+        }
+        self
+    }
+
     /// Checks ids and offsets, and groups them by row, in time proportional to the number of ids.
     ///
     /// # Errors
@@ -67,7 +93,7 @@ impl Planner {
     /// that do not start at 0, fall, or do not end at the number of ids. The plan is empty then.
     pub fn plan(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
         into.clear();
-        let filled = self.fill(ids, into);
+        let filled = self.fill(ids, into).and_then(|()| self.list(into));
         match filled {
             Ok(()) => {
                 into.layout = Some(Arc::clone(&self.layout));
@@ -76,6 +102,24 @@ impl Planner {
             Err(_) => into.clear(),
         }
         filled
+    }
+
+    /// Makes the lists for a device, where it is asked for.
+    fn list(&self, plan: &mut Plan) -> Result<()> {
+        let Some(Lists { hot_rows, cold }) = &self.lists else {
+            return Ok(());
+        };
+        let mut device = std::mem::take(&mut plan.device);
+        let floats = device.cold.count(plan, &self.layout, hot_rows);
+        let listed = if floats == 0 || *cold {
+            device.hot_rows = Arc::clone(hot_rows);
+            let DevicePlan { lists, cold, .. } = &mut device;
+            lists.fill(&self.layout, plan, cold, hot_rows, 0..plan.batch)
+        } else {
+            Ok(())
+        };
+        plan.device = device;
+        listed
     }
 
     fn fill(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {

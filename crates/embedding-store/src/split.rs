@@ -6,8 +6,8 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use crate::arena::SendPointer;
-use crate::cold_rows::ColdRows;
+use crate::arena::{Arena, SendPointer};
+use crate::cold_rows::{ColdChunk, ColdRows};
 use crate::kernel::{Columns, Kernel, RowAt, prefetch};
 use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
@@ -16,6 +16,17 @@ use crate::{CpuStore, EmbeddingStore, Plan, Result, read_slice, write_slice};
 
 /// Rows between the one that is copied and the one that is asked for.
 const PREFETCH_ROWS: usize = 16;
+/// Rows that one thread copies sooner than others wake up.
+const FEW_ROWS: usize = 4096;
+
+/// Works on all chunks, on several threads where that pays.
+fn for_each_chunk(rows: &ColdRows, f: impl Fn(&ColdChunk) + Send + Sync) {
+    if rows.rows.len() <= FEW_ROWS {
+        rows.chunks.iter().for_each(f);
+    } else {
+        rows.chunks.par_iter().for_each(f);
+    }
+}
 
 /// A store that holds the first rows of every part, on the device of the model, and can work with rows that lie elsewhere.
 pub trait HotSide: EmbeddingStore {
@@ -25,17 +36,63 @@ pub trait HotSide: EmbeddingStore {
     /// The rows of a part that are here.
     fn held(&self, part: usize) -> Range<u64>;
 
-    /// Takes a batch's cold rows to the device.
+    /// Takes a batch's cold rows to the device, and what its lookups mean.
     ///
     /// # Errors
     /// A copy that fails.
-    fn stage(&self, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
+    fn stage(&self, plan: &Plan, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
 
     /// Takes those of a batch's cold rows to the device that have changed since.
     ///
     /// # Errors
     /// A copy that fails.
     fn stage_changed(&self, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
+
+    /// Whether cold rows can be moved where they are staged, so that the host need not wait for their gradients: the three methods
+    /// below do what they say. Rows are then staged with their optimizer's state.
+    fn moves_staged(&self) -> bool {
+        false
+    }
+
+    /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and asks for their way back.
+    ///
+    /// # Errors
+    /// A tensor operation that fails.
+    fn move_staged(
+        &mut self,
+        plan: &Plan,
+        cold: &ColdRows,
+        staged: &mut Self::Staged,
+        grad: &Tensor,
+        learning_rate: f64,
+    ) -> Result<()> {
+        let _ = (plan, cold, staged, grad, learning_rate);
+        Ok(())
+    }
+
+    /// Copies rows that one batch has moved over those of another, which was staged before or from rows that have not come back:
+    /// places among the rows of `from`, and behind these as many among those of `into`.
+    ///
+    /// # Errors
+    /// A copy that fails.
+    fn copy_staged(
+        &self,
+        from: &Self::Staged,
+        into: &mut Self::Staged,
+        pairs: &[u32],
+    ) -> Result<()> {
+        let _ = (from, into, pairs);
+        Ok(())
+    }
+
+    /// Waits for the rows that a batch has moved, and writes them and their state into `cold`.
+    ///
+    /// # Errors
+    /// A copy that fails.
+    fn take_staged(&self, staged: &mut Self::Staged, cold: &mut ColdRows) -> Result<()> {
+        let _ = (staged, cold);
+        Ok(())
+    }
 
     /// As [`EmbeddingStore::lookup`], with the plan's cold rows from elsewhere. Plan, rows and tensor are checked.
     ///
@@ -99,8 +156,11 @@ pub trait ColdSide: EmbeddingStore {
     /// The rows of a part that are here.
     fn held(&self, part: usize) -> Range<u64>;
 
-    /// Copies the weights of the listed rows.
+    /// Copies the weights of the listed rows, and their state where there is room for it.
     fn read(&self, rows: &mut ColdRows);
+
+    /// Overwrites the listed rows and their state.
+    fn write(&mut self, rows: &ColdRows);
 
     /// Copies the weights of those of the listed rows again that have changed since.
     fn read_changed(&self, rows: &mut ColdRows);
@@ -204,7 +264,7 @@ impl HotSide for CpuStore {
         self.held.get(part).cloned().unwrap_or_default()
     }
 
-    fn stage(&self, _: &ColdRows, _: &mut ()) -> Result<()> {
+    fn stage(&self, _: &Plan, _: &ColdRows, _: &mut ()) -> Result<()> {
         Ok(())
     }
 
@@ -286,16 +346,57 @@ impl ColdSide for CpuStore {
     fn read(&self, rows: &mut ColdRows) {
         self.read_ahead_cold(rows);
         let into = SendPointer(rows.weights.as_mut_slice().as_mut_ptr());
+        let with_state = !rows.state.as_slice().is_empty();
+        let state = SendPointer(rows.state.as_mut_slice().as_mut_ptr());
         let rows = &*rows;
-        rows.chunks.par_iter().for_each(|chunk| {
-            // SAFETY: every listed row has its own floats in the buffer, and is in one chunk.
+        for_each_chunk(rows, |chunk| {
+            let storage = &self.storage[chunk.part];
+            // SAFETY: every listed row has its own floats in the buffers, and is in one chunk.
             let into = unsafe { into.get().add(rows.at(chunk.part, chunk.rows.start)) };
             self.level.run(CopyRows {
-                from: self.storage[chunk.part].columns(),
+                from: storage.columns(),
                 rows: &rows.rows[chunk.rows.clone()],
                 width: rows.parts[chunk.part].width,
                 into,
             });
+            if let (true, Some((from, width))) = (with_state, storage.state_columns()) {
+                // SAFETY: as above.
+                let into = unsafe { state.get().add(chunk.rows.start * width) };
+                self.level.run(CopyRows {
+                    from,
+                    rows: &rows.rows[chunk.rows.clone()],
+                    width,
+                    into,
+                });
+            }
+        });
+    }
+
+    fn write(&mut self, rows: &ColdRows) {
+        let this = &*self;
+        for_each_chunk(rows, |chunk| {
+            let storage = &this.storage[chunk.part];
+            let write = |into: &Arena, from: &[f32]| {
+                let (width, into) = (into.width(), Floats::new(into, storage.first));
+                let listed = &rows.rows[chunk.rows.clone()];
+                for (index, (&row, from)) in listed.iter().zip(from.chunks_exact(width)).enumerate()
+                {
+                    if let Some(&ahead) = listed.get(index + PREFETCH_ROWS) {
+                        prefetch(into.at(ahead as usize), width);
+                    }
+                    // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk; `write` holds the store
+                    // exclusively.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(from.as_ptr(), into.at(row as usize), width);
+                    }
+                }
+            };
+            let weights = &rows.weights.as_slice()[rows.at(chunk.part, chunk.rows.start)..];
+            write(&storage.weights, weights);
+            if let Some(state) = &storage.state {
+                let first = chunk.rows.start * state.width();
+                write(state, &rows.state.as_slice()[first..]);
+            }
         });
     }
 
@@ -314,7 +415,7 @@ impl ColdSide for CpuStore {
     fn apply(&mut self, rows: &ColdRows, learning_rate: f64) {
         let rule = Rule::new(self.optimizer, learning_rate);
         let this = &*self;
-        rows.chunks.par_iter().for_each(|chunk| {
+        for_each_chunk(rows, |chunk| {
             this.level.run(ApplyRows {
                 store: this,
                 part: chunk.part,

@@ -11,14 +11,14 @@ mod fake;
 mod ring;
 
 #[cfg(feature = "cuda")]
-pub(crate) use cuda::CudaQueues;
+pub use cuda::CudaQueues;
 #[cfg(feature = "cuda")]
-pub(crate) use ring::{Downloads, Uploaded, Uploads};
+pub use ring::{Downloading, Downloads, Uploaded, Uploads};
 
 use crate::Result;
 
 /// The two queues of a device, for elements of one type.
-pub(crate) trait Queues<T> {
+pub trait Queues<T> {
     /// A place in the order of a queue: it has happened when everything asked for before it has run.
     type Event;
     /// Host memory that copies read or write while the host goes on.

@@ -9,7 +9,7 @@ use crate::cold_rows::ColdRows;
 use crate::cpu_store::PartStorage;
 use crate::kernel::{Bag, Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
 use crate::layout::GradientOf;
-use crate::plan::Chunk;
+use crate::plan::{Chunk, PIECE};
 use crate::projection::fill_workspace;
 use crate::split::SplitRows;
 use crate::{CpuStore, Optimizer, Plan};
@@ -186,6 +186,43 @@ impl CpuStore {
     }
 }
 
+/// The sum of a row's gradients over its samples, from `column` on, piece by piece.
+///
+/// # Safety
+/// The gradients reach over so many columns for every sample.
+#[inline(always)]
+unsafe fn sum_gradients(gradient: Columns, samples: &[u32], column: usize, into: &mut [f32]) {
+    let (first, others) = samples.split_at(samples.len().min(PIECE));
+    // SAFETY: the caller's.
+    unsafe {
+        Bag {
+            first: 0,
+            ids: first,
+        }
+        .sum(gradient, column, into);
+    }
+    if others.is_empty() {
+        return;
+    }
+    let mut buffer = [0f32; BUFFER];
+    for (start, into) in (column..).step_by(BUFFER).zip(into.chunks_mut(BUFFER)) {
+        for piece in others.chunks(PIECE) {
+            let sum = &mut buffer[..into.len()];
+            // SAFETY: the caller's.
+            unsafe {
+                Bag {
+                    first: 0,
+                    ids: piece,
+                }
+                .sum(gradient, start, sum);
+            }
+            into.iter_mut()
+                .zip(sum)
+                .for_each(|(into, sum)| *into += *sum);
+        }
+    }
+}
+
 /// Adds up the gradients of some cold rows.
 struct CombineRows<'a> {
     plan: &'a Plan,
@@ -208,12 +245,8 @@ impl Kernel for CombineRows<'_> {
             let start = (index - self.first_cold) * self.width;
             // SAFETY: every cold row has its own floats in the gradients, and is in one chunk.
             let into = unsafe { std::slice::from_raw_parts_mut(self.into.add(start), self.width) };
-            let bag = Bag {
-                first: 0,
-                ids: samples,
-            };
             // SAFETY: as in `UpdateRows::gradient`.
-            unsafe { bag.sum(self.gradient, 0, into) };
+            unsafe { sum_gradients(self.gradient, samples, 0, into) };
         }
     }
 }
@@ -341,13 +374,7 @@ impl UpdateRows<'_> {
         let into = &mut buffer[..width];
         // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's column over its width
         // for every sample of the batch, which `update_slice` and `fill_workspace` have made sure of.
-        unsafe {
-            let bag = Bag {
-                first: 0,
-                ids: samples,
-            };
-            bag.sum(self.gradient, column, into);
-        };
+        unsafe { sum_gradients(self.gradient, samples, column, into) };
         into
     }
 }

@@ -110,6 +110,15 @@ fn check(case: &Case, batch: &Batch) {
             assert_eq!(Some(&list), rows.get(address));
             assert_eq!(list.len() > 32, index < class.long_rows);
         }
+        // Of rows of many bags, pieces of 128.
+        let (mut starts, mut of_rows) = (Vec::new(), vec![0]);
+        for row in numbers(&class.row_offsets)[..=class.long_rows].windows(2) {
+            starts.extend((row[0]..row[1]).step_by(128));
+            of_rows.push(starts.len() as u32);
+        }
+        starts.push(numbers(&class.row_offsets)[class.long_rows]);
+        assert_eq!(numbers(&class.piece_starts), starts);
+        assert_eq!(numbers(&class.row_pieces), of_rows);
     }
 }
 
@@ -139,6 +148,25 @@ fn rows_of_many_bags_come_first() {
         offsets: Vec::new(),
     };
     check(&case, &batch);
+}
+
+#[test]
+fn a_row_of_many_bags_has_pieces() {
+    let case = Case {
+        tables: vec![TableSpec::full(2)],
+        options: StoreOptions::default(),
+        hot_rows: vec![1],
+        batches: Vec::new(),
+    };
+    for size in [128, 129, 400, 1000] {
+        let ids = (0..size as u32).map(|sample| u32::from(sample % 3 == 0));
+        let batch = Batch {
+            size,
+            ids: ids.collect(),
+            offsets: Vec::new(),
+        };
+        check(&case, &batch);
+    }
 }
 
 #[test]

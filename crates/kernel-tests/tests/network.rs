@@ -2,6 +2,8 @@
 //! products. Only the sigmoid may differ, by the last bits of the exponential function. The operators themselves are compared
 //! with the plain candle graph in `dlrm`'s tests; here the kernels are too, up to the order of its sums.
 
+use std::ptr::null;
+
 use candle_core::{Device, Result, Tensor, Var};
 use dlrm::parts::{Activation, bias_activation, dot_interaction};
 use kernel_tests::Launch;
@@ -50,8 +52,15 @@ unsafe extern "C" {
         columns: u32,
         rows_each: u32,
         activation: u32,
+        stride: u32,
     );
-    fn bias_gradient(sums: *const f32, bias_grad: *mut f32, count: u64, columns: u32);
+    fn bias_gradient(
+        sums: *const f32,
+        bias_grad: *mut f32,
+        count: u64,
+        columns: u32,
+        places: *const u32,
+    );
 }
 
 /// Values without pattern, between -1 and 1, that depend on seed and position alone.
@@ -374,6 +383,7 @@ fn check_layer(
             columns as u32,
             ROWS_SUMMED as u32,
             which as u32,
+            columns as u32,
         );
     });
     let last = Launch {
@@ -383,7 +393,9 @@ fn check_layer(
     };
     let bias_into = bias_grad.as_mut_ptr();
     // SAFETY: as above; a float of shared memory a thread.
-    last.run(|| unsafe { bias_gradient(sums_into, bias_into, chunks as u64, columns as u32) });
+    last.run(|| unsafe {
+        bias_gradient(sums_into, bias_into, chunks as u64, columns as u32, null())
+    });
     if activation != Activation::None {
         assert_eq!(x_grad, expected_x, "{what}");
     }

@@ -5,53 +5,12 @@ use std::ptr::{null, null_mut};
 
 use embedding_store::{Optimizer, Rows};
 use proptest::prelude::*;
-use row_cases::{Aligned, Case, OPTIMIZERS, RATE, Step, bits, epsilon, launch};
+use row_cases::{Aligned, Case, Cold, OPTIMIZERS, RATE, Step, UpdateKernel, bits, epsilon, launch};
 
+#[macro_use]
 mod row_cases;
 
-type UpdateKernel = unsafe extern "C" fn(
-    weights: *mut f32,
-    state: *mut f32,
-    hot_rows: u32,
-    gradients: *const f32,
-    addresses: *const u32,
-    offsets: *const u32,
-    bags: *const u32,
-    rows: u32,
-    long_rows: u32,
-    cold_gradients: *mut f32,
-    width: u32,
-    vector: u32,
-    rate: f32,
-    epsilon: f32,
-    key: u64,
-);
-
-macro_rules! update_kernels {
-    ($($name:ident)*) => {
-        unsafe extern "C" {
-            $(fn $name(
-                weights: *mut f32,
-                state: *mut f32,
-                hot_rows: u32,
-                gradients: *const f32,
-                addresses: *const u32,
-                offsets: *const u32,
-                bags: *const u32,
-                rows: u32,
-                long_rows: u32,
-                cold_gradients: *mut f32,
-                width: u32,
-                vector: u32,
-                rate: f32,
-                epsilon: f32,
-                key: u64,
-            );)*
-        }
-    };
-}
-
-update_kernels!(rows_update_sgd rows_update_adagrad rows_update_rowwise);
+update_kernels!(f32: rows_update_sgd rows_update_adagrad rows_update_rowwise);
 
 unsafe extern "C" {
     fn rows_gather(
@@ -67,9 +26,17 @@ unsafe extern "C" {
         vector: u32,
     );
     fn rows_write(into: *mut f32, addresses: *const u32, values: *const f32, rows: u32, width: u32);
+    fn rows_copy(
+        from: *const f32,
+        from_rows: *const u32,
+        into: *mut f32,
+        into_rows: *const u32,
+        rows: u32,
+        width: u32,
+    );
 }
 
-fn update_kernel(optimizer: Optimizer) -> UpdateKernel {
+fn update_kernel(optimizer: Optimizer) -> UpdateKernel<f32> {
     match optimizer {
         Optimizer::Adagrad { .. } => rows_update_adagrad,
         Optimizer::RowwiseAdagrad { .. } => rows_update_rowwise,
@@ -129,40 +96,11 @@ fn gather(step: &Step, threads: u32, vector: bool) -> Aligned {
     into
 }
 
-/// Moves the hot rows and returns the sums of the cold rows' gradients.
-fn update(
-    step: &Step,
-    hot: &mut Matrix,
-    gradients: &Aligned,
-    threads: u32,
-    vector: bool,
-) -> Aligned {
-    let lists = step.lists();
-    let mut sums = Aligned::from(vec![f32::NAN; lists.cold_rows * lists.width].as_slice());
+/// Moves the hot rows, and the cold ones or the sums of their gradients.
+fn update(step: &Step, hot: &mut Matrix, gradients: &Aligned, cold: Cold<'_>, launch: (u32, bool)) {
     let kernel = update_kernel(step.case.optimizer);
-    launch(lists.update_blocks(threads, vector), threads).run(|| {
-        // SAFETY: the arguments are those of the kernel, as long as it reads and writes them.
-        unsafe {
-            kernel(
-                hot.weights.as_mut_ptr(),
-                hot.state.as_mut_ptr(),
-                lists.hot_rows as u32,
-                gradients.as_ptr(),
-                step.numbers(&lists.rows),
-                step.numbers(&lists.row_offsets),
-                step.numbers(&lists.row_bags),
-                lists.rows.len() as u32,
-                lists.long_rows as u32,
-                sums.as_mut_ptr(),
-                lists.width as u32,
-                u32::from(vector),
-                RATE,
-                epsilon(step.case.optimizer),
-                0,
-            );
-        }
-    });
-    sums
+    let matrix = (hot.weights.as_mut_ptr(), &mut hot.state);
+    step.update(kernel, matrix, gradients, cold, 0, launch);
 }
 
 /// Moves every row of a matrix along its own gradient: a bag for each.
@@ -190,6 +128,10 @@ fn update_all(
                 numbers.as_ptr(),
                 rows as u32,
                 0,
+                null(),
+                null(),
+                null_mut(),
+                null_mut(),
                 null_mut(),
                 dim as u32,
                 0,
@@ -209,14 +151,22 @@ fn check(case: &Case, threads: u32, vector: bool) {
     assert!(bits(&got) == bits(&step.lookup()), "{threads} {case:?}");
 
     let gradients = step.gradients();
-    let (mut hot, mut cold) = (Matrix::from(step.hot()), Matrix::from(step.cold()));
-    let sums = update(&step, &mut hot, &gradients, threads, vector);
+    let before = || (Matrix::from(step.hot()), Matrix::from(step.cold()));
+    let ((mut hot, mut cold), (mut hot_again, mut copies)) = (before(), before());
+    let mut sums = Aligned::from(vec![f32::NAN; cold.weights.len()].as_slice());
+    let launch = (threads, vector);
+    let to = Cold::Gradients(&mut sums);
+    update(&step, &mut hot, &gradients, to, launch);
+    let to = Cold::Copies(&mut copies.weights, &mut copies.state);
+    update(&step, &mut hot_again, &gradients, to, launch);
     step.store
         .update_slice(&step.plan, &gradients, f64::from(RATE))
         .unwrap();
     hot.assert_is(&step.hot(), case);
     update_all(&mut cold, &sums, case.dim, case.optimizer, threads);
     cold.assert_is(&step.cold(), case);
+    hot_again.assert_is(&step.hot(), case);
+    copies.assert_is(&step.cold(), case);
 }
 
 #[test]
@@ -280,14 +230,16 @@ fn empty_bags_give_zeros_and_move_nothing() {
 
 #[test]
 fn a_sum_of_negative_zeros_is_one() {
-    for batch in [3, 40] {
+    for batch in [3, 40, 300] {
         for dim in [1, 4, 16] {
             let case = Case::drawn(dim, Optimizer::Sgd, &[1], batch, None).split(|_| 0);
             let step = case.begin();
             let mut gradients = step.gradients();
             gradients.fill(-0.0);
             let mut hot = Matrix::from(step.hot());
-            let sums = update(&step, &mut hot, &gradients, 64, dim > 1);
+            let mut sums = Aligned::from(vec![f32::NAN; dim].as_slice());
+            let cold = Cold::Gradients(&mut sums);
+            update(&step, &mut hot, &gradients, cold, (64, dim > 1));
             assert_eq!(bits(&sums), vec![(-0f32).to_bits(); dim]);
         }
     }
@@ -337,6 +289,21 @@ fn rows_are_read_and_written_by_address() {
             };
             assert_eq!(written, expected);
         }
+        let mut copied = vec![0.0; 9 * dim];
+        launch(blocks, threads).run(|| {
+            // SAFETY: three numbers of three rows, and three of nine.
+            unsafe {
+                rows_copy(
+                    read.as_ptr(),
+                    [0u32, 1, 2].as_ptr(),
+                    copied.as_mut_ptr(),
+                    addresses.as_ptr(),
+                    3,
+                    dim as u32,
+                );
+            }
+        });
+        assert_eq!(copied, written);
     }
 }
 
@@ -345,7 +312,7 @@ fn case() -> impl Strategy<Value = Case> {
     let tables = prop::collection::vec(table, 1..6);
     let longest = prop_oneof![Just(None), (0u32..6).prop_map(Some)];
     let dim = prop_oneof![1usize..=512, Just(16), Just(64)];
-    (dim, 0usize..3, tables, 1usize..150, longest).prop_map(
+    (dim, 0usize..3, tables, 1usize..300, longest).prop_map(
         |(dim, optimizer, tables, batch, longest)| {
             let rows: Vec<u64> = tables.iter().map(|table| table.0).collect();
             let mut case = Case::drawn(dim, OPTIMIZERS[optimizer], &rows, batch, longest);

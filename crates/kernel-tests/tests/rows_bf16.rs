@@ -2,53 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use embedding_store::{EmbeddingStore, Optimizer, Rows};
-use row_cases::{Aligned, Case, OPTIMIZERS, RATE, Step, bits, epsilon, launch};
+use row_cases::{Aligned, Case, Cold, OPTIMIZERS, RATE, Step, UpdateKernel, bits, launch};
 
+#[macro_use]
 mod row_cases;
 
-type UpdateKernel = unsafe extern "C" fn(
-    weights: *mut u16,
-    state: *mut f32,
-    hot_rows: u32,
-    gradients: *const f32,
-    addresses: *const u32,
-    offsets: *const u32,
-    bags: *const u32,
-    rows: u32,
-    long_rows: u32,
-    cold_gradients: *mut f32,
-    width: u32,
-    vector: u32,
-    rate: f32,
-    epsilon: f32,
-    key: u64,
-);
-
-macro_rules! update_kernels {
-    ($($name:ident)*) => {
-        unsafe extern "C" {
-            $(fn $name(
-                weights: *mut u16,
-                state: *mut f32,
-                hot_rows: u32,
-                gradients: *const f32,
-                addresses: *const u32,
-                offsets: *const u32,
-                bags: *const u32,
-                rows: u32,
-                long_rows: u32,
-                cold_gradients: *mut f32,
-                width: u32,
-                vector: u32,
-                rate: f32,
-                epsilon: f32,
-                key: u64,
-            );)*
-        }
-    };
-}
-
-update_kernels!(rows_update_sgd_bf16 rows_update_adagrad_bf16 rows_update_rowwise_bf16);
+update_kernels!(u16: rows_update_sgd_bf16 rows_update_adagrad_bf16 rows_update_rowwise_bf16);
 
 unsafe extern "C" {
     fn rows_gather_bf16(
@@ -106,7 +65,7 @@ fn update(
     vector: bool,
 ) -> (Vec<u16>, Aligned, Aligned) {
     let vector = vector && step.case.dim.is_multiple_of(4);
-    let kernel: UpdateKernel = match step.case.optimizer {
+    let kernel: UpdateKernel<u16> = match step.case.optimizer {
         Optimizer::Adagrad { .. } => rows_update_adagrad_bf16,
         Optimizer::RowwiseAdagrad { .. } => rows_update_rowwise_bf16,
         _ => rows_update_sgd_bf16,
@@ -116,28 +75,9 @@ fn update(
     let mut weights = aligned(stored);
     let mut state = Aligned::from(step.hot().state.as_slice());
     let mut sums = Aligned::from(vec![f32::NAN; lists.cold_rows * lists.width].as_slice());
-    launch(lists.update_blocks(threads, vector), threads).run(|| {
-        // SAFETY: the arguments are those of the kernel, as long as it reads and writes them.
-        unsafe {
-            kernel(
-                weights.0.as_mut_ptr().cast(),
-                state.as_mut_ptr(),
-                lists.hot_rows as u32,
-                gradients.as_ptr(),
-                step.numbers(&lists.rows),
-                step.numbers(&lists.row_offsets),
-                step.numbers(&lists.row_bags),
-                lists.rows.len() as u32,
-                lists.long_rows as u32,
-                sums.as_mut_ptr(),
-                lists.width as u32,
-                u32::from(vector),
-                RATE,
-                epsilon(step.case.optimizer),
-                key,
-            );
-        }
-    });
+    let matrix = (weights.0.as_mut_ptr().cast(), &mut state);
+    let cold = Cold::Gradients(&mut sums);
+    step.update(kernel, matrix, &gradients, cold, key, (threads, vector));
     (numbers(&weights), state, sums)
 }
 

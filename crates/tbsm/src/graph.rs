@@ -43,7 +43,8 @@ impl Graph<'_> {
         };
         let vectors = vectors.reshape((batch, positions, config.vector_width()))?;
         let history = vectors.narrow(1, 0, config.history)?;
-        let candidate = vectors.narrow(1, config.history, 1)?.squeeze(1)?;
+        let candidate = vectors.narrow(1, config.history, 1)?;
+        let candidate = candidate.squeeze(1)?.contiguous()?;
         let mut outputs = Vec::with_capacity(layout.heads.len());
         for (h, head) in layout.heads.iter().enumerate() {
             let context = match &layout.sequence {
@@ -75,7 +76,8 @@ impl Graph<'_> {
             true => weight.reshape((map.inputs, map.outputs))?,
             false => weight.reshape((map.outputs, map.inputs))?.t()?,
         };
-        let mut y = x.matmul(&weight)?;
+        // A device multiplies no rows with gaps between them.
+        let mut y = x.contiguous()?.matmul(&weight)?;
         if let Some(bias) = map.bias {
             let bias = parameters.narrow(0, bias, map.outputs)?;
             if self.fused {

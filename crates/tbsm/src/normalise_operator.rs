@@ -65,7 +65,7 @@ impl CustomOp1 for NormaliseOp {
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = extents(layout)?;
-        let views = [dlrm::parts::view(vectors, layout, "vectors")?];
+        let views = [kernel_launch::view(vectors, layout, "vectors")?];
         let device = candle_core::backend::BackendStorage::device(vectors);
         let units = cuda::launch(device, "normalise_forward", extents, views)?;
         Ok((units, layout.shape().clone()))
@@ -122,8 +122,8 @@ impl CustomOp2 for NormaliseGradientOp {
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = equal_extents(layout, grads_layout)?;
         let views = [
-            dlrm::parts::view(vectors, layout, "vectors")?,
-            dlrm::parts::view(grads, grads_layout, "grads")?,
+            kernel_launch::view(vectors, layout, "vectors")?,
+            kernel_launch::view(grads, grads_layout, "grads")?,
         ];
         let device = candle_core::backend::BackendStorage::device(vectors);
         let grads = cuda::launch(device, "normalise_backward", extents, views)?;
@@ -136,7 +136,7 @@ mod cuda {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::{CudaView, PushKernelArg};
     use candle_core::{CudaDevice, CudaStorage, Result};
-    use dlrm::parts::{grid, number};
+    use kernel_launch::{grid, number};
 
     use crate::sequence_ptx::{MODULE, PTX, THREADS};
     use crate::vectors::SHORTEST;

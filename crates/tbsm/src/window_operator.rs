@@ -176,8 +176,8 @@ impl CustomOp2 for WindowOp {
         let extents = self.extents(left_layout, right_layout)?;
         let shape = self.shape(extents);
         let views = [
-            dlrm::parts::view(left, left_layout, "vectors")?,
-            dlrm::parts::view(right, right_layout, "a vector")?,
+            kernel_launch::view(left, left_layout, "vectors")?,
+            kernel_launch::view(right, right_layout, "a vector")?,
         ];
         let device = candle_core::backend::BackendStorage::device(left);
         let output = cuda::launch(device, self, extents, shape.elem_count(), views)?;
@@ -212,7 +212,7 @@ mod cuda {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::{CudaView, PushKernelArg};
     use candle_core::{CudaDevice, CudaStorage, Result};
-    use dlrm::parts::{grid, number};
+    use kernel_launch::{grid, number};
 
     use super::{Extents, Product, WindowOp};
     use crate::sequence_ptx::{MODULE, PTX, THREADS};

@@ -14,6 +14,9 @@ pub trait FusedNetwork: Send {
     /// Its engine.
     type Engine: Engine<Error: Into<Error>>;
 
+    /// Memory of its training steps on a device.
+    type DevicePass: Default + Send;
+
     /// The engine.
     fn engine(&self) -> &Self::Engine;
 
@@ -54,6 +57,29 @@ pub trait FusedNetwork: Send {
 
     /// As [`Model::piece`].
     fn piece(&self, batch: usize) -> usize;
+
+    /// A training step on a device: as [`Model::forward_backward`], but `loss` gets the logits of the whole batch, and the gradient of the
+    /// parameters is returned. `None`, and nothing is done, where the network has no such step, which is the default.
+    ///
+    /// # Errors
+    /// As [`Model::forward_backward`].
+    fn step_on_device(
+        &self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        pass: &mut Self::DevicePass,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let _ = (dense, rows, rows_grad, pass, loss);
+        Ok(None)
+    }
+
+    /// As [`Model::step_memory`].
+    fn step_memory(pass: &Self::DevicePass, batch: usize) -> Option<u64> {
+        let _ = (pass, batch);
+        None
+    }
 }
 
 type PassOf<N> = <<N as FusedNetwork>::Engine as Engine>::Pass;
@@ -66,6 +92,7 @@ type PassOf<N> = <<N as FusedNetwork>::Engine as Engine>::Pass;
 pub struct Fused<N: FusedNetwork> {
     network: N,
     pass: PassOf<N>,
+    device_pass: N::DevicePass,
     logits: Vec<f32>,
 }
 
@@ -75,6 +102,7 @@ impl<N: FusedNetwork> Fused<N> {
         Self {
             network,
             pass: PassOf::<N>::default(),
+            device_pass: N::DevicePass::default(),
             logits: Vec::new(),
         }
     }
@@ -118,6 +146,10 @@ impl<N: FusedNetwork> Model for Fused<N> {
         self.network.piece(batch)
     }
 
+    fn step_memory(&self, batch: usize) -> Option<u64> {
+        N::step_memory(&self.device_pass, batch)
+    }
+
     fn forward_backward(
         &mut self,
         dense: &Tensor,
@@ -128,6 +160,13 @@ impl<N: FusedNetwork> Model for Fused<N> {
     ) -> Result<()> {
         let parameters = self.network.parameters().clone();
         if !rows.device().is_cpu() {
+            let (network, pass) = (&self.network, &mut self.device_pass);
+            let mut whole = |logits: &Tensor| loss(0..logits.dim(0)?, logits);
+            if let Some(gradient) =
+                network.step_on_device(dense, rows, rows_grad, pass, &mut whole)?
+            {
+                return apply(0, &parameters, Gradient::Tensor(&gradient));
+            }
             let forward = |rows: &Tensor| self.forward(dense, rows);
             return autograd(forward, &[parameters], rows, rows_grad, loss, apply);
         }
@@ -135,6 +174,7 @@ impl<N: FusedNetwork> Model for Fused<N> {
             network,
             pass,
             logits,
+            ..
         } = self;
         let engine = network.engine();
         logits.resize(dense.dim(0)?, 0.0);

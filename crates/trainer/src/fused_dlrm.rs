@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{Tensor, Var};
-use dlrm::{Dlrm, Network};
+use dlrm::{DevicePass, Dlrm, Network};
 
 use crate::{Fused, FusedNetwork, InputShape, Result};
 
@@ -12,6 +12,7 @@ pub type FusedDlrm = Fused<Dlrm>;
 
 impl FusedNetwork for Dlrm {
     type Engine = Network;
+    type DevicePass = DevicePass;
 
     fn engine(&self) -> &Network {
         self.network()
@@ -49,5 +50,27 @@ impl FusedNetwork for Dlrm {
 
     fn piece(&self, batch: usize) -> usize {
         self.config().slice.samples(batch)
+    }
+
+    fn step_on_device(
+        &self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        pass: &mut DevicePass,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let parameters = Dlrm::parameters(self).as_tensor();
+        let outputs = self.config().output_width();
+        let mut shaped = |output: &Tensor| match outputs {
+            1 => loss(&output.squeeze(1)?),
+            _ => loss(output),
+        };
+        let network = self.network();
+        network.step_on_device(parameters, dense, rows, rows_grad, pass, &mut shaped)
+    }
+
+    fn step_memory(pass: &DevicePass, batch: usize) -> Option<u64> {
+        pass.memory_for(batch)
     }
 }

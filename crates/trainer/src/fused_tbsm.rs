@@ -12,6 +12,7 @@ pub type FusedTbsm = Fused<Tbsm>;
 
 impl FusedNetwork for Tbsm {
     type Engine = Network;
+    type DevicePass = ();
 
     fn engine(&self) -> &Network {
         self.network()

@@ -2,6 +2,8 @@
 #![deny(missing_docs)]
 
 mod checkpoint;
+#[cfg(feature = "cuda")]
+mod crossing;
 mod error;
 mod fused;
 mod fused_dlrm;
@@ -47,5 +49,5 @@ pub use report::{
 pub use row_map::RowMap;
 pub use run::{Evaluations, fit, fit_with_checkpoints};
 pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, Stretch};
-pub use step::Trainer;
+pub use step::{StepLoss, Trainer};
 pub use weights::{load_weights, load_weights_by_category, save_weights};

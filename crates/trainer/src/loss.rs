@@ -99,6 +99,22 @@ impl Loss {
         total / batch
     }
 
+    /// As the kernel takes it: kind, input, and threshold and weights of both labels.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn numbers(&self) -> (u32, u32, [f32; 3]) {
+        let (kind, negative, positive) = match self.kind {
+            LossKind::Bce => (0, 1.0, 1.0),
+            LossKind::Mse => (1, 1.0, 1.0),
+            LossKind::WeightedBce { negative, positive } => (2, negative, positive),
+        };
+        let input = match self.input {
+            LossInput::Logit => 0,
+            LossInput::Prediction => 1,
+        };
+        let threshold = if self.clamps() { self.threshold } else { 0.0 };
+        (kind, input, [threshold, negative, positive])
+    }
+
     fn clamps(&self) -> bool {
         self.threshold > 0.0 && self.threshold < 1.0
     }

@@ -96,6 +96,14 @@ pub trait Model: Send {
         1
     }
 
+    /// A number that stays the same as long as [`forward_backward`](Self::forward_backward) asks a device for the same work on the same
+    /// memory in every step of so many samples; the device is then asked once, and repeats what it was asked. The model may call `loss` and
+    /// `apply` once each and do nothing else on the host. `None`, the default, where it does not work in this way, or not yet.
+    fn step_memory(&self, batch: usize) -> Option<u64> {
+        let _ = batch;
+        None
+    }
+
     /// One pass forward and backward: calls `loss` with the logits, writes the gradient of `rows` into `rows_grad`
     /// (same shape), and calls `apply` once for each parameter, after the backward pass has read them all.
     ///
@@ -151,6 +159,10 @@ impl<M: Model + ?Sized> Model for Box<M> {
 
     fn piece(&self, batch: usize) -> usize {
         (**self).piece(batch)
+    }
+
+    fn step_memory(&self, batch: usize) -> Option<u64> {
+        (**self).step_memory(batch)
     }
 
     fn forward_backward(

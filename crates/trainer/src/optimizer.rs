@@ -223,6 +223,10 @@ fn update_on_device(
     state: &mut State,
     learning_rate: f64,
 ) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if parameter.device().is_cuda() {
+        return update_on_cuda(rule, parameter, gradient, state, learning_rate);
+    }
     let step = match rule {
         Rule::Sgd => (gradient * learning_rate)?,
         Rule::Adagrad {
@@ -241,6 +245,43 @@ fn update_on_device(
     };
     parameter.set(&(parameter.as_tensor() - step)?.detach())?;
     Ok(())
+}
+
+/// One kernel, in place.
+#[cfg(feature = "cuda")]
+fn update_on_cuda(
+    rule: Rule,
+    parameter: &Var,
+    gradient: &Tensor,
+    state: &mut State,
+    learning_rate: f64,
+) -> Result<()> {
+    if gradient.elem_count() != parameter.elem_count() {
+        return Err(candle_core::Error::Msg(format!(
+            "a gradient of shape {:?} for a parameter of {:?}",
+            gradient.dims(),
+            parameter.dims()
+        ))
+        .into());
+    }
+    let (gradient, rate) = (gradient.contiguous()?, learning_rate as f32);
+    let Rule::Adagrad {
+        epsilon,
+        initial_accumulator,
+    } = rule
+    else {
+        return crate::crossing::sgd(parameter, &gradient, rate);
+    };
+    if !matches!(state, State::Device(_)) {
+        let fresh = (parameter.zeros_like()? + f64::from(initial_accumulator))?;
+        *state = State::Device(fresh.detach());
+    }
+    match state {
+        State::Device(state) => {
+            crate::crossing::adagrad(parameter, state, &gradient, rate, epsilon)
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

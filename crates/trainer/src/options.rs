@@ -39,9 +39,9 @@ pub struct TrainOptions {
     pub max_steps: Option<u64>,
     /// When to stop early, judged on the selection set (validation where there is one, else test).
     pub stop_at: StopAt,
-    /// Threads that read batches ahead.
+    /// Threads that read batches ahead and plan them; one for every four cores unless set.
     pub loader_threads: usize,
-    /// Batches read ahead.
+    /// Batches read ahead; three for every such thread, and one, unless set.
     pub prefetch: usize,
     /// Coming batches whose plans the store sees ahead of their turn, so that it can fetch their rows meanwhile.
     pub lookahead: usize,
@@ -52,6 +52,8 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     /// One epoch in file order, batches of 128, learning rate 0.1, cross-entropy: the reference's Kaggle script.
     fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let loader_threads = cores.div_ceil(4);
         Self {
             epochs: 1,
             batch_size: 128,
@@ -64,8 +66,8 @@ impl Default for TrainOptions {
             test_every: None,
             max_steps: None,
             stop_at: StopAt::default(),
-            loader_threads: 1,
-            prefetch: 4,
+            loader_threads,
+            prefetch: 3 * loader_threads + 1,
             lookahead: 0,
             swap_samples: 1 << 14,
         }

@@ -118,6 +118,14 @@ impl<M: Model> Model for Replicas<M> {
         self.models[0].table_prefix()
     }
 
+    fn step_memory(&self, batch: usize) -> Option<u64> {
+        match &self.models[..] {
+            [model] => model.step_memory(batch),
+            // Gradients meet on the host.
+            _ => None,
+        }
+    }
+
     fn forward_backward(
         &mut self,
         dense: &Tensor,

@@ -1,5 +1,6 @@
 //! Whole training runs: epochs, evaluations, early stop.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,8 +13,8 @@ use crate::inputs::{Feed, Lane, Turn};
 use crate::progress::{EpochProgress, Progress};
 use crate::{
     Best, Checkpoints, EpochReport, Error, Evaluation, Event, Inputs, Model, Observer, PhaseReport,
-    Result, RunReport, Scores, Selection, StepTimes, StopAt, Swap, ThroughputReport, TrainOptions,
-    Trainer,
+    Result, RunReport, Scores, Selection, StepLoss, StepTimes, StopAt, Swap, ThroughputReport,
+    TrainOptions, Trainer,
 };
 
 /// The data sets that a run is judged on; either may be absent or empty.
@@ -77,6 +78,19 @@ struct Run<'a, M, S> {
     observer: &'a mut dyn Observer,
     keeper: Option<Keeper<'a>>,
     progress: Progress,
+    /// Steps whose losses are on their way from a device, oldest first.
+    begun: VecDeque<Begun>,
+}
+
+/// Steps that a device may be asked for before the loss of the first of them is waited for.
+const STEPS_AHEAD: usize = 3;
+
+/// A step that was begun.
+struct Begun {
+    step: u64,
+    batch: u64,
+    learning_rate: f64,
+    loss: StepLoss,
 }
 
 /// How a stretch of a run ended.
@@ -112,6 +126,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             observer,
             keeper: None,
             progress: Progress::default(),
+            begun: VecDeque::new(),
         })
     }
 
@@ -334,6 +349,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             let every = self.options.test_every;
             let evaluates = every.is_some_and(|every| self.progress.step.is_multiple_of(every));
             if evaluates || self.checkpoint_is_due(feed) {
+                self.settle(0)?;
                 meter.stop(self.trainer, self.progress.phases.of(turn.side));
                 if evaluates {
                     let report = self.evaluate()?;
@@ -357,6 +373,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 break;
             }
         }
+        self.settle(0)?;
         meter.stop(self.trainer, self.progress.phases.of(turn.side));
         Ok(End::Reached)
     }
@@ -372,33 +389,59 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         let progress = &mut self.progress;
         progress.step += 1;
         let learning_rate = options.policy.rate(options.learning_rate, progress.step);
-        let loss = self.trainer.step_ahead(
+        let step = progress.step;
+        let loss = self.trainer.begin_step(
             &loaded.batch,
             &loaded.extra,
             &coming,
             &options.loss,
             learning_rate,
         )?;
-        if !loss.is_finite() {
-            return Err(Error::Diverged {
-                step: progress.step,
-                loss,
-                learning_rate,
-            });
-        }
-        progress.epoch.loss_sum += loss * batch as f64;
-        progress.epoch.seen += batch;
-        progress.samples += batch;
         phase.steps += 1;
         phase.samples += batch;
-        self.observer.observe(&Event::Step {
-            step: progress.step,
-            epoch: progress.epoch.number,
-            samples: progress.samples,
-            loss,
+        let ahead = if loss.is_here() { 0 } else { STEPS_AHEAD };
+        self.begun.push_back(Begun {
+            step,
+            batch,
             learning_rate,
-        })?;
+            loss,
+        });
+        self.settle(ahead)?;
         Ok(true)
+    }
+
+    /// Takes the losses of all steps but the last `ahead`.
+    fn settle(&mut self, ahead: usize) -> Result<()> {
+        while self.begun.len() > ahead
+            && let Some(begun) = self.begun.pop_front()
+        {
+            let Begun {
+                step,
+                batch,
+                learning_rate,
+                loss,
+            } = begun;
+            let loss = self.trainer.loss_of(loss)?;
+            if !loss.is_finite() {
+                return Err(Error::Diverged {
+                    step,
+                    loss,
+                    learning_rate,
+                });
+            }
+            let progress = &mut self.progress;
+            progress.epoch.loss_sum += loss * batch as f64;
+            progress.epoch.seen += batch;
+            progress.samples += batch;
+            self.observer.observe(&Event::Step {
+                step,
+                epoch: progress.epoch.number,
+                samples: progress.samples,
+                loss,
+                learning_rate,
+            })?;
+        }
+        Ok(())
     }
 
     fn is_stopping(&self) -> bool {

@@ -7,6 +7,8 @@ use candle_core::{DType, Device, Tensor};
 use embedding_store::{EmbeddingStore, Ids, Plan, Planner, read_slice, write_slice};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
 
+#[cfg(feature = "cuda")]
+use crate::crossing::{Crossing, Recorded, Repeat, Sent, StepKey};
 use crate::model::copy_into;
 use crate::{DenseOptimizer, Error, InputShape, Loss, Model, Result, Scores, StepTimes};
 
@@ -21,6 +23,40 @@ pub struct Trainer<M, S> {
     buffers: Vec<Buffers>,
     slopes: Vec<f32>,
     times: StepTimes,
+    /// On a CUDA device.
+    #[cfg(feature = "cuda")]
+    crossing: Option<Crossing>,
+    #[cfg(feature = "cuda")]
+    recorded: Recorded,
+}
+
+/// The mean loss of a step that was begun, before its update. It may still be on its way from a device.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct StepLoss {
+    /// What the host has taken of it.
+    known: f64,
+    #[cfg(feature = "cuda")]
+    asked: Option<embedding_store::Downloading>,
+}
+
+impl StepLoss {
+    /// Whether nothing of it is on its way.
+    pub(crate) fn is_here(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        return self.asked.is_none();
+        #[cfg(not(feature = "cuda"))]
+        true
+    }
+}
+
+/// What a step works on.
+struct Filled {
+    /// The place of the buffers for this size of batch.
+    at: usize,
+    dense: Tensor,
+    #[cfg(feature = "cuda")]
+    sent: Option<Sent>,
 }
 
 /// Tensors of one batch size, written in place at every step.
@@ -49,6 +85,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             buffers: Vec::new(),
             slopes: Vec::new(),
             times: StepTimes::default(),
+            #[cfg(feature = "cuda")]
+            crossing: None,
+            #[cfg(feature = "cuda")]
+            recorded: Recorded::default(),
         }
     }
 
@@ -64,6 +104,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
 
     /// The model, to load weights.
     pub fn model_mut(&mut self) -> &mut M {
+        self.forget();
         &mut self.model
     }
 
@@ -83,7 +124,14 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     }
 
     pub(crate) fn optimizer_mut(&mut self) -> &mut DenseOptimizer {
+        self.forget();
         &mut self.optimizer
+    }
+
+    /// Whoever changes model or optimizer may give them other memory.
+    fn forget(&mut self) {
+        #[cfg(feature = "cuda")]
+        self.recorded.clear();
     }
 
     /// Model and store.
@@ -184,9 +232,26 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         loss: &Loss,
         learning_rate: f64,
     ) -> Result<f64> {
+        let begun = self.begin_step(batch, plan, coming, loss, learning_rate)?;
+        self.loss_of(begun)
+    }
+
+    /// [`Trainer::step_ahead`], but a device is only asked for the work: the host can prepare the next batch, and ask for its step, while the
+    /// device runs this one. [`Trainer::loss_of`] waits for the loss.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`]; what fails on a device may be reported by a later call.
+    pub fn begin_step(
+        &mut self,
+        batch: &Batch,
+        plan: &Plan,
+        coming: &[&Plan],
+        loss: &Loss,
+        learning_rate: f64,
+    ) -> Result<StepLoss> {
         let start = Instant::now();
-        let at = self.fill(batch, plan)?;
-        let filled = Instant::now();
+        let filled = self.fill(batch, plan)?;
+        let lookup_seconds = start.elapsed().as_secs_f64();
         let Self {
             model,
             store,
@@ -197,24 +262,55 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             ..
         } = self;
         let Buffers {
-            dense,
             rows,
             rows_grad,
             store_rows_grad,
             ..
-        } = &buffers[at];
-        let mut mean = 0.0;
+        } = &buffers[filled.at];
+        #[cfg(feature = "cuda")]
+        let mut crossing = self.crossing.as_mut();
+        // Losses that a device takes.
+        #[cfg(feature = "cuda")]
+        let mut pieces = 0;
+        let mut begun = StepLoss::default();
         let mut fetched = Ok(());
+        #[cfg(feature = "cuda")]
+        let key = match (&crossing, &filled.sent, model.step_memory(batch.len())) {
+            (Some(crossing), Some(sent), Some(memory)) => {
+                let rows = [rows, rows_grad];
+                let size = batch.len();
+                Some(StepKey::new(
+                    crossing,
+                    sent,
+                    rows,
+                    memory,
+                    size,
+                    loss,
+                    learning_rate,
+                )?)
+            }
+            _ => None,
+        };
         let mut model_step = || {
             model.forward_backward(
-                dense,
+                &filled.dense,
                 rows,
                 rows_grad,
                 &mut |samples, logits| {
+                    #[cfg(feature = "cuda")]
+                    if let (Some(crossing), Some(sent), true) = (
+                        &mut crossing,
+                        &filled.sent,
+                        logits.device().same_device(device),
+                    ) {
+                        let piece = pieces;
+                        pieces += 1;
+                        return crossing.loss(loss, logits, sent, samples, batch.len(), piece);
+                    }
                     let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
                     let labels = &batch.label[samples];
                     slopes.resize(labels.len(), 0.0);
-                    mean += read_slice(&logits, |logits| {
+                    begun.known += read_slice(&logits, |logits| {
                         loss.evaluate(logits, labels, batch.len(), slopes)
                     })?;
                     Ok(Tensor::from_slice(slopes, slopes.len(), device)?)
@@ -224,22 +320,64 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                 },
             )
         };
-        if coming.is_empty() {
+        let mut fetch = || coming.iter().try_for_each(|plan| store.prefetch(plan));
+        #[cfg(feature = "cuda")]
+        let asked = match &key {
+            Some(key) => match self.recorded.repeat(key)? {
+                Repeat::Asked => true,
+                Repeat::Record => {
+                    self.recorded.record(key, device, &mut model_step)?;
+                    true
+                }
+                Repeat::Ask => false,
+            },
+            None => false,
+        };
+        #[cfg(not(feature = "cuda"))]
+        let asked = false;
+        if asked {
+            // The device has its work: there is time on this thread.
+            fetched = fetch();
+        } else if coming.is_empty() {
             model_step()?;
         } else {
             rayon::in_place_scope(|scope| {
-                scope.spawn(|_| fetched = coming.iter().try_for_each(|plan| store.prefetch(plan)));
+                scope.spawn(|_| fetched = fetch());
                 model_step()
             })?;
         }
         fetched?;
         let computed = Instant::now();
+        #[cfg(feature = "cuda")]
+        if let Some(crossing) = &mut self.crossing {
+            // A step that is recorded takes one loss, also when it is repeated.
+            let pieces = if key.is_some() { 1 } else { pieces };
+            begun.asked = match pieces {
+                0 => None,
+                pieces => Some(crossing.ask(pieces)?),
+            };
+        }
         store.update(plan, store_rows_grad, learning_rate)?;
+        let update_seconds = computed.elapsed().as_secs_f64();
+        self.release(filled)?;
         self.times.add(StepTimes {
-            lookup_seconds: (filled - start).as_secs_f64(),
-            model_seconds: (computed - filled).as_secs_f64(),
-            update_seconds: computed.elapsed().as_secs_f64(),
+            lookup_seconds,
+            model_seconds: (computed - start).as_secs_f64() - lookup_seconds,
+            update_seconds,
         });
+        Ok(begun)
+    }
+
+    /// The mean loss of a step that was begun, where it is on its way after a wait.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn loss_of(&mut self, begun: StepLoss) -> Result<f64> {
+        let mean = begun.known;
+        #[cfg(feature = "cuda")]
+        if let (Some(crossing), Some(asked)) = (&mut self.crossing, begun.asked) {
+            return Ok(mean + crossing.sum(asked)?);
+        }
         Ok(mean)
     }
 
@@ -248,9 +386,11 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// # Errors
     /// As [`Trainer::step`].
     pub fn predict(&mut self, batch: &Batch, plan: &Plan) -> Result<Vec<f32>> {
-        let at = self.fill(batch, plan)?;
-        let Buffers { dense, rows, .. } = &self.buffers[at];
-        Ok(self.model.infer(dense, rows)?.to_vec1()?)
+        let filled = self.fill(batch, plan)?;
+        let rows = &self.buffers[filled.at].rows;
+        let logits = self.model.infer(&filled.dense, rows)?.to_vec1()?;
+        self.release(filled)?;
+        Ok(logits)
     }
 
     /// The logits and labels of a whole data set, in file order.
@@ -274,12 +414,26 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         Ok(scores)
     }
 
-    /// Writes a batch's dense features and rows into the buffers of its size; returns their place.
-    fn fill(&mut self, batch: &Batch, plan: &Plan) -> Result<usize> {
+    /// Takes a batch's dense features and rows to where the model is.
+    fn fill(&mut self, batch: &Batch, plan: &Plan) -> Result<Filled> {
         let at = self.buffers_for(batch)?;
         let Buffers {
             dense, store_rows, ..
         } = &self.buffers[at];
+        #[cfg(feature = "cuda")]
+        if dense.device().is_cuda() {
+            let crossing = match &mut self.crossing {
+                Some(crossing) => crossing,
+                none => none.insert(Crossing::new(&self.device)?),
+            };
+            let sent = crossing.send(batch, dense.dims())?;
+            self.store.lookup(plan, store_rows)?;
+            return Ok(Filled {
+                at,
+                dense: sent.dense.clone(),
+                sent: Some(sent),
+            });
+        }
         if dense.device().is_cpu() {
             write_slice(dense, |into| into.copy_from_slice(&batch.dense))?;
         } else {
@@ -289,7 +443,22 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             )?;
         }
         self.store.lookup(plan, store_rows)?;
-        Ok(at)
+        Ok(Filled {
+            at,
+            dense: dense.clone(),
+            #[cfg(feature = "cuda")]
+            sent: None,
+        })
+    }
+
+    /// All work on a batch has been asked for.
+    fn release(&mut self, filled: Filled) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let (Some(crossing), Some(sent)) = (&mut self.crossing, filled.sent) {
+            return crossing.release(sent);
+        }
+        let _ = filled;
+        Ok(())
     }
 
     /// Positions of a sample, where the model takes sequences.

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use super::{billions_per_second, median_time};
 
-/// Batches that take turns, so that no cache holds the rows of the next one.
-const BATCHES: usize = 8;
-const ROUNDS: usize = 32;
+/// Lookups of a batch: so many that no cache holds their rows, and that a device does not wait for the host.
+const LOOKUPS: usize = 1 << 20;
+/// Passes over the batch between two waits for the device.
+const PASSES: usize = 8;
+const ROUNDS: usize = 9;
 
 /// Rates of one kind of row, in one place.
 #[derive(Debug, Clone, Serialize)]
@@ -37,19 +39,12 @@ pub struct RowRates {
 ///
 /// # Errors
 /// Tables that do not fit, and a device that fails.
-pub fn measure(
-    data: &PackedDataset,
-    device: &Device,
-    dim: usize,
-    batch_size: usize,
-) -> Result<Vec<RowRates>> {
+pub fn measure(data: &PackedDataset, device: &Device, dim: usize) -> Result<Vec<RowRates>> {
     let train = data.split(Split::Train);
-    let mut batches = vec![Batch::default(); BATCHES];
-    for (number, batch) in batches.iter_mut().enumerate() {
-        let first = (number * batch_size) as u64 % train.len();
-        let samples: Vec<u64> = (first..train.len().min(first + batch_size as u64)).collect();
-        train.read(&samples, batch)?;
-    }
+    let tables = data.schema().tables.len();
+    let samples: Vec<u64> = (0..train.len().min((LOOKUPS / tables) as u64)).collect();
+    let mut batch = Batch::default();
+    train.read(&samples, &mut batch)?;
     let tables: Vec<TableSpec> = data
         .schema()
         .tables
@@ -68,10 +63,10 @@ pub fn measure(
             ..StoreOptions::default()
         };
         let mut host = CpuStore::new(tables.clone(), options)?;
-        rates.push(rates_of("cpu", name, &mut host, &Device::Cpu, &batches)?);
+        rates.push(rates_of("cpu", name, &mut host, &Device::Cpu, &batch)?);
         drop(host);
         let mut there = DeviceStore::new(tables.clone(), options, device)?;
-        rates.push(rates_of("device", name, &mut there, device, &batches)?);
+        rates.push(rates_of("device", name, &mut there, device, &batch)?);
     }
     Ok(rates)
 }
@@ -81,34 +76,27 @@ fn rates_of(
     optimizer: &'static str,
     store: &mut dyn EmbeddingStore,
     device: &Device,
-    batches: &[Batch],
+    batch: &Batch,
 ) -> Result<RowRates> {
-    let (planner, dim, tables) = (store.planner(), store.dim(), store.tables().len());
-    let mut prepared = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let mut plan = Plan::default();
-        let ids = Ids {
-            batch: batch.len(),
-            ids: &batch.sparse.ids,
-            offsets: &batch.sparse.offsets,
-        };
-        planner.plan(ids, &mut plan)?;
-        let rows = Tensor::zeros((batch.len(), tables, dim), DType::F32, device)?;
-        prepared.push((plan, rows));
-    }
-    let of = |round: usize| &prepared[round % prepared.len()];
-    let gather = median_time(device, ROUNDS, |round| {
-        let (plan, rows) = of(round);
-        Ok(store.lookup(plan, rows)?)
-    })?;
-    let update = median_time(device, ROUNDS, |round| {
-        let (plan, rows) = of(round);
-        Ok(store.update(plan, rows, 1e-3)?)
-    })?;
-    let mean = |count: &dyn Fn(&Plan) -> usize| {
-        prepared.iter().map(|(plan, _)| count(plan)).sum::<usize>() as f64 / prepared.len() as f64
+    let (dim, tables) = (store.dim(), store.tables().len());
+    let mut plan = Plan::default();
+    let ids = Ids {
+        batch: batch.len(),
+        ids: &batch.sparse.ids,
+        offsets: &batch.sparse.offsets,
     };
-    let (lookups, distinct) = (mean(&Plan::lookups), mean(&Plan::distinct_rows));
+    store.planner().plan(ids, &mut plan)?;
+    let rows = Tensor::zeros((batch.len(), tables, dim), DType::F32, device)?;
+    let gather = median_time(device, ROUNDS, |_| {
+        (0..PASSES).try_for_each(|_| store.lookup(&plan, &rows))?;
+        Ok(())
+    })?;
+    let update = median_time(device, ROUNDS, |_| {
+        (0..PASSES).try_for_each(|_| store.update(&plan, &rows, 1e-3))?;
+        Ok(())
+    })?;
+    let (gather, update) = (gather / PASSES as u32, update / PASSES as u32);
+    let (lookups, distinct) = (plan.lookups() as f64, plan.distinct_rows() as f64);
     let row = (size_of::<f32>() * dim) as f64;
     let state = store.parts().first().map_or(0, |part| part.state_width);
     let state = (size_of::<f32>() * state) as f64;

@@ -33,6 +33,8 @@ pub struct Extent {
     pub batch_size: usize,
     /// Factor on the rows of every large table.
     pub scale: f64,
+    /// Added to the exponents of the tables.
+    pub skew: f64,
 }
 
 impl Shape {
@@ -71,7 +73,8 @@ impl Shape {
                 samples: train + validation,
                 ..PlantedOptions::default()
             };
-            let planted = Planted::new(options.with_scale(extent.scale))?;
+            let options = options.with_scale(extent.scale).with_skew(extent.skew);
+            let planted = Planted::new(options)?;
             write_planted(&planted, planted.options(), rows, &out, false)?
         };
         Ok(Self {
@@ -91,10 +94,17 @@ impl Shape {
     ///
     /// # Errors
     /// A device that fails.
-    pub fn run(&self, device: &str, extent: Extent) -> Result<ShapeReport> {
+    pub fn run(&self, device: &str, extent: Extent, tf32: bool) -> Result<ShapeReport> {
         let training = TrainArguments {
             preset: Some(self.preset.into()),
             batch_size: Some(extent.batch_size),
+            // A piece for every thread, so that the CPU shows what it can.
+            slice: Some(
+                extent
+                    .batch_size
+                    .div_ceil(rayon::current_num_threads())
+                    .max(32),
+            ),
             ..TrainArguments::default()
         };
         let mut settings = training.settings(self.data.schema())?;
@@ -103,6 +113,7 @@ impl Shape {
         let arguments = |share| PlacementArguments {
             device: Some(device.into()),
             budget: Some(Budget::Share(share)),
+            tf32,
             ..PlacementArguments::default()
         };
         let tenth = arguments(0.1);
@@ -122,6 +133,7 @@ impl Shape {
         let hot_inputs = hot.partition.hot_len() as f64 / extent.samples().max(1) as f64;
         Ok(ShapeReport {
             name: self.name,
+            tf32,
             runs,
             operations,
             hot_inputs,
@@ -139,6 +151,8 @@ impl Extent {
 pub struct ShapeReport {
     /// What it is called.
     pub name: &'static str,
+    /// Whether products were TF32.
+    pub tf32: bool,
     /// Placements and their runs.
     pub runs: Vec<(String, RunReport)>,
     /// Floating-point operations of a sample's products, forward and backward; `None` for sequences.
@@ -172,7 +186,7 @@ impl ShapeReport {
                 })
             })
             .collect();
-        json!({ "shape": self.name, "hot_inputs": self.hot_inputs, "runs": runs })
+        json!({ "shape": self.name, "tf32": self.tf32, "hot_inputs": self.hot_inputs, "runs": runs })
     }
 }
 

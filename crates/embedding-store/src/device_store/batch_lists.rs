@@ -4,10 +4,24 @@ use std::ops::Range;
 
 use crate::cold_rows::ColdRows;
 use crate::layout::{Class, Layout, PartKind, RowOf};
+use crate::plan::PIECE;
 use crate::{Error, Plan, Planner, Result};
 
-/// Bags of a row from which on it has a block of threads to itself: enough to fill it with additions of narrow rows.
+/// Bags of a row from which on its gradients are summed by blocks of threads, piece by piece.
 const LONG: usize = 32;
+/// Rows are listed by how many bags they have, those of many first: threads side by side then have about as many to add.
+const SIZES: usize = 2 + LONG.ilog2() as usize;
+
+/// 0 for many bags, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
+fn size_of_row(bags: usize) -> usize {
+    if bags > LONG {
+        return 0;
+    }
+    SIZES - 1 - bags.next_power_of_two().ilog2() as usize
+}
+
+/// Columns of a piece that a block sums, as in the kernel.
+const PIECE_COLUMNS: usize = 32;
 
 /// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a device at once.
 ///
@@ -39,7 +53,7 @@ pub struct ClassLists {
     pub addresses: Range<usize>,
     /// Where every bag starts in the addresses, `[bags + 1]`; empty where every bag has one lookup.
     pub offsets: Range<usize>,
-    /// The addresses of the distinct rows, those with many bags first.
+    /// The addresses of the distinct rows, by about how many bags they have, those with many first.
     pub rows: Range<usize>,
     /// How many those are.
     pub long_rows: usize,
@@ -47,6 +61,10 @@ pub struct ClassLists {
     pub row_offsets: Range<usize>,
     /// The bags of every distinct row, in the order of the samples, as often as they name it.
     pub row_bags: Range<usize>,
+    /// Where the pieces of every row of many bags start, `[long_rows + 1]`.
+    pub row_pieces: Range<usize>,
+    /// Where every piece starts among the rows' bags, `[pieces + 1]`.
+    pub piece_starts: Range<usize>,
 }
 
 impl ClassLists {
@@ -55,11 +73,19 @@ impl ClassLists {
         blocks(self.bags, self.width, threads, vector)
     }
 
-    /// Blocks of so many threads that update the class's rows: one for each of those with many bags, and for the others as many as
-    /// it takes.
+    /// Blocks of so many threads that update the class's rows.
     pub fn update_blocks(&self, threads: u32, vector: bool) -> u32 {
-        let short_rows = self.rows.len() - self.long_rows;
-        self.long_rows as u32 + blocks(short_rows, self.width, threads, vector)
+        blocks(self.rows.len(), self.width, threads, vector)
+    }
+
+    /// Pieces of all rows of many bags.
+    pub fn pieces(&self) -> usize {
+        self.piece_starts.len().saturating_sub(1)
+    }
+
+    /// Blocks that sum the pieces of rows of many bags.
+    pub fn piece_blocks(&self) -> u32 {
+        (self.pieces() * self.width.div_ceil(PIECE_COLUMNS)) as u32
     }
 }
 
@@ -211,28 +237,58 @@ impl BatchLists {
         self.numbers.resize(lists.row_bags.end, 0);
         let (addresses, rest) = self.numbers[start..].split_at_mut(rows);
         let (offsets, bags) = rest.split_at_mut(rows + 1);
-        let (mut next, mut bag) = (0, 0);
-        for long in [true, false] {
-            for (position, place) in places.iter().enumerate() {
-                let part = &plan.parts[place.part];
-                for (slot, index) in part.rows.clone().enumerate() {
-                    let samples = plan.samples_of(part, index);
-                    if (samples.len() > LONG) != long {
-                        continue;
-                    }
-                    addresses[next] = place.address(plan.rows[index], || slot as u32);
-                    next += 1;
-                    for (into, &sample) in bags[bag..].iter_mut().zip(samples) {
-                        *into = number.of(position, sample as usize) as u32;
-                    }
-                    bag += samples.len();
-                    offsets[next] = bag as u32;
-                }
-            }
-            if long {
-                lists.long_rows = next;
+        // Where the next row of a size goes, and its bags.
+        let mut next = [(0, 0); SIZES];
+        for place in places {
+            let part = &plan.parts[place.part];
+            for index in part.rows.clone() {
+                let samples = plan.samples_of(part, index).len();
+                let (rows, bags) = &mut next[size_of_row(samples)];
+                (*rows, *bags) = (*rows + 1, *bags + samples);
             }
         }
+        lists.long_rows = next[0].0;
+        let mut first = (0, 0);
+        for size in &mut next {
+            let (rows, bags) = std::mem::replace(size, first);
+            first = (first.0 + rows, first.1 + bags);
+        }
+        for (position, place) in places.iter().enumerate() {
+            let part = &plan.parts[place.part];
+            for (slot, index) in part.rows.clone().enumerate() {
+                let samples = plan.samples_of(part, index);
+                let (row, bag) = &mut next[size_of_row(samples.len())];
+                addresses[*row] = place.address(plan.rows[index], || slot as u32);
+                for (into, &sample) in bags[*bag..].iter_mut().zip(samples) {
+                    *into = number.of(position, sample as usize) as u32;
+                }
+                (*row, *bag) = (*row + 1, *bag + samples.len());
+                offsets[*row] = *bag as u32;
+            }
+        }
+        self.list_pieces(lists);
+    }
+
+    fn list_pieces(&mut self, lists: &mut ClassLists) {
+        let start = self.numbers.len();
+        let (long_rows, mut pieces) = (lists.long_rows, 0);
+        for row in 0..=long_rows {
+            self.numbers.push(pieces);
+            if row < long_rows {
+                let [begin, end] = [0, 1].map(|k| self.numbers[lists.row_offsets.start + row + k]);
+                pieces += (end - begin).div_ceil(PIECE as u32);
+            }
+        }
+        let starts = self.numbers.len();
+        for row in 0..long_rows {
+            let [begin, end] = [0, 1].map(|k| self.numbers[lists.row_offsets.start + row + k]);
+            self.numbers.extend((begin..end).step_by(PIECE));
+        }
+        // The bags of these rows come first.
+        let end = self.numbers[lists.row_offsets.start + long_rows];
+        self.numbers.push(end);
+        lists.row_pieces = start..starts;
+        lists.piece_starts = starts..self.numbers.len();
     }
 }
 

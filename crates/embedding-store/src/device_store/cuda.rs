@@ -1,20 +1,16 @@
 //! Rows on a CUDA device: launches of the kernels in `rows.cu`.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use candle_core::cuda::cudarc::driver::{
-    CudaView, CudaViewMut, DeviceRepr, LaunchConfig, PushKernelArg,
-};
-use candle_core::cuda::{CudaDType, WrapErr};
-use candle_core::{
-    CpuStorage, CudaDevice, CudaStorage, Device, InplaceOp1, Layout, Storage, Tensor,
-};
+use candle_core::cuda::WrapErr;
+use candle_core::cuda::cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, PushKernelArg};
+use candle_core::{CudaDevice, DType, Device, Tensor};
+use kernel_launch::{address, device_of, read, write};
 
 use super::Matrix;
 use super::batch_lists::{BatchLists, ClassLists, blocks};
-use crate::transfer::{CudaQueues, Downloads, Uploaded, Uploads};
+use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
 use crate::update::Rule;
 use crate::{Error, Result};
 
@@ -29,6 +25,7 @@ const NULL: u64 = 0;
 /// Copies beside the device's work: lists of batches to it, sums of cold rows' gradients from it.
 pub(super) struct Transfers {
     lists: Uploads<u32, CudaQueues>,
+    rows: Uploads<f32, CudaQueues>,
     sums: Downloads<f32, CudaQueues>,
 }
 
@@ -37,6 +34,7 @@ impl Transfers {
         let queues = CudaQueues::new(device)?;
         Ok(Arc::new(Mutex::new(Self {
             lists: Uploads::new(queues.clone()),
+            rows: Uploads::new(queues.clone()),
             sums: Downloads::new(queues),
         })))
     }
@@ -52,11 +50,110 @@ fn lock(transfers: &Mutex<Transfers>) -> MutexGuard<'_, Transfers> {
     transfers.lock().unwrap_or_else(|lock| lock.into_inner())
 }
 
+/// Cold rows of a batch, on the device until this is dropped.
+#[derive(Debug)]
+pub(super) struct UploadedRows {
+    transfers: Arc<Mutex<Transfers>>,
+    uploaded: Option<Uploaded>,
+}
+
+impl UploadedRows {
+    /// Asks for the copy of rows and their state to the device, and gives their tensor, flat.
+    pub(super) fn new(
+        transfers: &Arc<Mutex<Transfers>>,
+        weights: &[f32],
+        state: &[f32],
+    ) -> Result<(Self, Tensor)> {
+        let count = weights.len() + state.len();
+        let mut rings = lock(transfers);
+        let uploaded = rings.rows.upload(count, |into| {
+            let (first, second) = into.split_at_mut(weights.len());
+            first.copy_from_slice(weights);
+            second.copy_from_slice(state);
+        })?;
+        let rows = rings.rows.read(&uploaded)?.narrow(0, 0, count)?;
+        drop(rings);
+        let uploaded = Self {
+            transfers: Arc::clone(transfers),
+            uploaded: Some(uploaded),
+        };
+        Ok((uploaded, rows))
+    }
+}
+
+impl Drop for UploadedRows {
+    fn drop(&mut self) {
+        if let Some(uploaded) = self.uploaded.take() {
+            // As for lists.
+            let _ = lock(&self.transfers).rows.release(uploaded);
+        }
+    }
+}
+
+/// Cold rows that a batch has moved, on their way to the host.
+#[derive(Debug)]
+pub(super) struct Returning {
+    transfers: Arc<Mutex<Transfers>>,
+    asked: Option<Downloading>,
+}
+
+impl Returning {
+    /// Asks for the way of rows, behind which their state lies.
+    pub(super) fn new(transfers: &Arc<Mutex<Transfers>>, copies: &Matrix) -> Result<Self> {
+        let asked = lock(transfers)
+            .sums
+            .download_from(&copies.weights, copies.floats())?;
+        Ok(Self {
+            transfers: Arc::clone(transfers),
+            asked: Some(asked),
+        })
+    }
+
+    /// Waits for them.
+    pub(super) fn take(mut self, weights: &mut [f32], state: &mut [f32]) -> Result<()> {
+        let Some(asked) = self.asked.take() else {
+            return Ok(());
+        };
+        lock(&self.transfers).sums.take(asked, |rows| {
+            let (first, second) = rows.split_at(weights.len());
+            weights.copy_from_slice(first);
+            state.copy_from_slice(&second[..state.len()]);
+        })
+    }
+}
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            // As for lists.
+            let _ = lock(&self.transfers).sums.take(asked, |_| ());
+        }
+    }
+}
+
+/// Copies rows of matrices over rows of others: `pairs` names the ones, and behind them as many of the others.
+pub(super) fn copy_pairs<'a>(
+    transfers: &Mutex<Transfers>,
+    pairs: &[u32],
+    matrices: impl IntoIterator<Item = Option<(&'a Tensor, &'a Tensor)>>,
+) -> Result<()> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let lists = &mut lock(transfers).lists;
+    let uploaded = lists.upload(pairs.len(), |into| into.copy_from_slice(pairs))?;
+    let numbers = lists.read(&uploaded)?.narrow(0, 0, pairs.len())?;
+    for (from, into) in matrices.into_iter().flatten() {
+        copy_rows(from, into, &numbers)?;
+    }
+    lists.release(uploaded)
+}
+
 /// A batch's lists, on the device until they are dropped.
 #[derive(Debug)]
 pub(super) struct DeviceLists {
     device: CudaDevice,
-    lists: BatchLists,
+    classes: Vec<ClassLists>,
     transfers: Arc<Mutex<Transfers>>,
     uploaded: Option<Uploaded>,
 }
@@ -66,7 +163,7 @@ impl DeviceLists {
     pub(super) fn upload(
         device: &CudaDevice,
         transfers: &Arc<Mutex<Transfers>>,
-        lists: BatchLists,
+        lists: &BatchLists,
     ) -> Result<Self> {
         let numbers = lists.numbers();
         // CUDA has no empty memory.
@@ -75,15 +172,10 @@ impl DeviceLists {
         })?;
         Ok(Self {
             device: device.clone(),
-            lists,
+            classes: lists.classes().to_vec(),
             transfers: Arc::clone(transfers),
             uploaded: Some(uploaded),
         })
-    }
-
-    /// The host's memory of the lists, for another batch.
-    pub(super) fn take_lists(&mut self) -> BatchLists {
-        std::mem::take(&mut self.lists)
     }
 
     /// The numbers on the device, for work that is asked for from now on.
@@ -102,10 +194,10 @@ impl DeviceLists {
         cold: Option<&Tensor>,
         into: &Tensor,
     ) -> Result<()> {
-        let lists = &self.lists.classes()[class];
+        let lists = &self.classes[class];
         let width = lists.width;
         let vector = vector(width, [Some(weights), cold, Some(into)]);
-        read::<u32, _>(&self.numbers()?, |numbers| {
+        read::<u32, _, _>(&self.numbers()?, |numbers| {
             let gather = Gather {
                 device: &self.device,
                 addresses: numbers.slice(lists.addresses.clone()),
@@ -125,54 +217,76 @@ impl DeviceLists {
         })
     }
 
-    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and copies the sums of those of cold rows to the
-    /// host, into `cold`.
+    /// Moves a class's rows along the gradients of its bags, `[bags, width]`. `piece_sums` is memory for sums.
     pub(super) fn update(
         &self,
         class: usize,
         matrix: &Matrix,
         gradients: &Tensor,
         rule: Rule,
-        cold: &mut [f32],
+        cold: Cold<'_>,
+        piece_sums: &mut Option<Tensor>,
     ) -> Result<()> {
-        let lists = &self.lists.classes()[class];
+        let lists = &self.classes[class];
         if lists.rows.is_empty() {
             return Ok(());
         }
+        let sums = (lists.pieces() * lists.width).max(1);
+        let piece_sums = match piece_sums {
+            Some(kept) if kept.elem_count() >= sums => kept,
+            none => none.insert(Tensor::zeros(
+                sums.next_power_of_two(),
+                DType::F32,
+                gradients.device(),
+            )?),
+        };
         let numbers = self.numbers()?;
-        let launch = |sums: Option<&mut CudaViewMut<'_, f32>>| {
-            let state = matrix.state.as_ref();
-            let vector = vector(lists.width, [Some(gradients), Some(&matrix.weights), state]);
-            read(&numbers, |numbers| {
-                read(gradients, |gradients| {
-                    let update = Update {
-                        device: &self.device,
-                        lists,
-                        numbers,
-                        gradients,
-                        rule,
-                        vector,
-                    };
-                    write(&matrix.weights, |weights| match state {
-                        Some(state) => {
-                            write(state, |state| update.launch(weights, Some(state), sums))
-                        }
-                        None => update.launch(weights, None, sums),
-                    })
-                })
+        let state = |matrix: &Matrix| matrix.state.as_ref().map_or(Ok(NULL), address);
+        let launch = |cold: [u64; 3]| {
+            let floats = [
+                Some(gradients),
+                Some(&matrix.weights),
+                matrix.state.as_ref(),
+            ];
+            read::<u32, _, _>(&numbers, |numbers| {
+                let update = Update {
+                    device: &self.device,
+                    lists,
+                    numbers,
+                    gradients: address(gradients)?,
+                    rule,
+                    vector: vector(lists.width, floats),
+                };
+                let sums = address(piece_sums)?;
+                update.sum_pieces(sums)?;
+                let matrix = [address(&matrix.weights)?, state(matrix)?];
+                update.launch(matrix, sums, cold)
             })
         };
-        if cold.is_empty() {
-            return launch(None);
+        match cold {
+            Cold::Moved(copies) if lists.cold_rows > 0 => {
+                launch([NULL, address(&copies.weights)?, state(copies)?])
+            }
+            Cold::ToHost(into) if !into.is_empty() => {
+                let mut transfers = lock(&self.transfers);
+                let asked = transfers
+                    .sums
+                    .download(into.len(), |sums| launch([address(sums)?, NULL, NULL]))?;
+                transfers
+                    .sums
+                    .take(asked, |sums| into.copy_from_slice(sums))
+            }
+            _ => launch([NULL; 3]),
         }
-        let mut transfers = lock(&self.transfers);
-        let asked = transfers
-            .sums
-            .download(cold.len(), |sums| write(sums, |sums| launch(Some(sums))))?;
-        transfers
-            .sums
-            .take(asked, |sums| cold.copy_from_slice(sums))
     }
+}
+
+/// What becomes of the cold rows of a batch.
+pub(super) enum Cold<'a> {
+    /// The sums of their gradients go to the host; none for none.
+    ToHost(&'a mut [f32]),
+    /// Copies of them are moved.
+    Moved(&'a Matrix),
 }
 
 impl Drop for DeviceLists {
@@ -184,24 +298,39 @@ impl Drop for DeviceLists {
     }
 }
 
-/// A launch of an update.
+/// The launches of an update.
 struct Update<'a> {
     device: &'a CudaDevice,
     lists: &'a ClassLists,
     numbers: &'a CudaView<'a, u32>,
-    gradients: &'a CudaView<'a, f32>,
+    gradients: u64,
     rule: Rule,
     vector: bool,
 }
 
 impl Update<'_> {
-    /// `sums` are those of the batch's cold rows, if it has any.
-    fn launch(
-        &self,
-        weights: &mut CudaViewMut<'_, f32>,
-        mut state: Option<&mut CudaViewMut<'_, f32>>,
-        mut sums: Option<&mut CudaViewMut<'_, f32>>,
-    ) -> Result<()> {
+    /// Sums the pieces of rows of many bags.
+    fn sum_pieces(&self, sums: u64) -> Result<()> {
+        let Self { lists, .. } = *self;
+        if lists.pieces() == 0 {
+            return Ok(());
+        }
+        let kernel = self
+            .device
+            .get_or_load_custom_func("rows_sum_pieces", MODULE, PTX)?;
+        let [bags, starts] =
+            [&lists.row_bags, &lists.piece_starts].map(|range| self.numbers.slice(range.clone()));
+        let (width, vector) = (lists.width as u32, u32::from(self.vector));
+        let mut launch = kernel.builder();
+        launch.arg(&self.gradients).arg(&bags).arg(&starts);
+        launch.arg(&sums).arg(&width).arg(&vector);
+        // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients, and every piece has its own sums.
+        unsafe { launch.launch(grid(lists.piece_blocks())) }.w()?;
+        Ok(())
+    }
+
+    /// `cold` are where gradients of cold rows go, and else copies of these and of their state.
+    fn launch(&self, [weights, state]: [u64; 2], piece_sums: u64, cold: [u64; 3]) -> Result<()> {
         let Self { lists, vector, .. } = *self;
         let (name, rate, epsilon) = match self.rule {
             Rule::Sgd { rate } => ("rows_update_sgd", rate, 0.0),
@@ -209,27 +338,28 @@ impl Update<'_> {
             Rule::Rowwise { rate, epsilon } => ("rows_update_rowwise", rate, epsilon),
         };
         let kernel = self.device.get_or_load_custom_func(name, MODULE, PTX)?;
-        let [addresses, offsets, bags] = [&lists.rows, &lists.row_offsets, &lists.row_bags]
-            .map(|range| self.numbers.slice(range.clone()));
+        let [addresses, offsets, bags, pieces] = [
+            &lists.rows,
+            &lists.row_offsets,
+            &lists.row_bags,
+            &lists.row_pieces,
+        ]
+        .map(|range| self.numbers.slice(range.clone()));
         let (hot_rows, width) = (lists.hot_rows as u32, lists.width as u32);
         let (rows, long_rows) = (lists.rows.len() as u32, lists.long_rows as u32);
         let (vectorised, key) = (u32::from(vector), 0u64);
         let mut launch = kernel.builder();
-        launch.arg(weights);
-        match &mut state {
-            Some(state) => launch.arg(&mut **state),
-            None => launch.arg(&NULL),
-        };
-        launch.arg(&hot_rows).arg(self.gradients);
+        launch.arg(&weights).arg(&state).arg(&hot_rows);
+        launch.arg(&self.gradients);
         launch.arg(&addresses).arg(&offsets).arg(&bags);
         launch.arg(&rows).arg(&long_rows);
-        match &mut sums {
-            Some(sums) => launch.arg(&mut **sums),
-            None => launch.arg(&NULL),
-        };
+        launch.arg(&pieces).arg(&piece_sums);
+        cold.iter().for_each(|cold| {
+            launch.arg(cold);
+        });
         launch.arg(&width).arg(&vectorised);
         launch.arg(&rate).arg(&epsilon).arg(&key);
-        // SAFETY: the arguments are those of the kernel. Lists name rows of the matrix, of the cold sums and bags of the gradients,
+        // SAFETY: the arguments are those of the kernel. Lists name rows of the matrix, of the cold ones and bags of the gradients,
         // and every row once, so that no two threads write the same floats.
         unsafe { launch.launch(grid(lists.update_blocks(THREADS, vector))) }.w()?;
         Ok(())
@@ -240,10 +370,8 @@ impl Update<'_> {
 pub(super) fn read_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let (count, (hot_rows, width)) = (rows.dim(0)?, from.dims2()?);
     let into = Tensor::zeros((count, width), from.dtype(), from.device())?;
-    let Device::Cuda(device) = from.device() else {
-        return Err(no_cuda(from));
-    };
-    read::<u32, _>(rows, |addresses| {
+    let device = device_of(from)?;
+    read::<u32, _, _>(rows, |addresses| {
         let gather = Gather {
             device,
             addresses: addresses.slice(..),
@@ -260,17 +388,32 @@ pub(super) fn read_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
     Ok(into)
 }
 
+/// The same for one of each.
+fn copy_rows(from: &Tensor, into: &Tensor, pairs: &Tensor) -> Result<()> {
+    let (count, width) = (pairs.dim(0)? / 2, into.dim(1)?);
+    let device = device_of(into)?;
+    let kernel = device.get_or_load_custom_func("rows_copy", MODULE, PTX)?;
+    let grid = grid(blocks(count, width, THREADS, false));
+    let [from, into, from_rows] = [address(from)?, address(into)?, address(pairs)?];
+    let into_rows = from_rows + (count * size_of::<u32>()) as u64;
+    let (count, width) = (count as u32, width as u32);
+    let mut launch = kernel.builder();
+    launch.arg(&from).arg(&from_rows).arg(&into).arg(&into_rows);
+    launch.arg(&count).arg(&width);
+    // SAFETY: the arguments are those of the kernel; the pairs are of rows of the two matrices.
+    unsafe { launch.launch(grid) }.w()?;
+    Ok(())
+}
+
 /// Overwrites rows, `[rows]`, of a matrix, each named once.
 pub(super) fn write_rows(matrix: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
     let (count, width) = values.dims2()?;
-    let Device::Cuda(device) = matrix.device() else {
-        return Err(no_cuda(matrix));
-    };
+    let device = device_of(matrix)?;
     let kernel = device.get_or_load_custom_func("rows_write", MODULE, PTX)?;
     let grid = grid(blocks(count, width, THREADS, false));
     let (count, width) = (count as u32, width as u32);
-    read::<u32, _>(rows, |rows| {
-        read::<f32, _>(values, |values| {
+    read::<u32, _, _>(rows, |rows| {
+        read::<f32, _, _>(values, |values| {
             write(matrix, |matrix| {
                 let mut launch = kernel.builder();
                 launch.arg(matrix).arg(rows).arg(values);
@@ -347,70 +490,4 @@ fn grid(blocks: u32) -> LaunchConfig {
 fn vector<const N: usize>(width: usize, tensors: [Option<&Tensor>; N]) -> bool {
     let aligned = |tensor: &Tensor| tensor.layout().start_offset().is_multiple_of(4);
     width.is_multiple_of(4) && tensors.into_iter().flatten().all(aligned)
-}
-
-/// Calls `f` with the elements of a contiguous tensor on a CUDA device.
-fn read<T: CudaDType + DeviceRepr, R>(
-    tensor: &Tensor,
-    f: impl FnOnce(&CudaView<'_, T>) -> Result<R>,
-) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cuda(storage) = &*storage else {
-        return Err(no_cuda(tensor));
-    };
-    let (start, end) = offsets(layout)?;
-    f(&storage.as_cuda_slice::<T>()?.slice(start..end))
-}
-
-/// The same, to be changed in place.
-fn write<R>(tensor: &Tensor, f: impl FnOnce(&mut CudaViewMut<'_, f32>) -> Result<R>) -> Result<R> {
-    let write = Write {
-        f: Cell::new(Some(f)),
-        result: Cell::new(None),
-    };
-    tensor.inplace_op1(&write)?;
-    write
-        .result
-        .into_inner()
-        .unwrap_or_else(|| Err(no_cuda(tensor)))
-}
-
-struct Write<F, R> {
-    f: Cell<Option<F>>,
-    result: Cell<Option<Result<R>>>,
-}
-
-impl<R, F: FnOnce(&mut CudaViewMut<'_, f32>) -> Result<R>> InplaceOp1 for Write<F, R> {
-    fn name(&self) -> &'static str {
-        "write-rows"
-    }
-
-    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> candle_core::Result<()> {
-        Ok(())
-    }
-
-    fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> candle_core::Result<()> {
-        let slice = storage.as_cuda_slice_mut::<f32>()?;
-        let Some(f) = self.f.take() else {
-            return Ok(());
-        };
-        let result = offsets(layout).and_then(|(start, end)| f(&mut slice.slice_mut(start..end)));
-        self.result.set(Some(result));
-        Ok(())
-    }
-}
-
-fn offsets(layout: &Layout) -> Result<(usize, usize)> {
-    layout
-        .contiguous_offsets()
-        .ok_or_else(|| Error::NotContiguous {
-            shape: layout.dims().to_vec(),
-        })
-}
-
-fn no_cuda(tensor: &Tensor) -> Error {
-    Error::WrongDevice {
-        got: format!("{:?}", tensor.device().location()),
-        expected: "a CUDA device".into(),
-    }
 }

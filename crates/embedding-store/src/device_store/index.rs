@@ -10,8 +10,10 @@ use super::DeviceStore;
 use super::batch_lists::BatchLists;
 #[cfg(feature = "cuda")]
 use super::cuda::DeviceLists;
+use super::side::Staged;
 use crate::cold_rows::ColdRows;
 use crate::layout::Composition;
+use crate::plan::PIECE;
 use crate::{Plan, Result};
 
 /// The numbers that lookup and update of a batch select rows by.
@@ -38,39 +40,116 @@ pub(super) struct ClassIndex {
     pub(super) working: Option<Tensor>,
     /// Which bag, `part · samples + sample`, a lookup is in, `[lookups]`; none where every bag has one lookup.
     pub(super) bags: Option<Tensor>,
+    /// Where a row has more lookups than are added one after the other.
+    pub(super) pieces: Option<Pieces>,
+}
+
+/// Which lookups are added one after the other.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    /// The piece of every lookup, `[lookups]`.
+    pub(super) of_lookup: Tensor,
+    /// The working row of every piece, `[pieces]`.
+    pub(super) rows: Tensor,
+}
+
+/// Pieces of lookups of the same working row, in their order; none where every row is one piece.
+fn pieces(working: &[u32], device: &Device) -> Result<Option<Pieces>> {
+    let rows = working.iter().max().map_or(0, |&row| row as usize + 1);
+    let mut seen = vec![0usize; rows];
+    working.iter().for_each(|&row| seen[row as usize] += 1);
+    if seen.iter().all(|&count| count <= PIECE) {
+        return Ok(None);
+    }
+    let (mut latest, mut of_piece) = (vec![0; rows], Vec::new());
+    seen.fill(0);
+    let of_lookup = working.iter().map(|&row| {
+        let (seen, latest) = (&mut seen[row as usize], &mut latest[row as usize]);
+        if seen.is_multiple_of(PIECE) {
+            *latest = of_piece.len() as u32;
+            of_piece.push(row);
+        }
+        *seen += 1;
+        *latest
+    });
+    let of_lookup: Vec<u32> = of_lookup.collect();
+    Ok(Some(Pieces {
+        of_lookup: Tensor::new(of_lookup, device)?,
+        rows: Tensor::new(of_piece, device)?,
+    }))
+}
+
+/// Plans whose indices are made ahead.
+const COMING: usize = 4;
+
+impl Index {
+    pub(super) fn is_of(&self, plan: &Plan) -> bool {
+        self.serial == plan.serial
+    }
 }
 
 impl DeviceStore {
     /// The index of a whole batch, made once for its lookup and its update.
     pub(super) fn index(&self, plan: &Plan, cold: &ColdRows) -> Result<Arc<Index>> {
         let mut kept = self.index.lock().unwrap_or_else(|lock| lock.into_inner());
-        if let Some(index) = kept.as_ref().filter(|index| index.serial == plan.serial) {
-            return Ok(Arc::clone(index));
-        }
-        let spare = kept.take().and_then(Arc::into_inner);
-        let index = Arc::new(self.index_samples(plan, cold, 0..plan.batch(), spare)?);
+        let mut ready = kept.iter().chain(&self.coming);
+        let ready = ready.find(|index| index.is_of(plan)).cloned();
+        let index = match ready {
+            Some(index) => index,
+            None => Arc::new(self.index_samples(plan, cold, 0..plan.batch())?),
+        };
+        // The other's memory on the device is given back after this one's copy was asked for, so that it waits for no work.
         *kept = Some(Arc::clone(&index));
         Ok(index)
     }
 
-    /// The index of some samples' lookups, in the memory of another if there is one; working rows are those of the whole batch.
+    /// The index of a whole batch, which may have been made when its cold rows were taken to the device.
+    pub(super) fn index_for(
+        &self,
+        plan: &Plan,
+        cold: &ColdRows,
+        staged: &Staged,
+    ) -> Result<Arc<Index>> {
+        match staged.index(plan) {
+            Some(index) => Ok(Arc::clone(index)),
+            None => self.index(plan, cold),
+        }
+    }
+
+    /// Makes the index of a coming plan.
+    pub(super) fn index_ahead(&mut self, plan: &Plan) -> Result<()> {
+        if self.coming.iter().any(|index| index.is_of(plan)) {
+            return Ok(());
+        }
+        let cold = self.no_cold_rows(plan);
+        let index = self.index_samples(plan, &cold, 0..plan.batch())?;
+        if self.coming.len() >= COMING {
+            self.coming.pop_front();
+        }
+        self.coming.push_back(Arc::new(index));
+        Ok(())
+    }
+
+    /// The index of some samples' lookups; working rows are those of the whole batch.
     pub(super) fn index_samples(
         &self,
         plan: &Plan,
         cold: &ColdRows,
         samples: Range<usize>,
-        spare: Option<Index>,
     ) -> Result<Index> {
         let filled = self.filled_bags(plan, &samples)?;
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
-            let mut spare = spare.and_then(|index| index.lists);
-            let mut lists = match &mut spare {
-                Some(spare) => spare.take_lists(),
-                None => BatchLists::default(),
+            let made;
+            let lists = match plan.lists(&self.hot_rows) {
+                Some(lists) if samples == (0..plan.batch()) => lists,
+                _ => {
+                    let mut lists = BatchLists::default();
+                    lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+                    made = lists;
+                    &made
+                }
             };
-            lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
-            // The other's memory on the device is given back afterwards, so that the copy need not wait for that batch's work.
             return Ok(Index {
                 serial: plan.serial,
                 classes: Vec::new(),
@@ -78,7 +157,6 @@ impl DeviceStore {
                 lists: Some(DeviceLists::upload(device, transfers, lists)?),
             });
         }
-        drop(spare);
         let classes = self
             .layout
             .classes
@@ -164,6 +242,7 @@ impl DeviceStore {
             hot: numbers(hot, &self.device)?,
             hot_rows,
             cold_rows,
+            pieces: pieces(&working, &self.device)?,
             working: numbers(working, &self.device)?,
             bags: if single_hot {
                 None

@@ -20,7 +20,7 @@ impl DeviceStore {
         staged: &Staged,
         into: &Tensor,
     ) -> Result<()> {
-        let index = self.index(plan, cold)?;
+        let index = self.index_for(plan, cold, staged)?;
         self.gather_samples(&index, plan.batch(), staged, into)
     }
 
@@ -31,8 +31,11 @@ impl DeviceStore {
         into: &Tensor,
     ) -> Result<()> {
         let cold = self.no_cold_rows(plan);
+        if samples == (0..plan.batch()) {
+            return self.gather(plan, &cold, &Staged::default(), into);
+        }
         let count = samples.len();
-        let index = self.index_samples(plan, &cold, samples, None)?;
+        let index = self.index_samples(plan, &cold, samples)?;
         self.gather_samples(&index, count, &Staged::default(), into)
     }
 

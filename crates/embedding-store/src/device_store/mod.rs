@@ -1,6 +1,6 @@
 //! The store on any candle device.
 
-mod batch_lists;
+pub(crate) mod batch_lists;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod index;
@@ -9,10 +9,12 @@ mod rows;
 mod side;
 mod update;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use crate::cold_rows::ColdRows;
 use crate::cuda::check_device_memory;
@@ -42,7 +44,7 @@ pub struct DeviceStore {
     /// The first rows of every part, as far as they are here.
     held: Vec<Range<u64>>,
     /// The same in stored rows.
-    hot_rows: Vec<u32>,
+    hot_rows: Arc<[u32]>,
     /// One for each of the layout's classes: its parts' rows behind each other.
     classes: Vec<Matrix>,
     /// Where a part's rows start in its class.
@@ -51,9 +53,14 @@ pub struct DeviceStore {
     projections: Vec<Option<Matrix>>,
     /// What the last plan means: lookup and update of a step need the same.
     index: Mutex<Option<Arc<Index>>>,
+    /// What coming plans mean, oldest first.
+    coming: VecDeque<Arc<Index>>,
     /// On a CUDA device.
     #[cfg(feature = "cuda")]
     transfers: Option<Arc<Mutex<cuda::Transfers>>>,
+    /// Memory for sums there.
+    #[cfg(feature = "cuda")]
+    piece_sums: Option<Tensor>,
 }
 
 /// Rows and their state on the device.
@@ -64,9 +71,12 @@ struct Matrix {
 }
 
 impl Matrix {
+    fn floats(&self) -> usize {
+        self.weights.elem_count() + self.state.as_ref().map_or(0, Tensor::elem_count)
+    }
+
     fn bytes(&self) -> u64 {
-        let floats = self.weights.elem_count() + self.state.as_ref().map_or(0, Tensor::elem_count);
-        (floats * size_of::<f32>()) as u64
+        (self.floats() * size_of::<f32>()) as u64
     }
 }
 
@@ -159,12 +169,14 @@ impl DeviceStore {
                 .checked_mul(class.width)
                 .ok_or_else(overflow)?;
             let mut weights = vec![0.0; floats];
-            let mut unwritten = weights.chunks_exact_mut(class.width);
+            let mut unwritten = weights.as_mut_slice();
             for &part in &class.parts {
                 let generator = generator(part);
-                for (row, into) in held[part].clone().zip(&mut unwritten) {
-                    generator.write(row, into);
-                }
+                let Range { start, end } = held[part];
+                let (here, rest) = unwritten.split_at_mut((end - start) as usize * class.width);
+                unwritten = rest;
+                let rows = here.par_chunks_exact_mut(class.width).enumerate();
+                rows.for_each(|(row, into)| generator.write(start + row as u64, into));
             }
             let state_width = class
                 .parts
@@ -216,11 +228,14 @@ impl DeviceStore {
             first_rows,
             projections,
             index: Mutex::new(None),
+            coming: VecDeque::new(),
             #[cfg(feature = "cuda")]
             transfers: match device {
                 Device::Cuda(_) => Some(cuda::Transfers::new(device)?),
                 _ => None,
             },
+            #[cfg(feature = "cuda")]
+            piece_sums: None,
         })
     }
 
@@ -262,7 +277,12 @@ impl EmbeddingStore for DeviceStore {
     }
 
     fn planner(&self) -> Planner {
-        Planner::new(Arc::clone(&self.layout)).with_slots()
+        let planner = Planner::new(Arc::clone(&self.layout)).with_slots();
+        if self.device.is_cuda() {
+            planner.with_lists(Arc::clone(&self.hot_rows), false)
+        } else {
+            planner
+        }
     }
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
@@ -305,5 +325,14 @@ impl EmbeddingStore for DeviceStore {
 
     fn device(&self) -> Device {
         self.device.clone()
+    }
+
+    /// Takes the plan's lists to a CUDA device.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        if !self.device.is_cuda() {
+            return Ok(());
+        }
+        self.check_plan(plan)?;
+        self.index_ahead(plan)
     }
 }

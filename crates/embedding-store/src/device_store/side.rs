@@ -1,12 +1,13 @@
 //! The device's side of a store in two places.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::DeviceStore;
-use super::index::numbers;
+use super::index::{Index, numbers};
 use super::update::write_rows;
+use super::{DeviceStore, Matrix};
 use crate::cold_rows::ColdRows;
 use crate::layout::PartKind;
 use crate::split::HotSide;
@@ -19,6 +20,15 @@ pub struct Staged {
     classes: Vec<Option<Tensor>>,
     /// One for each part, `[dim_i, dim]`.
     projections: Vec<Option<Tensor>>,
+    /// All rows and their state, where they are moved here.
+    copies: Option<Matrix>,
+    /// What the batch's plan means, where it was made ahead.
+    index: Option<Arc<Index>>,
+    /// The memory of them all, where it is of the ring, and the copies' way back.
+    #[cfg(feature = "cuda")]
+    uploaded: Option<super::cuda::UploadedRows>,
+    #[cfg(feature = "cuda")]
+    returning: Option<super::cuda::Returning>,
 }
 
 impl Staged {
@@ -28,6 +38,25 @@ impl Staged {
 
     pub(super) fn projection(&self, part: usize) -> Option<&Tensor> {
         self.projections.get(part)?.as_ref()
+    }
+
+    pub(super) fn copies(&self) -> Option<&Matrix> {
+        self.copies.as_ref()
+    }
+
+    pub(super) fn index(&self, plan: &Plan) -> Option<&Arc<Index>> {
+        self.index.as_ref().filter(|index| index.is_of(plan))
+    }
+
+    /// Forgets the batch: what another one needs is free.
+    fn clear(&mut self) {
+        self.classes.clear();
+        self.projections.clear();
+        (self.copies, self.index) = (None, None);
+        #[cfg(feature = "cuda")]
+        {
+            (self.uploaded, self.returning) = (None, None);
+        }
     }
 }
 
@@ -40,6 +69,49 @@ impl DeviceStore {
         let shape = (floats.len() / width, width);
         Ok(Some(Tensor::from_slice(floats, shape, &self.device)?))
     }
+
+    /// All cold rows, flat, on the device, and behind them their state, where it goes along; none for none.
+    fn upload_all(&self, cold: &ColdRows, into: &mut Staged) -> Result<Option<Tensor>> {
+        let (weights, state) = (cold.weights.as_slice(), cold.state.as_slice());
+        if weights.is_empty() {
+            return Ok(None);
+        }
+        #[cfg(feature = "cuda")]
+        if let Some(transfers) = &self.transfers {
+            let (uploaded, rows) = super::cuda::UploadedRows::new(transfers, weights, state)?;
+            into.uploaded = Some(uploaded);
+            return Ok(Some(rows));
+        }
+        let _ = into;
+        let all = [weights, state].concat();
+        let count = all.len();
+        Ok(Some(Tensor::from_vec(all, count, &self.device)?))
+    }
+
+    /// All cold rows with their state, of which `all` is the memory.
+    fn copies(&self, cold: &ColdRows, all: &Tensor) -> Result<Option<Matrix>> {
+        let rows = cold.rows.len();
+        let (weights, state) = (cold.weights.as_slice().len(), cold.state.as_slice().len());
+        let matrix = |start, floats| some_rows(Some(all), start..start + floats, floats / rows);
+        let Some(weights_here) = matrix(0, weights)? else {
+            return Ok(None);
+        };
+        Ok(Some(Matrix {
+            weights: weights_here,
+            state: matrix(weights, state)?,
+        }))
+    }
+}
+
+/// Some of the rows that lie behind each other, `[rows, width]`; none for none.
+fn some_rows(all: Option<&Tensor>, floats: Range<usize>, width: usize) -> Result<Option<Tensor>> {
+    match all {
+        Some(all) if !floats.is_empty() => {
+            let rows = all.narrow(0, floats.start, floats.len())?;
+            Ok(Some(rows.reshape((floats.len() / width, width))?))
+        }
+        _ => Ok(None),
+    }
 }
 
 impl HotSide for DeviceStore {
@@ -49,19 +121,88 @@ impl HotSide for DeviceStore {
         self.held.get(part).cloned().unwrap_or_default()
     }
 
-    fn stage(&self, cold: &ColdRows, into: &mut Staged) -> Result<()> {
-        let floats = cold.weights.as_slice();
-        into.classes.clear();
+    fn stage(&self, plan: &Plan, cold: &ColdRows, into: &mut Staged) -> Result<()> {
+        into.clear();
+        let all = self.upload_all(cold, into)?;
         for class in &self.layout.classes {
-            let rows = self.upload(&floats[cold.class(&class.parts)], class.width)?;
+            let rows = some_rows(all.as_ref(), cold.class(&class.parts), class.width)?;
             into.classes.push(rows);
         }
-        into.projections.clear();
         for (part, placed) in self.layout.parts.iter().enumerate() {
             into.projections.push(match placed.kind {
-                PartKind::Projection => self.upload(&floats[cold.floats_of(part)], placed.width)?,
+                PartKind::Projection => {
+                    some_rows(all.as_ref(), cold.floats_of(part), placed.width)?
+                }
                 PartKind::Rows(_) => None,
             });
+        }
+        if let (Some(all), true) = (&all, self.moves_staged()) {
+            into.copies = self.copies(cold, all)?;
+        }
+        if self.device.is_cuda() {
+            let index = self.index_samples(plan, cold, 0..plan.batch())?;
+            into.index = Some(Arc::new(index));
+        }
+        Ok(())
+    }
+
+    /// Tables of other encodings have parts of several widths, and projections.
+    fn moves_staged(&self) -> bool {
+        self.layout.all_plain()
+    }
+
+    fn move_staged(
+        &mut self,
+        plan: &Plan,
+        cold: &ColdRows,
+        staged: &mut Staged,
+        grad: &Tensor,
+        learning_rate: f64,
+    ) -> Result<()> {
+        self.scatter_staged(plan, cold, staged, grad, learning_rate)?;
+        #[cfg(feature = "cuda")]
+        if let (Some(copies), Some(transfers)) = (&staged.copies, &self.transfers) {
+            staged.returning = Some(super::cuda::Returning::new(transfers, copies)?);
+        }
+        Ok(())
+    }
+
+    fn copy_staged(&self, from: &Staged, into: &mut Staged, pairs: &[u32]) -> Result<()> {
+        let (Some(from), Some(into)) = (&from.copies, &into.copies) else {
+            return Ok(());
+        };
+        let matrices = [
+            Some((&from.weights, &into.weights)),
+            from.state.as_ref().zip(into.state.as_ref()),
+        ];
+        #[cfg(feature = "cuda")]
+        if let Some(transfers) = &self.transfers {
+            return super::cuda::copy_pairs(transfers, pairs, matrices);
+        }
+        let (theirs, here) = pairs.split_at(pairs.len() / 2);
+        let [theirs, here] = [theirs, here].map(|rows| numbers(rows.to_vec(), &self.device));
+        if let (Some(theirs), Some(here)) = (theirs?, here?) {
+            for (from, into) in matrices.into_iter().flatten() {
+                write_rows(into, &here, &from.index_select(&theirs, 0)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_staged(&self, staged: &mut Staged, cold: &mut ColdRows) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(returning) = staged.returning.take() {
+            return returning.take(cold.weights.as_mut_slice(), cold.state.as_mut_slice());
+        }
+        if let Some(copies) = &staged.copies {
+            let read = |from: &Tensor, into: &mut [f32]| -> Result<()> {
+                into.copy_from_slice(&from.flatten_all()?.to_vec1::<f32>()?);
+                Ok(())
+            };
+            read(&copies.weights, cold.weights.as_mut_slice())?;
+            if let Some(state) = &copies.state {
+                read(state, cold.state.as_mut_slice())?;
+            }
         }
         Ok(())
     }

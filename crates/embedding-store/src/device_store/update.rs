@@ -31,7 +31,7 @@ impl DeviceStore {
             return Ok(());
         }
         let rule = Rule::new(self.optimizer, learning_rate);
-        let index = self.index(plan, cold)?;
+        let index = self.index_for(plan, cold, staged)?;
         // Whatever reads rows or projections comes before the first write.
         let pooled = if self.layout.workspace_width > 0 {
             Some(self.pooled(&index, samples, staged)?)
@@ -57,8 +57,9 @@ impl DeviceStore {
             #[cfg(feature = "cuda")]
             if let Some(lists) = &index.lists {
                 let floats = cold.class(&self.layout.classes[number].parts);
-                let cold = &mut cold.grads.as_mut_slice()[floats];
-                lists.update(number, &self.classes[number], &bags, rule, cold)?;
+                let cold = super::cuda::Cold::ToHost(&mut cold.grads.as_mut_slice()[floats]);
+                let (matrix, sums) = (&self.classes[number], &mut self.piece_sums);
+                lists.update(number, matrix, &bags, rule, cold, sums)?;
                 continue;
             }
             let class = &index.classes[number];
@@ -87,6 +88,47 @@ impl DeviceStore {
             }
         }
         Ok(())
+    }
+
+    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are staged here.
+    pub(super) fn scatter_staged(
+        &mut self,
+        plan: &Plan,
+        cold: &ColdRows,
+        staged: &Staged,
+        grad: &Tensor,
+        learning_rate: f64,
+    ) -> Result<()> {
+        if plan.batch() == 0 {
+            return Ok(());
+        }
+        let rule = Rule::new(self.optimizer, learning_rate);
+        let index = self.index_for(plan, cold, staged)?;
+        let bags = self.bag_gradients(0, None, staged, grad)?;
+        #[cfg(feature = "cuda")]
+        if let Some(lists) = &index.lists {
+            let cold = match staged.copies() {
+                Some(copies) => super::cuda::Cold::Moved(copies),
+                None => super::cuda::Cold::ToHost(&mut []),
+            };
+            let (matrix, sums) = (&self.classes[0], &mut self.piece_sums);
+            return lists.update(0, matrix, &bags, rule, cold, sums);
+        }
+        let class = &index.classes[0];
+        let Some(gradient) = self.class_gradient(0, class, &bags)? else {
+            return Ok(());
+        };
+        if let Some(hot) = &class.hot {
+            let hot_gradient = gradient.narrow(0, 0, class.hot_rows)?;
+            self.classes[0].step_rows(hot, &hot_gradient, rule)?;
+        }
+        match staged.copies() {
+            Some(copies) => {
+                let cold_gradient = gradient.narrow(0, class.hot_rows, class.cold_rows)?;
+                copies.step_all(&cold_gradient, rule)
+            }
+            None => Ok(()),
+        }
     }
 
     /// The gradients of a class's bags, `[bags, width]`, as the index counts them.
@@ -130,8 +172,16 @@ impl DeviceStore {
             None => bags.clone(),
             Some(numbers) => bags.index_select(numbers, 0)?,
         };
-        let zeros = self.zeros(index.hot_rows + index.cold_rows, class.width)?;
-        Ok(Some(zeros.index_add(working, &lookups, 0)?))
+        let zeros = |rows| self.zeros(rows, class.width);
+        let rows = zeros(index.hot_rows + index.cold_rows)?;
+        Ok(Some(match &index.pieces {
+            None => rows.index_add(working, &lookups, 0)?,
+            Some(pieces) => {
+                let sums = zeros(pieces.rows.dim(0)?)?;
+                let sums = sums.index_add(&pieces.of_lookup, &lookups, 0)?;
+                rows.index_add(&pieces.rows, &sums, 0)?
+            }
+        }))
     }
 
     /// The gradient of a table's looked-up rows, `[samples, dim]`.

@@ -13,7 +13,7 @@ use crate::Result;
 
 /// Both streams of one device. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct CudaQueues {
+pub struct CudaQueues {
     device: Device,
     work: Arc<CudaStream>,
     copies: Arc<CudaStream>,
@@ -21,7 +21,10 @@ pub(crate) struct CudaQueues {
 
 impl CudaQueues {
     /// Makes the stream for copies.
-    pub(crate) fn new(device: &Device) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A device that is not CUDA's, or that fails.
+    pub fn new(device: &Device) -> Result<Self> {
         let work = device.as_cuda_device()?.cuda_stream();
         let copies = work.context().new_stream().w()?;
         Ok(Self {
@@ -33,7 +36,7 @@ impl CudaQueues {
 }
 
 /// Host memory that the system does not move, so that the device reads and writes it by itself.
-pub(crate) struct Pinned<T> {
+pub struct Pinned<T> {
     memory: PinnedHostSlice<T>,
     copies: Arc<CudaStream>,
 }
@@ -46,7 +49,7 @@ impl<T> Drop for Pinned<T> {
 }
 
 /// An element that both libraries know.
-pub(crate) trait Element: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {}
+pub trait Element: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {}
 
 impl Element for f32 {}
 impl Element for u32 {}

@@ -3,27 +3,35 @@
 use super::Queues;
 use crate::Result;
 
+/// Slots that take turns before one is used again: the copy for the next batch then waits for no work of the running one, nor the host
+/// for a copy that it has just asked for.
+const TURNS: usize = 3;
+
 /// Copies from the host to the device, each in a buffer that stays as it is until it is released.
-pub(crate) struct Uploads<T, Q: Queues<T>> {
+pub struct Uploads<T, Q: Queues<T>> {
     queues: Q,
     slots: Vec<Slot<T, Q>>,
+    released: u64,
 }
 
 struct Slot<T, Q: Queues<T>> {
     len: usize,
     host: Q::Host,
-    buffer: Q::Buffer,
+    /// None where copies come from elsewhere on the device.
+    buffer: Option<Q::Buffer>,
     /// Behind the slot's last copy.
     copied: Option<Q::Event>,
     /// Behind the work that has last used the slot's device memory.
     worked: Option<Q::Event>,
     taken: bool,
+    /// When it was given back last, counted by its ring.
+    released: u64,
 }
 
 /// A place in the ring, with what was copied there. To be given back by [`Uploads::release`].
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Uploaded {
+pub struct Uploaded {
     slot: usize,
 }
 
@@ -32,26 +40,35 @@ impl<T, Q: Queues<T>> Slot<T, Q> {
         Ok(Self {
             len,
             host: queues.host(len)?,
-            buffer: queues.buffer(len)?,
+            buffer: None,
             copied: None,
             worked: None,
             taken: false,
+            released: 0,
+        })
+    }
+
+    fn buffer(&mut self, queues: &Q) -> Result<&Q::Buffer> {
+        Ok(match &mut self.buffer {
+            Some(buffer) => buffer,
+            none => none.insert(queues.buffer(self.len)?),
         })
     }
 }
 
-/// A free slot, the smallest that is large enough or else a new one; nothing is made anew once the sizes have been seen.
+/// The slot that has been free for longest of those that are large enough, or a new one while these are too few to take turns; nothing
+/// is made anew once the sizes have been seen.
 fn free_slot<T, Q: Queues<T>>(
     queues: &Q,
     slots: &mut Vec<Slot<T, Q>>,
     len: usize,
 ) -> Result<usize> {
-    let fits = |slot: &&(usize, &Slot<T, Q>)| !slot.1.taken && slot.1.len >= len;
-    let found = slots.iter().enumerate();
-    let found = found
-        .filter(|slot| fits(&slot))
-        .min_by_key(|(_, slot)| slot.len);
-    if let Some((found, _)) = found {
+    let fitting = slots.iter().filter(|slot| slot.len >= len).count();
+    let free = slots.iter().enumerate();
+    let free = free.filter(|(_, slot)| !slot.taken && slot.len >= len);
+    if let Some((found, _)) = free.min_by_key(|(_, slot)| slot.released)
+        && fitting >= TURNS
+    {
         return Ok(found);
     }
     // Batches differ a little in their distinct rows: leave room, so that the next one fits.
@@ -60,72 +77,93 @@ fn free_slot<T, Q: Queues<T>>(
 }
 
 impl<T, Q: Queues<T>> Uploads<T, Q> {
-    pub(crate) fn new(queues: Q) -> Self {
+    /// A ring without slots; they are made when they are needed.
+    pub fn new(queues: Q) -> Self {
         Self {
             queues,
             slots: Vec::new(),
+            released: 0,
         }
     }
 
     /// Lets `fill` write `len` elements and asks for their copy. Waits where the memory is still being copied.
-    pub(crate) fn upload(&mut self, len: usize, fill: impl FnOnce(&mut [T])) -> Result<Uploaded> {
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn upload(&mut self, len: usize, fill: impl FnOnce(&mut [T])) -> Result<Uploaded> {
         let at = free_slot(&self.queues, &mut self.slots, len)?;
         let slot = &mut self.slots[at];
         if let Some(copied) = slot.copied.take() {
             self.queues.wait(&copied)?;
         }
         self.queues.write(&mut slot.host, len, fill)?;
+        slot.buffer(&self.queues)?;
         if let Some(worked) = slot.worked.take() {
             self.queues.copies_after(&worked)?;
         }
-        self.queues.upload(&slot.host, len, &slot.buffer)?;
+        if let Some(buffer) = &slot.buffer {
+            self.queues.upload(&slot.host, len, buffer)?;
+        }
         slot.copied = Some(self.queues.copies_so_far()?);
         slot.taken = true;
         Ok(Uploaded { slot: at })
     }
 
     /// The device memory, for work that is asked for from now on.
-    pub(crate) fn read(&self, uploaded: &Uploaded) -> Result<&Q::Buffer> {
-        let slot = &self.slots[uploaded.slot];
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn read(&mut self, uploaded: &Uploaded) -> Result<&Q::Buffer> {
+        let slot = &mut self.slots[uploaded.slot];
         if let Some(copied) = &slot.copied {
             self.queues.work_after(copied)?;
         }
-        Ok(&slot.buffer)
+        slot.buffer(&self.queues)
     }
 
     /// Gives the memory back: all work that reads it has been asked for.
-    pub(crate) fn release(&mut self, uploaded: Uploaded) -> Result<()> {
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn release(&mut self, uploaded: Uploaded) -> Result<()> {
         let slot = &mut self.slots[uploaded.slot];
+        self.released += 1;
+        (slot.taken, slot.released) = (false, self.released);
         slot.worked = Some(self.queues.work_so_far()?);
-        slot.taken = false;
         Ok(())
     }
 }
 
 /// Copies from the device to the host.
-pub(crate) struct Downloads<T, Q: Queues<T>> {
+pub struct Downloads<T, Q: Queues<T>> {
     queues: Q,
     slots: Vec<Slot<T, Q>>,
+    released: u64,
 }
 
 /// A copy that was asked for. To be taken by [`Downloads::take`].
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Downloading {
+pub struct Downloading {
     slot: usize,
     len: usize,
 }
 
 impl<T, Q: Queues<T>> Downloads<T, Q> {
-    pub(crate) fn new(queues: Q) -> Self {
+    /// A ring without slots; they are made when they are needed.
+    pub fn new(queues: Q) -> Self {
         Self {
             queues,
             slots: Vec::new(),
+            released: 0,
         }
     }
 
     /// Lets `ask` ask for work that writes device memory of `len` elements, and asks for its copy behind that.
-    pub(crate) fn download(
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn download(
         &mut self,
         len: usize,
         ask: impl FnOnce(&Q::Buffer) -> Result<()>,
@@ -133,26 +171,46 @@ impl<T, Q: Queues<T>> Downloads<T, Q> {
         let at = free_slot(&self.queues, &mut self.slots, len)?;
         let slot = &mut self.slots[at];
         // The device memory is written again when its last copy has run; whoever took that copy has waited for it.
-        ask(&slot.buffer)?;
+        ask(slot.buffer(&self.queues)?)?;
+        let buffer = slot.buffer.take();
+        let asked = match &buffer {
+            Some(buffer) => self.fetch(at, buffer, len),
+            None => Ok(Downloading { slot: at, len }),
+        };
+        self.slots[at].buffer = buffer;
+        asked
+    }
+
+    /// Asks for a copy of device memory that nothing writes until it is taken, behind all work asked for so far.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn download_from(&mut self, from: &Q::Buffer, len: usize) -> Result<Downloading> {
+        let at = free_slot(&self.queues, &mut self.slots, len)?;
+        self.fetch(at, from, len)
+    }
+
+    fn fetch(&mut self, at: usize, from: &Q::Buffer, len: usize) -> Result<Downloading> {
+        let slot = &mut self.slots[at];
         let written = self.queues.work_so_far()?;
         self.queues.copies_after(&written)?;
-        self.queues.download(&slot.buffer, len, &mut slot.host)?;
+        self.queues.download(from, len, &mut slot.host)?;
         slot.copied = Some(self.queues.copies_so_far()?);
         slot.taken = true;
         Ok(Downloading { slot: at, len })
     }
 
     /// Waits for a copy, and shows it.
-    pub(crate) fn take<R>(
-        &mut self,
-        downloading: Downloading,
-        see: impl FnOnce(&[T]) -> R,
-    ) -> Result<R> {
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn take<R>(&mut self, downloading: Downloading, see: impl FnOnce(&[T]) -> R) -> Result<R> {
         let slot = &mut self.slots[downloading.slot];
         if let Some(copied) = slot.copied.take() {
             self.queues.wait(&copied)?;
         }
-        slot.taken = false;
+        self.released += 1;
+        (slot.taken, slot.released) = (false, self.released);
         self.queues.read(&slot.host, downloading.len, see)
     }
 }
@@ -185,7 +243,7 @@ mod tests {
             let (len, uploaded) = waiting.pop_front().unwrap();
             let input = uploads.read(&uploaded).unwrap().clone();
             let after = state.clone();
-            let asked = downloads.download(len, |output| {
+            let work = |output: &<FakeQueues as Queues<u32>>::Buffer| {
                 let output = output.clone();
                 queues.work(move || {
                     for at in 0..len {
@@ -196,7 +254,14 @@ mod tests {
                     }
                 });
                 Ok(())
-            });
+            };
+            // From memory of the ring, or from elsewhere.
+            let asked = if len.is_multiple_of(2) {
+                downloads.download(len, work)
+            } else {
+                let own = Queues::<u32>::buffer(queues, len).unwrap();
+                work(&own).and_then(|()| downloads.download_from(&own, len))
+            };
             uploads.release(uploaded).unwrap();
             if let Some(before) = pending.replace(asked.unwrap()) {
                 downloads
@@ -251,9 +316,11 @@ mod tests {
     #[test]
     fn nothing_is_made_anew_once_sizes_have_been_seen() {
         let queues = FakeQueues::new(1, Omit::Nothing);
-        let batches: Vec<Vec<u32>> = (0..100).map(|at| vec![at; 10 + at as usize % 6]).collect();
+        let batches: Vec<Vec<u32>> = (0..100)
+            .map(|at| vec![at; 10 + 2 * (at as usize % 3)])
+            .collect();
         train(&queues, &batches, 2);
-        // Three batches on their way up, two results on their way down, each on both sides.
-        assert_eq!(queues.made(), 2 * (3 + 2));
+        // Three batches on their way up, three results that take turns on their way down, each on both sides.
+        assert_eq!(queues.made(), 2 * (3 + 3));
     }
 }

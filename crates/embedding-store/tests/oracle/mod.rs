@@ -32,6 +32,40 @@ fn add(into: &mut [f32], x: &[f32]) {
     }
 }
 
+/// Vectors that are added one after the other, in pieces whose sums are added: so are the gradients of a row.
+#[derive(Default)]
+struct Pieces {
+    whole: Option<Vec<f32>>,
+    piece: Vec<f32>,
+    count: usize,
+}
+
+impl Pieces {
+    fn add(&mut self, x: &[f32]) {
+        if self.count == 128 {
+            self.close();
+        }
+        match self.count {
+            0 => self.piece = x.to_vec(),
+            _ => add(&mut self.piece, x),
+        }
+        self.count += 1;
+    }
+
+    fn close(&mut self) {
+        match &mut self.whole {
+            None => self.whole = Some(std::mem::take(&mut self.piece)),
+            Some(whole) => add(whole, &self.piece),
+        }
+        self.count = 0;
+    }
+
+    fn sum(mut self) -> Vec<f32> {
+        self.close();
+        self.whole.unwrap_or_default()
+    }
+}
+
 pub(crate) fn bag<'a>(ids: &Ids<'a>, bag: usize) -> &'a [u32] {
     if ids.offsets.is_empty() {
         &ids.ids[bag..=bag]
@@ -115,9 +149,14 @@ impl Oracle {
     /// The gradient of every touched row, per part; projections have all rows.
     fn gradients(&self, ids: Ids<'_>, grad: &[f32]) -> Vec<BTreeMap<u32, Vec<f32>>> {
         let (tables, dim) = (self.tables.len(), self.dim);
-        let mut gradients = vec![BTreeMap::new(); self.parts.len()];
+        let mut sums: Vec<BTreeMap<u32, Pieces>> = Vec::new();
+        sums.resize_with(self.parts.len(), BTreeMap::new);
         let mut touch = |part: usize, row: u32, g: &[f32]| {
-            gradients[part]
+            sums[part].entry(row).or_default().add(g);
+        };
+        let mut projections = vec![BTreeMap::new(); self.parts.len()];
+        let mut project = |part: usize, row: u32, g: &[f32]| {
+            projections[part]
                 .entry(row)
                 .and_modify(|sum: &mut Vec<f32>| add(sum, g))
                 .or_insert_with(|| g.to_vec());
@@ -140,7 +179,7 @@ impl Oracle {
                     bag.iter().for_each(|&id| touch(first, id, &gx));
                     for (d, g) in g.iter().enumerate() {
                         let row: Vec<f32> = x.iter().map(|x| x * g).collect();
-                        touch(first + 1, d as u32, &row);
+                        project(first + 1, d as u32, &row);
                     }
                 }
                 Encoding::QuotientRemainder {
@@ -163,7 +202,10 @@ impl Oracle {
                 }
             }
         }
-        gradients
+        for (sums, into) in sums.into_iter().zip(&mut projections) {
+            into.extend(sums.into_iter().map(|(row, sum)| (row, sum.sum())));
+        }
+        projections
     }
 
     pub(crate) fn update(&mut self, ids: Ids<'_>, grad: &[f32], learning_rate: f64) {

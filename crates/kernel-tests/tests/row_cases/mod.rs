@@ -7,12 +7,82 @@
 )]
 
 use std::ops::{Deref, DerefMut};
+use std::ptr::null_mut;
 
 use embedding_store::{
     BatchLists, ClassLists, CpuStore, EmbeddingStore, Ids, Optimizer, Plan, Rows, StoreOptions,
     TableSpec,
 };
 use kernel_tests::Launch;
+
+/// A kernel that moves rows, as they are stored.
+pub type UpdateKernel<Stored> = unsafe extern "C" fn(
+    weights: *mut Stored,
+    state: *mut f32,
+    hot_rows: u32,
+    gradients: *const f32,
+    addresses: *const u32,
+    offsets: *const u32,
+    bags: *const u32,
+    rows: u32,
+    long_rows: u32,
+    row_pieces: *const u32,
+    piece_sums: *const f32,
+    cold_gradients: *mut f32,
+    cold_weights: *mut f32,
+    cold_state: *mut f32,
+    width: u32,
+    vector: u32,
+    rate: f32,
+    epsilon: f32,
+    key: u64,
+);
+
+/// Declares kernels of that type.
+macro_rules! update_kernels {
+    ($stored:ty: $($name:ident)*) => {
+        unsafe extern "C" {
+            $(fn $name(
+                weights: *mut $stored,
+                state: *mut f32,
+                hot_rows: u32,
+                gradients: *const f32,
+                addresses: *const u32,
+                offsets: *const u32,
+                bags: *const u32,
+                rows: u32,
+                long_rows: u32,
+                row_pieces: *const u32,
+                piece_sums: *const f32,
+                cold_gradients: *mut f32,
+                cold_weights: *mut f32,
+                cold_state: *mut f32,
+                width: u32,
+                vector: u32,
+                rate: f32,
+                epsilon: f32,
+                key: u64,
+            );)*
+        }
+    };
+}
+
+unsafe extern "C" {
+    fn rows_sum_pieces(
+        gradients: *const f32,
+        bags: *const u32,
+        starts: *const u32,
+        sums: *mut f32,
+        width: u32,
+        vector: u32,
+    );
+}
+
+/// What becomes of cold rows: where the sums of their gradients go, or copies that are moved with their state.
+pub enum Cold<'a> {
+    Gradients(&'a mut Aligned),
+    Copies(&'a mut Aligned, &'a mut Aligned),
+}
 
 /// Plain tables, a batch, and which rows are hot.
 #[derive(Debug, Clone)]
@@ -130,6 +200,57 @@ impl Step {
             }
         }
         all
+    }
+
+    /// Moves the hot rows along gradients of the bags, and the cold ones or the sums of theirs.
+    pub fn update<Stored>(
+        &self,
+        kernel: UpdateKernel<Stored>,
+        (weights, state): (*mut Stored, &mut Aligned),
+        gradients: &Aligned,
+        cold: Cold<'_>,
+        key: u64,
+        (threads, vector): (u32, bool),
+    ) {
+        let (lists, vector) = (self.lists(), u32::from(vector));
+        let mut sums = Aligned::from(vec![f32::NAN; lists.pieces() * lists.width].as_slice());
+        let bags = self.numbers(&lists.row_bags);
+        launch(lists.piece_blocks(), threads).run(|| {
+            let starts = self.numbers(&lists.piece_starts);
+            let (width, sums) = (lists.width as u32, sums.as_mut_ptr());
+            // SAFETY: the arguments are those of the kernel, as long as it reads and writes them.
+            unsafe { rows_sum_pieces(gradients.as_ptr(), bags, starts, sums, width, vector) };
+        });
+        let (cold_gradients, cold_weights, cold_state) = match cold {
+            Cold::Gradients(sums) => (sums.as_mut_ptr(), null_mut(), null_mut()),
+            Cold::Copies(weights, state) => (null_mut(), weights.as_mut_ptr(), state.as_mut_ptr()),
+        };
+        launch(lists.update_blocks(threads, vector != 0), threads).run(|| {
+            // SAFETY: the arguments are those of the kernel, as long as it reads and writes them.
+            unsafe {
+                kernel(
+                    weights,
+                    state.as_mut_ptr(),
+                    lists.hot_rows as u32,
+                    gradients.as_ptr(),
+                    self.numbers(&lists.rows),
+                    self.numbers(&lists.row_offsets),
+                    bags,
+                    lists.rows.len() as u32,
+                    lists.long_rows as u32,
+                    self.numbers(&lists.row_pieces),
+                    sums.as_ptr(),
+                    cold_gradients,
+                    cold_weights,
+                    cold_state,
+                    lists.width as u32,
+                    vector,
+                    RATE,
+                    epsilon(self.case.optimizer),
+                    key,
+                );
+            }
+        });
     }
 
     pub fn lookup(&self) -> Vec<f32> {

@@ -121,6 +121,17 @@ impl PlantedOptions {
         self
     }
 
+    /// Adds to the exponents of all tables: the larger, the more samples the frequent categories have. The default tables, scaled by 20
+    /// and with 0.1 more, are as skewed as Criteo Kaggle's are said to be: one row in a hundred gets 92% of the lookups, 4.3% get 96%
+    /// (Criteo: "over 92%", BagPipe; 95%).
+    #[must_use]
+    pub fn with_skew(mut self, more: f64) -> Self {
+        for table in &mut self.tables {
+            table.exponent += more;
+        }
+        self
+    }
+
     /// The columns: `I1`, `I2`, … and `C1`, `C2`, … as in Criteo's data.
     pub(crate) fn schema(&self) -> Schema {
         criteo_schema(

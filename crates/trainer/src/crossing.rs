@@ -1,0 +1,317 @@
+//! What crosses between host and device in a training step, beside rows: inputs to it, the loss from it.
+
+use std::collections::VecDeque;
+
+use candle_core::cuda::WrapErr;
+use candle_core::cuda::cudarc::driver::{CudaGraph, sys};
+use candle_core::{DType, Device, Tensor};
+use embedding_store::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
+use kernel_launch::{address, copy, grid};
+use recsys_data::Batch;
+
+use crate::{Loss, Result};
+
+/// Pinned buffers on both ways.
+pub(crate) struct Crossing {
+    inputs: Uploads<f32, CudaQueues>,
+    losses: Downloads<f32, CudaQueues>,
+    /// Derivatives of the loss with respect to the logits.
+    slopes: Tensor,
+    /// The shares that pieces of the batch have in its loss.
+    shares: Tensor,
+}
+
+/// Pieces of a batch whose losses are taken one by one: devices that share it.
+const MOST_SHARES: usize = 256;
+
+/// A batch's inputs on the device.
+pub(crate) struct Sent {
+    /// As the model takes them.
+    pub(crate) dense: Tensor,
+    labels: Tensor,
+    uploaded: Uploaded,
+}
+
+impl Crossing {
+    pub(crate) fn new(device: &Device) -> Result<Self> {
+        let queues = CudaQueues::new(device)?;
+        Ok(Self {
+            inputs: Uploads::new(queues.clone()),
+            losses: Downloads::new(queues),
+            slopes: Tensor::zeros(1, DType::F32, device)?,
+            shares: Tensor::zeros(MOST_SHARES, DType::F32, device)?,
+        })
+    }
+
+    /// Asks for the copy of a batch's dense features, in a shape, and labels.
+    pub(crate) fn send(&mut self, batch: &Batch, shape: &[usize]) -> Result<Sent> {
+        let (dense, labels) = (batch.dense.len(), batch.label.len());
+        // Labels start where kernels may read four at once.
+        let start = dense.next_multiple_of(4);
+        let uploaded = self.inputs.upload((start + labels).max(1), |into| {
+            into[..dense].copy_from_slice(&batch.dense);
+            into[start..start + labels].copy_from_slice(&batch.label);
+        })?;
+        let buffer = self.inputs.read(&uploaded)?;
+        Ok(Sent {
+            dense: buffer.narrow(0, 0, dense)?.reshape(shape)?,
+            labels: buffer.narrow(0, start, labels)?,
+            uploaded,
+        })
+    }
+
+    /// All work on a batch has been asked for.
+    pub(crate) fn release(&mut self, sent: Sent) -> Result<()> {
+        Ok(self.inputs.release(sent.uploaded)?)
+    }
+
+    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of some of them. The share that these have
+    /// in it is number `piece`, to be asked for by [`ask`](Self::ask).
+    pub(crate) fn loss(
+        &mut self,
+        loss: &Loss,
+        logits: &Tensor,
+        sent: &Sent,
+        samples: std::ops::Range<usize>,
+        batch: usize,
+        piece: usize,
+    ) -> Result<Tensor> {
+        let count = samples.len();
+        if logits.elem_count() != count {
+            return Err(candle_core::Error::Msg(format!(
+                "{} logits for {count} samples",
+                logits.elem_count()
+            ))
+            .into());
+        }
+        if self.slopes.elem_count() < count {
+            self.slopes = Tensor::zeros(batch.max(count), DType::F32, logits.device())?;
+        }
+        let slopes = self.slopes.narrow(0, 0, count)?;
+        let labels = sent.labels.narrow(0, samples.start, count)?;
+        let share = self.shares.narrow(0, piece, 1)?;
+        let logits = logits.contiguous()?;
+        let addresses = [&logits, &labels, &slopes, &share].map(address);
+        kernels::loss(
+            logits.device().as_cuda_device()?,
+            loss,
+            addresses,
+            count,
+            batch,
+        )?;
+        Ok(slopes)
+    }
+
+    /// Asks for the way of the shares of so many pieces to the host.
+    pub(crate) fn ask(&mut self, pieces: usize) -> Result<Downloading> {
+        let shares = self.shares.narrow(0, 0, pieces)?;
+        // The next step writes its own, so these leave from elsewhere.
+        Ok(self.losses.download(pieces, |into| {
+            Ok(copy(&shares, &into.narrow(0, 0, pieces)?)?)
+        })?)
+    }
+
+    /// Waits for shares and adds them up.
+    pub(crate) fn sum(&mut self, asked: Downloading) -> Result<f64> {
+        let sum = |shares: &[f32]| shares.iter().map(|&share| f64::from(share)).sum();
+        Ok(self.losses.take(asked, sum)?)
+    }
+}
+
+/// What decides the work of a step on the device, down to the addresses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct StepKey {
+    addresses: [u64; 5],
+    memory: u64,
+    batch: usize,
+    loss: Loss,
+    rate: u32,
+}
+
+impl StepKey {
+    /// `memory` is what [`Model::step_memory`](crate::Model::step_memory) says.
+    pub(crate) fn new(
+        crossing: &Crossing,
+        sent: &Sent,
+        [rows, rows_grad]: [&Tensor; 2],
+        memory: u64,
+        batch: usize,
+        loss: &Loss,
+        learning_rate: f64,
+    ) -> Result<Self> {
+        let tensors = [&sent.dense, &sent.labels, rows, rows_grad, &crossing.slopes];
+        let mut addresses = [0; 5];
+        for (into, tensor) in addresses.iter_mut().zip(tensors) {
+            *into = address(tensor)?;
+        }
+        Ok(Self {
+            addresses,
+            memory,
+            batch,
+            loss: *loss,
+            rate: (learning_rate as f32).to_bits(),
+        })
+    }
+}
+
+/// Steps that the device was asked for: asked once, it can repeat them, and the host asks for one thing instead of fifty.
+#[derive(Default)]
+pub(crate) struct Recorded {
+    /// Oldest first; without a graph where a step has run once.
+    steps: VecDeque<(StepKey, Option<Graph>)>,
+}
+
+struct Graph(CudaGraph);
+
+// SAFETY: a graph may be used by one thread at a time, whichever that is. `Recorded` gives it to nobody but whoever holds it exclusively.
+unsafe impl Send for Graph {}
+
+/// Steps that are kept: input buffers that take turns, of a full and of a last batch.
+const MOST_STEPS: usize = 12;
+
+/// What is to be done for a step.
+pub(crate) enum Repeat {
+    /// Nothing: the device was asked to repeat it.
+    Asked,
+    /// To ask for it while the device records, between the two calls.
+    Record,
+    /// To ask for it.
+    Ask,
+}
+
+impl Recorded {
+    /// Forgets all steps: memory has become another.
+    pub(crate) fn clear(&mut self) {
+        self.steps.clear();
+    }
+
+    /// Asks the device to repeat a step, if it can.
+    pub(crate) fn repeat(&mut self, key: &StepKey) -> Result<Repeat> {
+        match self.steps.iter().find(|(step, _)| step == key) {
+            Some((_, Some(Graph(graph)))) => {
+                graph.launch().w()?;
+                Ok(Repeat::Asked)
+            }
+            // What is loaded or made at first use is there now.
+            Some((_, None)) => Ok(Repeat::Record),
+            None => {
+                if self.steps.len() == MOST_STEPS {
+                    self.steps.pop_front();
+                }
+                self.steps.push_back((*key, None));
+                Ok(Repeat::Ask)
+            }
+        }
+    }
+
+    /// Lets `ask` ask for a step, records it, and asks for what was recorded. Nobody else may ask the device for anything meanwhile.
+    pub(crate) fn record(
+        &mut self,
+        key: &StepKey,
+        device: &Device,
+        ask: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let stream = device.as_cuda_device()?.cuda_stream();
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        stream.begin_capture(mode).w()?;
+        let asked = ask();
+        // Recording ends whatever came of it.
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).w();
+        asked?;
+        let Some(graph) = graph? else {
+            return Err(candle_core::Error::Msg("the device has recorded nothing".into()).into());
+        };
+        graph.launch().w()?;
+        if let Some((_, kept)) = self.steps.iter_mut().find(|(step, _)| step == key) {
+            *kept = Some(Graph(graph));
+        }
+        Ok(())
+    }
+}
+
+/// `w -= rate · g`, in place.
+pub(crate) fn sgd(weights: &Tensor, gradient: &Tensor, rate: f32) -> Result<()> {
+    let addresses = [address(weights)?, address(gradient)?];
+    Ok(kernels::dense("dense_sgd", weights, addresses, &[rate])?)
+}
+
+/// `s += g²; w -= rate · g / (sqrt(s) + ε)`, in place.
+pub(crate) fn adagrad(
+    weights: &Tensor,
+    state: &Tensor,
+    gradient: &Tensor,
+    rate: f32,
+    epsilon: f32,
+) -> Result<()> {
+    let addresses = [address(weights)?, address(state)?, address(gradient)?];
+    Ok(kernels::dense(
+        "dense_adagrad",
+        weights,
+        addresses,
+        &[rate, epsilon],
+    )?)
+}
+
+mod kernels {
+    use candle_core::cuda::WrapErr;
+    use candle_core::cuda::cudarc::driver::PushKernelArg;
+    use candle_core::{CudaDevice, Result, Tensor, bail};
+    use kernel_launch::{device_of, number};
+
+    use super::grid;
+    use crate::Loss;
+
+    const MODULE: &str = "trainer/step";
+    const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/step.ptx"));
+    /// Threads of the one block that takes the loss; the kernel counts on it.
+    const LOSS_THREADS: usize = 1024;
+    const THREADS: usize = 256;
+
+    pub(super) fn loss(
+        device: &CudaDevice,
+        loss: &Loss,
+        addresses: [Result<u64>; 4],
+        samples: usize,
+        batch: usize,
+    ) -> Result<()> {
+        let [logits, labels, slopes, share] = addresses;
+        let (logits, labels, slopes, share) = (logits?, labels?, slopes?, share?);
+        let kernel = device.get_or_load_custom_func("loss_gradient", MODULE, PTX)?;
+        let (samples, batch) = (number(samples)?, number(batch)?);
+        let (kind, input, [threshold, negative, positive]) = loss.numbers();
+        let mut launch = kernel.builder();
+        launch.arg(&logits).arg(&labels).arg(&slopes).arg(&share);
+        launch.arg(&samples).arg(&batch).arg(&kind).arg(&input);
+        launch.arg(&threshold).arg(&negative).arg(&positive);
+        // SAFETY: the arguments are those of the kernel, in its order and types; all three have `samples` values.
+        unsafe { launch.launch(grid(1, LOSS_THREADS, 0)?) }.w()?;
+        Ok(())
+    }
+
+    /// A kernel that takes addresses of as many values as there are weights, their number, and factors.
+    pub(super) fn dense<const N: usize>(
+        name: &str,
+        weights: &Tensor,
+        addresses: [u64; N],
+        factors: &[f32],
+    ) -> Result<()> {
+        let count = weights.elem_count();
+        if count == 0 {
+            bail!("a parameter without values");
+        }
+        let device = device_of(weights)?;
+        let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
+        let (config, count) = (grid(count.div_ceil(THREADS), THREADS, 0)?, count as u64);
+        let mut launch = kernel.builder();
+        for address in &addresses {
+            launch.arg(address);
+        }
+        launch.arg(&count);
+        for factor in factors {
+            launch.arg(factor);
+        }
+        // SAFETY: the arguments are those of the kernel of this name; the optimizer has compared the sizes.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! On an NVIDIA device, where there is one: all placements train to the same bits there, and to about what the CPU trains to. Elsewhere the
+//! tests say that they are skipped.
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use dlrm::{Dlrm, DlrmConfig};
+use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec, cuda_device};
+use recsys_data::{Dataset, Order, RandomData, RandomDataOptions};
+use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
+
+const ROWS: [u64; 4] = [400, 6, 9000, 2500];
+const DIM: usize = 16;
+
+fn device() -> Option<Device> {
+    match cuda_device(0) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            eprintln!("skipped: no NVIDIA device: {error}");
+            None
+        }
+    }
+}
+
+/// The losses of the epochs, and every weight and optimizer state, after steps enough for a device to repeat what it has recorded.
+fn train(
+    placement: Placement,
+    optimizer: Optimizer,
+    hot: [u64; 4],
+    lookahead: usize,
+    device: &Device,
+) -> (Vec<f64>, Vec<f32>) {
+    let config = DlrmConfig {
+        tables: ROWS.len(),
+        dim: DIM,
+        bottom: vec![5, 32, DIM],
+        top: vec![24, 1],
+        ..DlrmConfig::default()
+    };
+    let options = StoreOptions {
+        dim: DIM,
+        optimizer,
+        ..StoreOptions::default()
+    };
+    let on = match placement {
+        Placement::Cpu => &Device::Cpu,
+        _ => device,
+    };
+    let tables = ROWS.iter().map(|&rows| TableSpec::full(rows)).collect();
+    let devices = [on.clone()];
+    let store = placement
+        .store(tables, options, &devices, Some(&hot))
+        .unwrap();
+    let model = FusedDlrm::new(Dlrm::new(config, 3, on).unwrap());
+    let model = Replicas::new(vec![(model, on.clone())]).unwrap();
+    let mut trainer = Trainer::new(model, store, on.clone());
+    let data = RandomData::new(RandomDataOptions {
+        samples: 3000,
+        dense: 5,
+        table_rows: ROWS.to_vec(),
+        lookups: 2,
+        round_targets: true,
+        ..RandomDataOptions::default()
+    });
+    // The last batch is smaller.
+    let options = TrainOptions {
+        epochs: 2,
+        batch_size: 128,
+        order: Order::Shuffled,
+        learning_rate: 0.05,
+        test_every: Some(30),
+        lookahead,
+        ..TrainOptions::default()
+    };
+    let data: Arc<dyn Dataset> = Arc::new(data.unwrap());
+    let evaluations = Evaluations {
+        validation: Some(data.clone()),
+        test: None,
+    };
+    let report = fit(&mut trainer, data, &evaluations, &options, &mut ()).unwrap();
+    let mut all = Vec::new();
+    for (_, tensor) in trainer.model().named_weights().unwrap() {
+        all.extend(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+    }
+    for (index, part) in trainer.store().parts().iter().enumerate() {
+        let rows = trainer.store().export(index, 0..part.rows).unwrap();
+        all.extend(rows.weights);
+        all.extend(rows.state);
+    }
+    let losses = report.epochs.iter().map(|epoch| epoch.train_loss);
+    (losses.collect(), all)
+}
+
+#[test]
+fn placements_train_to_the_same_bits() {
+    let Some(device) = device() else {
+        return;
+    };
+    for optimizer in [
+        Optimizer::Sgd,
+        Optimizer::adagrad(),
+        Optimizer::rowwise_adagrad(),
+    ] {
+        let run = |placement, hot, lookahead| train(placement, optimizer, hot, lookahead, &device);
+        let (losses, weights) = run(Placement::CpuDevice, [0; 4], 1);
+        for (placement, hot, lookahead) in [
+            (Placement::CpuDevice, [0; 4], 0),
+            (Placement::Fae, [100, 6, 500, 0], 1),
+            (Placement::Mixed, [100, 6, 500, 0], 0),
+            (Placement::Mixed, [100, 6, 500, 0], 1),
+            (Placement::Mixed, [0, 1, 8000, 2000], 3),
+            (Placement::Mixed, ROWS, 2),
+        ] {
+            let found = run(placement, hot, lookahead);
+            let same = found.1.iter().zip(&weights);
+            let differing = same.filter(|(found, expected)| found.to_bits() != expected.to_bits());
+            let differing = differing.count();
+            assert_eq!(
+                differing, 0,
+                "{optimizer:?} {placement} {hot:?} {lookahead}"
+            );
+            assert_eq!(
+                found.0, losses,
+                "{optimizer:?} {placement} {hot:?} {lookahead}"
+            );
+        }
+        let (expected, on_host) = run(Placement::Cpu, [0; 4], 0);
+        for (found, expected) in losses.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+        }
+        // Small gradients make large steps of Adagrad, so that single weights may go another way.
+        let far = weights.iter().zip(&on_host);
+        let far = far.filter(|(found, expected)| (*found - *expected).abs() > 1e-3);
+        assert!(far.count() * 100 < weights.len());
+    }
+}
