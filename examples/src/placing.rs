@@ -524,7 +524,7 @@ impl Placing {
         if self.devices.iter().any(Device::is_cuda) {
             // The device takes most of the work, and more batches than one core for every four can plan.
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            options.loader_threads = options.loader_threads.max(cores.div_ceil(2));
+            options.loader_threads = options.loader_threads.max(cores.div_ceil(3));
             options.prefetch = options.prefetch.max(2 * options.loader_threads + 1);
         }
         options.swap_samples = self.swap_samples.unwrap_or(options.swap_samples);

@@ -17,6 +17,8 @@ constexpr unsigned TILE = 512;
 constexpr unsigned PIECE = 128;
 // Columns of a piece that a block adds.
 constexpr unsigned PIECE_COLUMNS = 32;
+// Bags that a thread gathers.
+constexpr unsigned GATHERED = 4;
 constexpr unsigned MAX_THREADS = 256;
 // Sums at hand: four columns a thread, and a tile at least.
 constexpr unsigned SUMS = 4 * MAX_THREADS;
@@ -86,30 +88,47 @@ INLINE unsigned rows_a_block(unsigned vectors) { return vectors < BLOCK_THREADS 
 
 // Every bag's sum of rows, in the order of its ids; zeros where there are none. Every bag of one lookup: no `offsets`.
 //
-// A thread has one to four columns of a bag, and the threads of a row lie side by side.
+// A thread has one to four columns of `GATHERED` bags, and the threads of a row lie side by side.
 template <class Stored, int N>
 INLINE void gather(const Stored* __restrict__ weights, unsigned hot_rows, const float* __restrict__ cold,
                    const unsigned* __restrict__ addresses, const unsigned* __restrict__ offsets, bool single_hot,
                    float* __restrict__ into, unsigned bags, unsigned width) {
-    const unsigned vectors = width / N, side_by_side = rows_a_block(vectors);
-    const unsigned first = BLOCK * side_by_side;
-    const unsigned here = smaller(side_by_side, bags - first);
+    const unsigned vectors = width / N, in_block = rows_a_block(vectors) * GATHERED;
+    if (BLOCK >= (bags + in_block - 1) / in_block) return;
+    const unsigned first = BLOCK * in_block;
+    const unsigned all = smaller(in_block, bags - first) * vectors;
+    const auto row = [&](unsigned lookup, unsigned column) {
+        const unsigned address = addresses[lookup];
+        return address < hot_rows ? read<N>(weights + (unsigned long long)address * width + column)
+                                  : read<N>(cold + (unsigned long long)(address - hot_rows) * width + column);
+    };
+    if (single_hot) {
+        THREADS {
+            for (unsigned item = thread; item < all; item += GATHERED * BLOCK_THREADS) {
+                // Beyond the last item, the last again: without a branch, all loads are on their way before one is waited for.
+                Floats<N> x[GATHERED];
+                for (unsigned i = 0; i < GATHERED; ++i) {
+                    const unsigned at = smaller(item + i * BLOCK_THREADS, all - 1);
+                    x[i] = row(first + at / vectors, at % vectors * N);
+                }
+                for (unsigned i = 0; i < GATHERED; ++i) {
+                    const unsigned at = item + i * BLOCK_THREADS;
+                    if (at < all) write<N>(into + ((unsigned long long)first * vectors + at) * N, x[i]);
+                }
+            }
+        }
+        return;
+    }
     THREADS {
-        for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
+        for (unsigned item = thread; item < all; item += BLOCK_THREADS) {
             const unsigned bag = first + item / vectors, column = item % vectors * N;
-            const unsigned begin = single_hot ? bag : offsets[bag];
-            const unsigned end = single_hot ? bag + 1 : offsets[bag + 1];
-            const auto row = [&](unsigned lookup) {
-                const unsigned address = addresses[lookup];
-                return address < hot_rows ? read<N>(weights + (unsigned long long)address * width + column)
-                                          : read<N>(cold + (unsigned long long)(address - hot_rows) * width + column);
-            };
+            const unsigned begin = offsets[bag], end = offsets[bag + 1];
             Floats<N> sum = {};
             if (begin < end) {
-                sum = row(begin);
+                sum = row(begin, column);
 #pragma unroll 4
                 for (unsigned lookup = begin + 1; lookup < end; ++lookup) {
-                    const Floats<N> x = row(lookup);
+                    const Floats<N> x = row(lookup, column);
                     for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
                 }
             }
@@ -159,7 +178,7 @@ INLINE Floats<N> sum_of_bags(const Update<Stored>& update, unsigned row, unsigne
         const unsigned begin = update.row_pieces[row], end = update.row_pieces[row + 1];
         const float* const sums = update.piece_sums + column;
         Floats<N> sum = read<N>(sums + (unsigned long long)begin * update.width);
-#pragma unroll 8
+#pragma unroll 16
         for (unsigned piece = begin + 1; piece < end; ++piece) {
             const Floats<N> x = read<N>(sums + (unsigned long long)piece * update.width);
             for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
@@ -183,7 +202,7 @@ INLINE void sum_piece(const float* gradients, const unsigned* bags, unsigned cou
                       unsigned columns, float* stage) {
     const unsigned vectors = columns / N, all = count * vectors;
     THREADS {
-#pragma unroll 4
+#pragma unroll 8
         for (unsigned item = thread; item < all; item += BLOCK_THREADS) {
             const unsigned bag = bags[item / vectors], column = start + item % vectors * N;
             write<N>(stage + item * N, read<N>(gradients + (unsigned long long)bag * width + column));
@@ -201,14 +220,38 @@ INLINE void sum_piece(const float* gradients, const unsigned* bags, unsigned cou
     }
 }
 
-// Moves some columns of a row of a matrix along their gradient. The row's number there may be another than its address.
+// Some columns of a row and of its state, which are fetched before their gradient is summed.
+template <int N>
+struct Columns {
+    Floats<N> weights, state;
+};
+
+template <Rule RULE, int N, class Row>
+INLINE Columns<N> fetch_columns(const Row* matrix, const float* states, unsigned long long at) {
+    Columns<N> columns = {};
+    columns.weights = read<N>(matrix + at);
+    if constexpr (RULE == ADAGRAD) columns.state = read<N>(states + at);
+    return columns;
+}
+
+// From where the row is; nothing for a row that is elsewhere and has no copy.
+template <Rule RULE, int N, class Stored>
+INLINE Columns<N> fetch(const Update<Stored>& update, unsigned address, unsigned column) {
+    const bool hot = address < update.hot_rows;
+    const unsigned long long at = (unsigned long long)(hot ? address : address - update.hot_rows) * update.width + column;
+    if (hot) return fetch_columns<RULE, N>(update.weights, update.state, at);
+    if (!update.cold_gradients) return fetch_columns<RULE, N>(update.cold_weights, update.cold_state, at);
+    return {};
+}
+
+// Moves columns of a row along their gradient. The row's number in its matrix may be another than its address.
 template <Rule RULE, int N, class Stored, class Row>
-INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* states, unsigned row, unsigned column, Floats<N> gradient,
-                         float denominator) {
+INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* states, unsigned row, unsigned column, Columns<N> columns,
+                         Floats<N> gradient, float denominator) {
     const unsigned long long at = (unsigned long long)row * update.width + column;
-    Floats<N> weights = read<N>(matrix + at);
+    Floats<N>& weights = columns.weights;
     if constexpr (RULE == ADAGRAD) {
-        Floats<N> state = read<N>(states + at);
+        Floats<N>& state = columns.state;
         for (int i = 0; i < N; ++i) {
             const float g = gradient.at[i];
             state.at[i] += g * g;
@@ -225,17 +268,17 @@ INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* state
 
 // The same where the row is, or writes the gradient where a row that is elsewhere has no copy.
 template <Rule RULE, int N, class Stored>
-INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Floats<N> gradient, float denominator) {
-    const unsigned address = update.addresses[row];
+INLINE void step(const Update<Stored>& update, unsigned address, unsigned column, Columns<N> columns, Floats<N> gradient,
+                 float denominator) {
     if (address < update.hot_rows) {
-        move_columns<RULE, N>(update, update.weights, update.state, address, column, gradient, denominator);
+        move_columns<RULE, N>(update, update.weights, update.state, address, column, columns, gradient, denominator);
         return;
     }
     const unsigned cold = address - update.hot_rows;
     if (update.cold_gradients) {
         write<N>(update.cold_gradients + (unsigned long long)cold * update.width + column, gradient);
     } else {
-        move_columns<RULE, N>(update, update.cold_weights, update.cold_state, cold, column, gradient, denominator);
+        move_columns<RULE, N>(update, update.cold_weights, update.cold_state, cold, column, columns, gradient, denominator);
     }
 }
 
@@ -251,7 +294,9 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
         THREADS {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = first + item / vectors, column = item % vectors * N;
-                step<RULE, N>(update, row, column, sum_of_bags<N>(update, row, column), 0);
+                const unsigned address = update.addresses[row];
+                const Columns<N> columns = fetch<RULE, N>(update, address, column);
+                step<RULE, N>(update, address, column, columns, sum_of_bags<N>(update, row, column), 0);
             }
         }
         return;
@@ -304,7 +349,9 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = item / vectors, column = item % vectors * N;
                 const Floats<N> gradient = read<N>(sums + row * count + column);
-                step<RULE, N>(update, first + row, start + column, gradient, lanes[row * LANES]);
+                const unsigned address = update.addresses[first + row];
+                const Columns<N> columns = fetch<RULE, N>(update, address, start + column);
+                step<RULE, N>(update, address, start + column, columns, gradient, lanes[row * LANES]);
             }
         }
         SYNC;

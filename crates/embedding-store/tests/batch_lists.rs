@@ -158,7 +158,7 @@ fn a_row_of_many_bags_has_pieces() {
         hot_rows: vec![1],
         batches: Vec::new(),
     };
-    for size in [128, 129, 400, 1000] {
+    for size in [128, 129, 400, 2000] {
         let ids = (0..size as u32).map(|sample| u32::from(sample % 3 == 0));
         let batch = Batch {
             size,

@@ -230,7 +230,7 @@ fn empty_bags_give_zeros_and_move_nothing() {
 
 #[test]
 fn a_sum_of_negative_zeros_is_one() {
-    for batch in [3, 40, 300] {
+    for batch in [3, 40, 600] {
         for dim in [1, 4, 16] {
             let case = Case::drawn(dim, Optimizer::Sgd, &[1], batch, None).split(|_| 0);
             let step = case.begin();

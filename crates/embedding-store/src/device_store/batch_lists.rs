@@ -20,6 +20,8 @@ fn size_of_row(bags: usize) -> usize {
     SIZES - 1 - bags.next_power_of_two().ilog2() as usize
 }
 
+/// Bags that a thread gathers, as in the kernel.
+const GATHERED: u32 = 4;
 /// Columns of a piece that a block sums, as in the kernel.
 const PIECE_COLUMNS: usize = 32;
 
@@ -70,7 +72,7 @@ pub struct ClassLists {
 impl ClassLists {
     /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four columns.
     pub fn gather_blocks(&self, threads: u32, vector: bool) -> u32 {
-        blocks(self.bags, self.width, threads, vector)
+        gather_blocks(self.bags, self.width, threads, vector)
     }
 
     /// Blocks of so many threads that update the class's rows.
@@ -87,6 +89,11 @@ impl ClassLists {
     pub fn piece_blocks(&self) -> u32 {
         (self.pieces() * self.width.div_ceil(PIECE_COLUMNS)) as u32
     }
+}
+
+/// Blocks that gather so many bags.
+pub(crate) fn gather_blocks(bags: usize, width: usize, threads: u32, vector: bool) -> u32 {
+    blocks(bags, width, threads, vector).div_ceil(GATHERED)
 }
 
 /// Blocks that have a thread for one or four columns of every row, as the kernels divide them.

@@ -9,7 +9,7 @@ use candle_core::{CudaDevice, DType, Device, Tensor};
 use kernel_launch::{address, device_of, read, write};
 
 use super::Matrix;
-use super::batch_lists::{BatchLists, ClassLists, blocks};
+use super::batch_lists::{BatchLists, ClassLists, blocks, gather_blocks};
 use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
 use crate::update::Rule;
 use crate::{Error, Result};
@@ -465,12 +465,8 @@ impl Gather<'_> {
         };
         launch.arg(&single_hot).arg(into);
         launch.arg(&self.bags).arg(&self.width).arg(&vector);
-        let blocks = blocks(
-            self.bags as usize,
-            self.width as usize,
-            THREADS,
-            self.vector,
-        );
+        let (bags, width) = (self.bags as usize, self.width as usize);
+        let blocks = gather_blocks(bags, width, THREADS, self.vector);
         // SAFETY: the arguments are those of the kernel; addresses name rows of the matrix and, where there are any, the cold
         // ones, offsets name addresses, and the output has a row for every bag.
         unsafe { launch.launch(grid(blocks)) }.w()?;
