@@ -178,7 +178,7 @@ INLINE Floats<N> sum_of_bags(const Update<Stored>& update, unsigned row, unsigne
         const unsigned begin = update.row_pieces[row], end = update.row_pieces[row + 1];
         const float* const sums = update.piece_sums + column;
         Floats<N> sum = read<N>(sums + (unsigned long long)begin * update.width);
-#pragma unroll 16
+#pragma unroll 8
         for (unsigned piece = begin + 1; piece < end; ++piece) {
             const Floats<N> x = read<N>(sums + (unsigned long long)piece * update.width);
             for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
@@ -202,7 +202,7 @@ INLINE void sum_piece(const float* gradients, const unsigned* bags, unsigned cou
                       unsigned columns, float* stage) {
     const unsigned vectors = columns / N, all = count * vectors;
     THREADS {
-#pragma unroll 8
+#pragma unroll 4
         for (unsigned item = thread; item < all; item += BLOCK_THREADS) {
             const unsigned bag = bags[item / vectors], column = start + item % vectors * N;
             write<N>(stage + item * N, read<N>(gradients + (unsigned long long)bag * width + column));
@@ -220,38 +220,14 @@ INLINE void sum_piece(const float* gradients, const unsigned* bags, unsigned cou
     }
 }
 
-// Some columns of a row and of its state, which are fetched before their gradient is summed.
-template <int N>
-struct Columns {
-    Floats<N> weights, state;
-};
-
-template <Rule RULE, int N, class Row>
-INLINE Columns<N> fetch_columns(const Row* matrix, const float* states, unsigned long long at) {
-    Columns<N> columns = {};
-    columns.weights = read<N>(matrix + at);
-    if constexpr (RULE == ADAGRAD) columns.state = read<N>(states + at);
-    return columns;
-}
-
-// From where the row is; nothing for a row that is elsewhere and has no copy.
-template <Rule RULE, int N, class Stored>
-INLINE Columns<N> fetch(const Update<Stored>& update, unsigned address, unsigned column) {
-    const bool hot = address < update.hot_rows;
-    const unsigned long long at = (unsigned long long)(hot ? address : address - update.hot_rows) * update.width + column;
-    if (hot) return fetch_columns<RULE, N>(update.weights, update.state, at);
-    if (!update.cold_gradients) return fetch_columns<RULE, N>(update.cold_weights, update.cold_state, at);
-    return {};
-}
-
-// Moves columns of a row along their gradient. The row's number in its matrix may be another than its address.
+// Moves some columns of a row of a matrix along their gradient. The row's number there may be another than its address.
 template <Rule RULE, int N, class Stored, class Row>
-INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* states, unsigned row, unsigned column, Columns<N> columns,
-                         Floats<N> gradient, float denominator) {
+INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* states, unsigned row, unsigned column, Floats<N> gradient,
+                         float denominator) {
     const unsigned long long at = (unsigned long long)row * update.width + column;
-    Floats<N>& weights = columns.weights;
+    Floats<N> weights = read<N>(matrix + at);
     if constexpr (RULE == ADAGRAD) {
-        Floats<N>& state = columns.state;
+        Floats<N> state = read<N>(states + at);
         for (int i = 0; i < N; ++i) {
             const float g = gradient.at[i];
             state.at[i] += g * g;
@@ -268,17 +244,17 @@ INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* state
 
 // The same where the row is, or writes the gradient where a row that is elsewhere has no copy.
 template <Rule RULE, int N, class Stored>
-INLINE void step(const Update<Stored>& update, unsigned address, unsigned column, Columns<N> columns, Floats<N> gradient,
-                 float denominator) {
+INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Floats<N> gradient, float denominator) {
+    const unsigned address = update.addresses[row];
     if (address < update.hot_rows) {
-        move_columns<RULE, N>(update, update.weights, update.state, address, column, columns, gradient, denominator);
+        move_columns<RULE, N>(update, update.weights, update.state, address, column, gradient, denominator);
         return;
     }
     const unsigned cold = address - update.hot_rows;
     if (update.cold_gradients) {
         write<N>(update.cold_gradients + (unsigned long long)cold * update.width + column, gradient);
     } else {
-        move_columns<RULE, N>(update, update.cold_weights, update.cold_state, cold, column, columns, gradient, denominator);
+        move_columns<RULE, N>(update, update.cold_weights, update.cold_state, cold, column, gradient, denominator);
     }
 }
 
@@ -294,9 +270,7 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
         THREADS {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = first + item / vectors, column = item % vectors * N;
-                const unsigned address = update.addresses[row];
-                const Columns<N> columns = fetch<RULE, N>(update, address, column);
-                step<RULE, N>(update, address, column, columns, sum_of_bags<N>(update, row, column), 0);
+                step<RULE, N>(update, row, column, sum_of_bags<N>(update, row, column), 0);
             }
         }
         return;
@@ -349,9 +323,7 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = item / vectors, column = item % vectors * N;
                 const Floats<N> gradient = read<N>(sums + row * count + column);
-                const unsigned address = update.addresses[first + row];
-                const Columns<N> columns = fetch<RULE, N>(update, address, start + column);
-                step<RULE, N>(update, address, start + column, columns, gradient, lanes[row * LANES]);
+                step<RULE, N>(update, first + row, start + column, gradient, lanes[row * LANES]);
             }
         }
         SYNC;
