@@ -51,8 +51,8 @@ struct Arguments {
     /// Factor on the rows of every large table, more than 0 and at most 1000. At 20, Criteo's shapes have 2.4 million rows.
     #[arg(long, default_value_t = 20.0, value_parser = scale)]
     scale: f64,
-    /// Added to the exponents of the tables' Zipf distributions, at most 2: 0.1 is about Criteo Kaggle's skew, with 0.25 four inputs of
-    /// five touch hot rows only.
+    /// Added to the exponents of the tables' Zipf distributions, at most 2: 0.1 is about Criteo Kaggle's skew, with 0.3 five inputs of
+    /// six touch hot rows only.
     #[arg(long, default_value_t = 0.1, value_parser = skew)]
     skew: f64,
     /// Train every placement with TF32 products too.

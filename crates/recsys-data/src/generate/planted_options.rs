@@ -122,8 +122,8 @@ impl PlantedOptions {
     }
 
     /// Adds to the exponents of all tables: the larger, the more samples the frequent categories have. The default tables, scaled by 20
-    /// and with 0.1 more, are as skewed as Criteo Kaggle's are said to be: one row in a hundred gets 92% of the lookups, 4.3% get 96%
-    /// (Criteo: "over 92%", BagPipe; 95%).
+    /// and with 0.1 more, are about as skewed as Criteo Kaggle's are said to be: one row in a hundred gets 91% of the lookups, 4.3% of
+    /// the rows get 95% (Criteo: over 92%, and 95%).
     #[must_use]
     pub fn with_skew(mut self, more: f64) -> Self {
         for table in &mut self.tables {
