@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
-/// The median time of some runs of `work`, each waited for, after three that warm up.
+/// The median time of some runs of `work`, each waited for, after some that warm up: buffers of a device take turns.
 ///
 /// # Errors
 /// Those of `work`, and a device that fails.
@@ -18,7 +18,8 @@ pub fn median_time(
     rounds: usize,
     mut work: impl FnMut(usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<Duration> {
-    for round in 0..3 {
+    let warming = if device.is_cpu() { 1 } else { 3 };
+    for round in 0..warming {
         work(round)?;
         device.synchronize()?;
     }
