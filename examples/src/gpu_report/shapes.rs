@@ -103,7 +103,7 @@ impl Shape {
                 extent
                     .batch_size
                     .div_ceil(rayon::current_num_threads())
-                    .max(32),
+                    .clamp(32, 512),
             ),
             ..TrainArguments::default()
         };
