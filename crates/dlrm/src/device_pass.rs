@@ -154,6 +154,10 @@ mod memory {
             if parameters.dims() != [network.layout().parameters] {
                 bail!("parameters of shape {:?}", parameters.dims());
             }
+            let device = parameters.device();
+            if !(dense.device().same_device(device) && rows.device().same_device(device)) {
+                bail!("parameters, dense features and rows are on different devices");
+            }
             let inputs = Inputs {
                 parameters: parameters.detach(),
                 dense: dense.detach(),
@@ -162,7 +166,7 @@ mod memory {
             let fits = |memory: &&mut Self| {
                 memory.most >= batch
                     && memory.config == *config
-                    && memory.device.same_device(parameters.device())
+                    && memory.device.same_device(device)
             };
             if kept.as_mut().filter(fits).is_none() {
                 *kept = Some(Self::new(network, batch, inputs)?);
@@ -249,11 +253,17 @@ mod memory {
             let device = self.device.as_cuda_device()?;
             let (layout, extents) = (network.layout(), network.extents(self.batch));
             let outputs = self.batch * self.config.output_width();
-            if output_grad.elem_count() != outputs || rows_grad.dims() != self.inputs.rows.dims() {
+            let here = |tensor: &Tensor| tensor.device().same_device(&self.device);
+            if output_grad.elem_count() != outputs
+                || rows_grad.dims() != self.inputs.rows.dims()
+                || !(here(output_grad) && here(rows_grad))
+            {
                 bail!(
-                    "gradients of shapes {:?} and {:?}",
+                    "gradients of shapes {:?} on {:?} and {:?} on {:?}",
                     output_grad.dims(),
-                    rows_grad.dims()
+                    output_grad.device().location(),
+                    rows_grad.dims(),
+                    rows_grad.device().location()
                 );
             }
             let [above, below] = [address(&self.grads[0])?, address(&self.grads[1])?];

@@ -126,10 +126,10 @@ impl EmbeddingStore for OnDevice {
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
         self.check(plan, "the output", into)?;
-        let mut host = self.host.lock().unwrap_or_else(|lock| lock.into_inner());
         if self.device.is_cpu() {
             self.store.lookup(plan, into)?;
         } else if into.elem_count() > 0 {
+            let mut host = self.host.lock().unwrap_or_else(|lock| lock.into_inner());
             #[cfg(feature = "cuda")]
             if self.device.is_cuda() {
                 host.pinned(&self.device)?.lookup(&self.store, plan, into)?;

@@ -126,6 +126,8 @@ pub(crate) struct StepKey {
     batch: usize,
     loss: Loss,
     rate: u32,
+    /// Products are asked for in the precision that the process allows.
+    tf32: bool,
 }
 
 impl StepKey {
@@ -150,6 +152,7 @@ impl StepKey {
             batch,
             loss: *loss,
             rate: (learning_rate as f32).to_bits(),
+            tf32: candle_core::cuda::gemm_reduced_precision_f32(),
         })
     }
 }

@@ -3,13 +3,17 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod skewed;
+
 use std::sync::Arc;
 
 use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig};
-use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec, cuda_device};
+use embedding_store::{Optimizer, StoreOptions, TableSpec, cuda_device};
 use recsys_data::{Dataset, Order, RandomData, RandomDataOptions};
-use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
+use skewed::weights;
+use trainer::{Evaluations, FusedDlrm, Placement, Replicas, TrainOptions, Trainer, fit};
 
 const ROWS: [u64; 4] = [400, 6, 9000, 2500];
 const DIM: usize = 16;
@@ -80,17 +84,8 @@ fn train(
         test: None,
     };
     let report = fit(&mut trainer, data, &evaluations, &options, &mut ()).unwrap();
-    let mut all = Vec::new();
-    for (_, tensor) in trainer.model().named_weights().unwrap() {
-        all.extend(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-    }
-    for (index, part) in trainer.store().parts().iter().enumerate() {
-        let rows = trainer.store().export(index, 0..part.rows).unwrap();
-        all.extend(rows.weights);
-        all.extend(rows.state);
-    }
     let losses = report.epochs.iter().map(|epoch| epoch.train_loss);
-    (losses.collect(), all)
+    (losses.collect(), weights(&trainer))
 }
 
 #[test]
