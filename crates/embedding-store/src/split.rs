@@ -12,7 +12,7 @@ use crate::kernel::{Columns, Kernel, RowAt, prefetch};
 use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
 use crate::update::{Floats, Rule, step_dense, step_row};
-use crate::{CpuStore, EmbeddingStore, Plan, Result, read_slice, write_slice};
+use crate::{CpuStore, EmbeddingStore, Error, Plan, Result, read_slice, write_slice};
 
 /// Rows between the one that is copied and the one that is asked for.
 const PREFETCH_ROWS: usize = 16;
@@ -57,7 +57,7 @@ pub trait HotSide: EmbeddingStore {
     /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and asks for their way back.
     ///
     /// # Errors
-    /// A tensor operation that fails.
+    /// A tensor operation that fails; without a definition of its own, always.
     fn move_staged(
         &mut self,
         plan: &Plan,
@@ -67,7 +67,9 @@ pub trait HotSide: EmbeddingStore {
         learning_rate: f64,
     ) -> Result<()> {
         let _ = (plan, cold, staged, grad, learning_rate);
-        Ok(())
+        Err(Error::SidesMismatch {
+            problem: "the hot side does not move staged rows".into(),
+        })
     }
 
     /// Copies rows that one batch has moved over those of another, which was staged before or from rows that have not come back:
