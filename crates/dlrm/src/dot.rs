@@ -289,24 +289,12 @@ fn feature_grads<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
 ) {
     let padded = shape.padded_dim();
     let mut sums = [[[0.0f32; LANES]; VECTORS]; ROWS];
-    let add = |sums: &mut [[[f32; LANES]; VECTORS]; ROWS], j: usize, coefficients: [f32; ROWS]| {
-        let feature = &features[j * padded + d..][..VECTORS * LANES];
-        for r in 0..ROWS {
-            for v in 0..VECTORS {
-                for l in 0..LANES {
-                    sums[r][v][l] = multiply_add::<WIDE>(
-                        coefficients[r],
-                        feature[v * LANES + l],
-                        sums[r][v][l],
-                    );
-                }
-            }
-        }
-    };
+    let feature = |j: usize| &features[j * padded + d..][..VECTORS * LANES];
     let starts: [usize; ROWS] = std::array::from_fn(|r| shape.row_start(i + r));
     // Left of the rows' diagonal: each row of the triangle is contiguous.
     for j in 0..i {
-        add(&mut sums, j, std::array::from_fn(|r| pairs[starts[r] + j]));
+        let coefficients = std::array::from_fn(|r| pairs[starts[r] + j]);
+        add_feature::<WIDE, ROWS, VECTORS>(&mut sums, coefficients, feature(j));
     }
     // On it.
     for (c, j) in (i..i + ROWS).enumerate() {
@@ -319,20 +307,39 @@ fn feature_grads<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
                 0.0
             }
         });
-        add(&mut sums, j, coefficients);
+        add_feature::<WIDE, ROWS, VECTORS>(&mut sums, coefficients, feature(j));
     }
     // Right of it: the triangle's later rows hold this block's coefficients side by side.
     let first = i + ROWS;
     let mut start = shape.row_start(first) + i;
     for j in first..shape.features {
         let block = &pairs[start..start + ROWS];
-        add(&mut sums, j, std::array::from_fn(|r| block[r]));
+        let coefficients = std::array::from_fn(|r| block[r]);
+        add_feature::<WIDE, ROWS, VECTORS>(&mut sums, coefficients, feature(j));
         start += shape.row_len(j);
     }
     for r in 0..ROWS {
         let into = &mut into[(i + r) * padded + d..][..VECTORS * LANES];
         for v in 0..VECTORS {
             into[v * LANES..][..LANES].copy_from_slice(&sums[r][v]);
+        }
+    }
+}
+
+/// `sums[r] += coefficients[r] · feature`. No closure of [`feature_grads`]: one that is not inlined is compiled for the build's
+/// own target, where a fused product is a call into the C library.
+#[inline(always)]
+fn add_feature<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[[f32; LANES]; VECTORS]; ROWS],
+    coefficients: [f32; ROWS],
+    feature: &[f32],
+) {
+    for r in 0..ROWS {
+        for v in 0..VECTORS {
+            for l in 0..LANES {
+                let value = feature[v * LANES + l];
+                sums[r][v][l] = multiply_add::<WIDE>(coefficients[r], value, sums[r][v][l]);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::dispatch;
 use crate::gemm::{Matrix, multiply};
 use crate::layout::Layer;
-use crate::simd::multiply_add;
+use crate::simd::{keep_above_zero, multiply_add};
 
 /// Samples of one slice: row `r` starts at `data[r * stride]`.
 #[derive(Clone, Copy)]
@@ -133,7 +133,7 @@ fn mask_and_sum_body<const WIDE: bool>(y: &[f32], dy: &mut [f32], sums: &mut [f3
         .zip(y.chunks_exact(sums.len()))
     {
         for ((dy, y), sum) in dy.iter_mut().zip(y).zip(&mut *sums) {
-            *dy = if *y <= 0.0 { 0.0 } else { *dy };
+            *dy = keep_above_zero(*y, *dy);
             *sum += *dy;
         }
     }

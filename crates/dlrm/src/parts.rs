@@ -7,5 +7,5 @@ pub use crate::gemm::{Matrix, multiply};
 pub use crate::interaction::{InteractionLayer, InteractionScratch, SLACK};
 pub use crate::named::{flat_parameters, named_parameters};
 pub use crate::operator::{Engine, EngineOp, PassPool, contiguous};
-pub use crate::simd::multiply_add;
+pub use crate::simd::{keep_above_zero, multiply_add};
 pub use crate::transpose::transpose_block;
