@@ -248,6 +248,16 @@ impl Planner {
             }
             return largest;
         }
+        if ids.offsets.is_empty() {
+            let of_table = ids.ids.iter().skip(table).step_by(self.layout.specs.len());
+            sort.keys.resize(ids.batch, 0);
+            for ((sample, key), &id) in (0u64..).zip(&mut sort.keys).zip(of_table) {
+                let row = row_of.row(id);
+                largest = largest.max(row);
+                *key = u64::from(row) << 32 | sample;
+            }
+            return largest;
+        }
         for sample in 0..ids.batch {
             for &id in self.bag(ids, sample, table) {
                 let row = row_of.row(id);
@@ -296,21 +306,23 @@ fn sort(buffers: &mut SortBuffers, largest: u32) {
     }
     let width = bits.div_ceil(passes);
     let mask = (1u64 << width) - 1;
-    other.clear();
-    other.resize(keys.len(), 0);
-    for pass in 0..passes {
-        let shift = 32 + pass * width;
-        counts.clear();
-        counts.resize(1 << width, 0);
-        for &key in keys.iter() {
-            counts[(key >> shift & mask) as usize] += 1;
+    let digit = |key: u64, pass: u32| (key >> (32 + pass * width) & mask) as usize;
+    // The digits of all passes are counted at once.
+    counts.clear();
+    counts.resize((passes as usize) << width, 0);
+    for &key in keys.iter() {
+        for (pass, counts) in (0..passes).zip(counts.chunks_exact_mut(1 << width)) {
+            counts[digit(key, pass)] += 1;
         }
+    }
+    other.resize(keys.len(), 0);
+    for (pass, counts) in (0..passes).zip(counts.chunks_exact_mut(1 << width)) {
         let mut start = 0;
         for count in counts.iter_mut() {
             start += std::mem::replace(count, start);
         }
         for &key in keys.iter() {
-            let slot = &mut counts[(key >> shift & mask) as usize];
+            let slot = &mut counts[digit(key, pass)];
             other[*slot as usize] = key;
             *slot += 1;
         }
@@ -324,20 +336,24 @@ fn group(plan: &mut Plan, part: usize) {
     let first_sample = plan.samples.len();
     plan.samples
         .extend(plan.sort.keys.iter().map(|&key| key as u32));
-    let mut previous = None;
-    for (position, &key) in plan.sort.keys.iter().enumerate() {
-        let row = (key >> 32) as u32;
-        if previous == Some(row) {
-            continue;
-        }
-        if previous.is_some() {
-            plan.ends.push(position as u32);
-        }
-        plan.rows.push(row);
-        previous = Some(row);
+    // Whether a key has the row of the one before cannot be foretold, so nothing branches on it: the entry of the current row is written
+    // again with every key.
+    let keys = plan.sort.keys.as_slice();
+    for list in [&mut plan.rows, &mut plan.ends] {
+        list.resize(first_row + keys.len(), 0);
     }
-    if previous.is_some() {
-        plan.ends.push(plan.sort.keys.len() as u32);
+    let (rows, ends) = (&mut plan.rows[first_row..], &mut plan.ends[first_row..]);
+    let mut previous = keys.first().map_or(0, |key| key >> 32);
+    let mut current = 0;
+    for (end, &key) in (1u32..).zip(keys) {
+        let row = key >> 32;
+        current += usize::from(row != previous);
+        (rows[current], ends[current]) = (row as u32, end);
+        previous = row;
+    }
+    let distinct = current + usize::from(!keys.is_empty());
+    for list in [&mut plan.rows, &mut plan.ends] {
+        list.truncate(first_row + distinct);
     }
     plan.parts[part] = PartPlan {
         rows: first_row..plan.rows.len(),

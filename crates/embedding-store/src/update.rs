@@ -15,7 +15,7 @@ use crate::split::SplitRows;
 use crate::{CpuStore, Optimizer, Plan};
 
 /// Rows between the one that is updated and the one that is asked for.
-const PREFETCH_ROWS: usize = 4;
+const PREFETCH_ROWS: usize = 16;
 /// Floats of a row's gradient held on the stack; wider rows are done in several goes. A multiple of the lanes.
 pub(crate) const BUFFER: usize = 512;
 
@@ -44,12 +44,28 @@ impl Rule {
     }
 }
 
+/// Replaces every weight by what `step` makes of it and its gradient, on copies of some at a time: the compiler cannot know that
+/// rows and gradients do not overlap, and would otherwise take quotients one by one.
+#[inline(always)]
+fn each_weight(gradient: &[f32], weights: &mut [f32], step: impl Fn(f32, f32) -> f32) {
+    let (gradients, gradient_rest) = gradient.as_chunks::<LANES>();
+    let (blocks, rest) = weights.as_chunks_mut::<LANES>();
+    for (weights, gradient) in blocks.iter_mut().zip(gradients) {
+        let mut new = *weights;
+        for lane in 0..LANES {
+            new[lane] = step(new[lane], gradient[lane]);
+        }
+        *weights = new;
+    }
+    for (weight, g) in rest.iter_mut().zip(gradient_rest) {
+        *weight = step(*weight, *g);
+    }
+}
+
 /// `weights -= rate · gradient`.
 #[inline(always)]
 pub(crate) fn step_sgd(rate: f32, gradient: &[f32], weights: &mut [f32]) {
-    for (weight, g) in weights.iter_mut().zip(gradient) {
-        *weight -= rate * g;
-    }
+    each_weight(gradient, weights, |weight, g| weight - rate * g);
 }
 
 /// `state += gradient²; weights -= rate · gradient / (sqrt(state) + epsilon)`.
@@ -61,10 +77,34 @@ pub(crate) fn step_adagrad(
     weights: &mut [f32],
     state: &mut [f32],
 ) {
-    for ((weight, state), g) in weights.iter_mut().zip(state).zip(gradient) {
-        *state += g * g;
-        *weight -= rate * (g / (state.sqrt() + epsilon));
+    let (gradients, gradient_rest) = gradient.as_chunks::<LANES>();
+    let (blocks, weight_rest) = weights.as_chunks_mut::<LANES>();
+    let (states, state_rest) = state.as_chunks_mut::<LANES>();
+    for ((weights, state), gradient) in blocks.iter_mut().zip(states).zip(gradients) {
+        adagrad_values(rate, epsilon, gradient, weights, state);
     }
+    for ((weight, state), g) in weight_rest.iter_mut().zip(state_rest).zip(gradient_rest) {
+        let (weight, state) = (std::array::from_mut(weight), std::array::from_mut(state));
+        adagrad_values(rate, epsilon, &[*g], weight, state);
+    }
+}
+
+/// On copies, as [`each_weight`].
+#[inline(always)]
+fn adagrad_values<const N: usize>(
+    rate: f32,
+    epsilon: f32,
+    gradient: &[f32; N],
+    weights: &mut [f32; N],
+    state: &mut [f32; N],
+) {
+    let (mut new, mut sums) = (*weights, *state);
+    for lane in 0..N {
+        let g = gradient[lane];
+        sums[lane] += g * g;
+        new[lane] -= rate * (g / (sums[lane].sqrt() + epsilon));
+    }
+    (*weights, *state) = (new, sums);
 }
 
 /// One state per element, whatever the optimizer: the rule of dense parameters.
@@ -88,9 +128,9 @@ pub(crate) fn step_dense(
 /// `weights -= rate · gradient / denominator`.
 #[inline(always)]
 fn step_rowwise(rate: f32, denominator: f32, gradient: &[f32], weights: &mut [f32]) {
-    for (weight, g) in weights.iter_mut().zip(gradient) {
-        *weight -= rate * (g / denominator);
-    }
+    each_weight(gradient, weights, |weight, g| {
+        weight - rate * (g / denominator)
+    });
 }
 
 /// One row of a part that lookups read, whose gradient is at hand.
