@@ -129,49 +129,84 @@ impl Columns<'_> {
         r: usize,
         y: &mut [f32],
     ) {
-        let rows: [&[f32]; ROWS] = std::array::from_fn(|k| self.x.row(r + k, 0, self.inner));
-        let mut sums = [[[0.0f32; LANES]; VECTORS]; ROWS];
-        if let Some(bias) = self.bias {
-            for v in 0..VECTORS {
-                for row in &mut sums {
-                    row[v].copy_from_slice(&bias[v * LANES..][..LANES]);
-                }
-            }
-        }
-        for (k, weight) in self.weight.chunks_exact(self.columns).enumerate() {
-            let weight = &weight[self.column..][..VECTORS * LANES];
+        let rows: [_; ROWS] = std::array::from_fn(|k| self.x.row(r + k, 0, self.inner).as_ptr());
+        let weight = &self.weight[..self.inner * self.columns];
+        assert!(self.column + VECTORS * LANES <= self.columns);
+        let first = match self.bias {
+            Some(bias) => vectors_of(&bias[..VECTORS * LANES]),
+            None => [[0.0f32; LANES]; VECTORS],
+        };
+        let mut sums = [first; ROWS];
+        // Nothing in this loop may leave it, a failing bound included: else the compiler stores every sum in every turn.
+        for k in 0..self.inner {
+            // SAFETY: so many columns from this one on are within row `k` of the weight, as just checked.
+            let weight: [[f32; LANES]; VECTORS] = unsafe {
+                let row = weight.as_ptr().add(k * self.columns + self.column);
+                row.cast::<[[f32; LANES]; VECTORS]>().read()
+            };
             for (row, sums) in rows.iter().zip(&mut sums) {
-                let value = row[k];
-                for v in 0..VECTORS {
-                    for l in 0..LANES {
-                        sums[v][l] = multiply_add::<WIDE>(value, weight[v * LANES + l], sums[v][l]);
-                    }
-                }
+                // SAFETY: every row has `inner` values.
+                let value = unsafe { *row.add(k) };
+                add_multiple::<WIDE, VECTORS>(value, weight, sums);
             }
         }
-        for (k, sums) in sums.iter().enumerate() {
-            let start = (r + k) * self.columns + self.column;
-            let into = &mut y[start..][..VECTORS * LANES];
-            let sums = sums.as_flattened();
-            match self.finish {
-                Finish::Keep => into.copy_from_slice(sums),
-                Finish::Relu => {
-                    for (into, &sum) in into.iter_mut().zip(sums) {
-                        *into = if sum < 0.0 { 0.0 } else { sum };
-                    }
-                }
-                Finish::MaskBy(made) => {
-                    let made = &made[start..][..VECTORS * LANES];
-                    for ((into, &sum), &made) in into.iter_mut().zip(sums).zip(made) {
-                        *into = if made <= 0.0 { 0.0 } else { sum };
-                    }
-                }
-                Finish::Add => {
-                    for (into, &sum) in into.iter_mut().zip(sums) {
-                        *into += sum;
-                    }
-                }
+        let start = r * self.columns + self.column;
+        let reach = start..start + (ROWS - 1) * self.columns + VECTORS * LANES;
+        let into = &mut y[reach.clone()];
+        match self.finish {
+            Finish::Keep => store(sums, self.columns, into, |_, sum, _| sum),
+            Finish::Relu => store(sums, self.columns, into, |_, sum, _| {
+                sum.map(|sum| if sum < 0.0 { 0.0 } else { sum })
+            }),
+            Finish::MaskBy(made) => {
+                let made = &made[reach];
+                store(sums, self.columns, into, |at, sum, _| {
+                    let made = &made[at..at + LANES];
+                    std::array::from_fn(|l| if made[l] <= 0.0 { 0.0 } else { sum[l] })
+                });
             }
+            Finish::Add => store(sums, self.columns, into, |_, sum, old| {
+                std::array::from_fn(|l| old[l] + sum[l])
+            }),
+        }
+    }
+}
+
+/// Some whole vectors.
+#[inline(always)]
+fn vectors_of<const VECTORS: usize>(values: &[f32]) -> [[f32; LANES]; VECTORS] {
+    let mut vectors = [[0.0; LANES]; VECTORS];
+    vectors.as_flattened_mut().copy_from_slice(values);
+    vectors
+}
+
+/// Stores rows of sums `columns` apart, each vector as `finish` makes it of its place in `into`, the sums, and what is there.
+#[inline(always)]
+fn store<const ROWS: usize, const VECTORS: usize>(
+    sums: [[[f32; LANES]; VECTORS]; ROWS],
+    columns: usize,
+    into: &mut [f32],
+    finish: impl Fn(usize, [f32; LANES], [f32; LANES]) -> [f32; LANES],
+) {
+    for (k, sums) in sums.into_iter().enumerate() {
+        for (v, sum) in sums.into_iter().enumerate() {
+            let at = k * columns + v * LANES;
+            let [old] = vectors_of(&into[at..at + LANES]);
+            into[at..at + LANES].copy_from_slice(&finish(at, sum, old));
+        }
+    }
+}
+
+/// `sums += value · row`.
+#[inline(always)]
+fn add_multiple<const WIDE: bool, const VECTORS: usize>(
+    value: f32,
+    row: [[f32; LANES]; VECTORS],
+    sums: &mut [[f32; LANES]; VECTORS],
+) {
+    for v in 0..VECTORS {
+        for l in 0..LANES {
+            sums[v][l] = multiply_add::<WIDE>(value, row[v][l], sums[v][l]);
         }
     }
 }
@@ -236,24 +271,39 @@ fn outer_block<const WIDE: bool, const INNER: usize, const VECTORS: usize>(
     column: usize,
     into: &mut [f32],
 ) {
+    if n == 0 {
+        return;
+    }
+    // The last rows reach farthest.
+    let (_, _) = (
+        x.row(n - 1, k, INNER),
+        dy.row(n - 1, column, VECTORS * LANES),
+    );
+    let (mut values, mut vectors) = (x.data[k..].as_ptr(), dy.data[column..].as_ptr());
     let mut sums = [[[0.0f32; LANES]; VECTORS]; INNER];
-    for r in 0..n {
-        let values = x.row(r, k, INNER);
-        let dy = dy.row(r, column, VECTORS * LANES);
-        for (value, sums) in values.iter().zip(&mut sums) {
-            for v in 0..VECTORS {
-                for l in 0..LANES {
-                    sums[v][l] = multiply_add::<WIDE>(*value, dy[v * LANES + l], sums[v][l]);
-                }
-            }
+    // As in `Columns::block`, nothing may leave this loop.
+    for _ in 0..n {
+        // SAFETY: so many values from there on are in the last row, and so in each row before it.
+        let (of_x, of_dy) = unsafe {
+            (
+                values.cast::<[f32; INNER]>().read(),
+                vectors.cast::<[[f32; LANES]; VECTORS]>().read(),
+            )
+        };
+        for (value, sums) in of_x.into_iter().zip(&mut sums) {
+            add_multiple::<WIDE, VECTORS>(value, of_dy, sums);
         }
+        // Behind the last row these are not read.
+        (values, vectors) = (
+            values.wrapping_add(x.stride),
+            vectors.wrapping_add(dy.stride),
+        );
     }
-    for (i, sums) in sums.iter().enumerate() {
-        let into = &mut into[(k + i) * dy.stride + column..][..VECTORS * LANES];
-        for (into, sum) in into.iter_mut().zip(sums.as_flattened()) {
-            *into += sum;
-        }
-    }
+    let start = k * dy.stride + column;
+    let into = &mut into[start..start + (INNER - 1) * dy.stride + VECTORS * LANES];
+    store(sums, dy.stride, into, |_, sum, old| {
+        std::array::from_fn(|l| old[l] + sum[l])
+    });
 }
 
 dispatch! {

@@ -4,7 +4,7 @@
 //! processor; the padding is zero.
 
 use dlrm::dispatch;
-use dlrm::parts::{multiply_add, transpose_block};
+use dlrm::parts::{keep_above_zero, multiply_add, transpose_block};
 
 use crate::product::{LANES, Rows};
 
@@ -15,7 +15,7 @@ dispatch! {
 #[inline(always)]
 fn mask_body<const WIDE: bool>(y: &[f32], dy: &mut [f32]) {
     for (dy, y) in dy.iter_mut().zip(y) {
-        *dy = if *y <= 0.0 { 0.0 } else { *dy };
+        *dy = keep_above_zero(*y, *dy);
     }
 }
 

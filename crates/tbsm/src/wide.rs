@@ -3,7 +3,7 @@
 //! Where a matrix no longer fits the first cache, packing pays: towers of hundreds of units, and multi-head attention.
 
 use dlrm::dispatch;
-use dlrm::parts::{Matrix, multiply};
+use dlrm::parts::{Matrix, keep_above_zero, multiply};
 
 use crate::product::{Finish, Rows};
 
@@ -62,7 +62,7 @@ dispatch! {
 #[inline(always)]
 fn relu_body<const WIDE: bool>(y: &mut [f32]) {
     for y in y {
-        *y = if *y < 0.0 { 0.0 } else { *y };
+        *y = keep_above_zero(*y, *y);
     }
 }
 
