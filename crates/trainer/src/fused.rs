@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use dlrm::parts::Engine;
 use embedding_store::{read_slice, write_slice};
 
@@ -88,12 +88,13 @@ type PassOf<N> = <<N as FusedNetwork>::Engine as Engine>::Pass;
 ///
 /// On the CPU a step runs the whole network forward and backward on slices of the batch, without candle's autograd: the
 /// gradient of the rows goes straight into the caller's tensor, and parameter gradients stay in one buffer per slice,
-/// which the optimizer adds up. After the first step of a batch size it allocates only the logits.
+/// which the optimizer adds up. After the first step of a batch size it allocates nothing that grows with the batch.
 pub struct Fused<N: FusedNetwork> {
     network: N,
     pass: PassOf<N>,
     device_pass: N::DevicePass,
-    logits: Vec<f32>,
+    /// Of the last batch size on the CPU.
+    logits: Option<Tensor>,
 }
 
 impl<N: FusedNetwork> Fused<N> {
@@ -103,7 +104,7 @@ impl<N: FusedNetwork> Fused<N> {
             network,
             pass: PassOf::<N>::default(),
             device_pass: N::DevicePass::default(),
-            logits: Vec::new(),
+            logits: None,
         }
     }
 
@@ -177,17 +178,24 @@ impl<N: FusedNetwork> Model for Fused<N> {
             ..
         } = self;
         let engine = network.engine();
-        logits.resize(dense.dim(0)?, 0.0);
+        let batch = dense.dim(0)?;
+        let logits = match logits {
+            Some(logits) if logits.elem_count() == batch => logits.clone(),
+            kept => kept
+                .insert(Tensor::zeros(batch, DType::F32, rows.device())?)
+                .clone(),
+        };
         read_slice(parameters.as_tensor(), |weights| {
             read_slice(dense, |dense| {
                 read_slice(rows, |rows| {
-                    engine.forward(weights, dense, rows, pass, logits)
+                    write_slice(&logits, |logits| {
+                        engine.forward(weights, dense, rows, pass, logits)
+                    })
                 })
             })
-        })???
+        })????
         .map_err(Into::into)?;
-        let logits = Tensor::from_slice(logits, logits.len(), rows.device())?;
-        let slope = loss(0..logits.dim(0)?, &logits)?.contiguous()?;
+        let slope = loss(0..batch, &logits)?.contiguous()?;
         read_slice(parameters.as_tensor(), |weights| {
             read_slice(dense, |dense| {
                 read_slice(rows, |rows| {

@@ -6,8 +6,10 @@ use rayon::prelude::*;
 
 use crate::{Error, Gradient, Result};
 
-/// Elements that one task updates; sums stay in the first-level cache.
+/// Elements that one task updates.
 const CHUNK: usize = 4096;
+/// Elements whose sums stay in vector registers.
+const BLOCK: usize = 32;
 
 /// Applies gradients to dense parameters.
 ///
@@ -161,31 +163,10 @@ fn update_on_host(
         .into());
     }
     let rate = learning_rate as f32;
-    // Gradients of the batch's slices are added here, in their order, while the sum is in cache: no buffer for the total.
-    let total = |start: usize, sum: &mut [f32]| {
-        let Some((first, rest)) = slices.split_first() else {
-            return sum.fill(0.0);
-        };
-        sum.copy_from_slice(&first[start..start + sum.len()]);
-        for slice in rest {
-            for (sum, gradient) in sum.iter_mut().zip(&slice[start..]) {
-                *sum += gradient;
-            }
-        }
-    };
     match rule {
         Rule::Sgd => write_slice(parameter.as_tensor(), |weights| {
-            weights
-                .par_chunks_mut(CHUNK)
-                .enumerate()
-                .for_each(|(chunk, weights)| {
-                    let mut sum = [0.0; CHUNK];
-                    let sum = &mut sum[..weights.len()];
-                    total(chunk * CHUNK, sum);
-                    for (weight, gradient) in weights.iter_mut().zip(sum) {
-                        *weight -= rate * *gradient;
-                    }
-                });
+            let chunks = weights.par_chunks_mut(CHUNK).enumerate();
+            chunks.for_each(|(chunk, weights)| sgd(rate, slices, chunk * CHUNK, weights));
         })?,
         Rule::Adagrad {
             epsilon,
@@ -202,18 +183,89 @@ fn update_on_host(
                     .par_chunks_mut(CHUNK)
                     .zip(state.par_chunks_mut(CHUNK));
                 chunks.enumerate().for_each(|(chunk, (weights, state))| {
-                    let mut sum = [0.0; CHUNK];
-                    let sum = &mut sum[..weights.len()];
-                    total(chunk * CHUNK, sum);
-                    for ((weight, state), gradient) in weights.iter_mut().zip(state).zip(sum) {
-                        *state += *gradient * *gradient;
-                        *weight -= rate * *gradient / (state.sqrt() + epsilon);
-                    }
+                    adagrad(rate, epsilon, slices, chunk * CHUNK, weights, state);
                 });
             })?;
         }
     }
     Ok(())
+}
+
+/// The sum of the slices' values from `start` on, in the order of the slices. It stays in registers: the total of a gradient is never
+/// written.
+#[inline(always)]
+fn total<const N: usize>(slices: &[&[f32]], start: usize) -> [f32; N] {
+    let mut sum = [0.0; N];
+    if let Some((first, rest)) = slices.split_first() {
+        sum.copy_from_slice(&first[start..start + N]);
+        for slice in rest {
+            for (sum, gradient) in sum.iter_mut().zip(&slice[start..start + N]) {
+                *sum += gradient;
+            }
+        }
+    }
+    sum
+}
+
+dlrm::dispatch! {
+    /// `weights -= rate · g` for the total of the slices' gradients from `start` on.
+    fn sgd => sgd_body(rate: f32, slices: &[&[f32]], start: usize, weights: &mut [f32])
+}
+#[inline(always)]
+fn sgd_body<const WIDE: bool>(rate: f32, slices: &[&[f32]], start: usize, weights: &mut [f32]) {
+    let (blocks, rest) = weights.as_chunks_mut::<BLOCK>();
+    let mut at = start;
+    for block in blocks {
+        for (weight, gradient) in block.iter_mut().zip(total::<BLOCK>(slices, at)) {
+            *weight -= rate * gradient;
+        }
+        at += BLOCK;
+    }
+    for (at, weight) in (at..).zip(rest) {
+        *weight -= rate * total::<1>(slices, at)[0];
+    }
+}
+
+dlrm::dispatch! {
+    /// `state += g²; weights -= rate · g / (sqrt(state) + epsilon)` for the total of the slices' gradients from `start` on.
+    fn adagrad => adagrad_body(
+        rate: f32, epsilon: f32, slices: &[&[f32]], start: usize, weights: &mut [f32], state: &mut [f32],
+    )
+}
+#[inline(always)]
+fn adagrad_body<const WIDE: bool>(
+    rate: f32,
+    epsilon: f32,
+    slices: &[&[f32]],
+    start: usize,
+    weights: &mut [f32],
+    state: &mut [f32],
+) {
+    let (blocks, rest) = weights.as_chunks_mut::<BLOCK>();
+    let (states, rest_states) = state.as_chunks_mut::<BLOCK>();
+    let mut at = start;
+    for (block, states) in blocks.iter_mut().zip(states) {
+        adagrad_values(rate, epsilon, total::<BLOCK>(slices, at), block, states);
+        at += BLOCK;
+    }
+    for ((at, weight), state) in (at..).zip(rest).zip(rest_states) {
+        let (weight, state) = (std::array::from_mut(weight), std::array::from_mut(state));
+        adagrad_values(rate, epsilon, total::<1>(slices, at), weight, state);
+    }
+}
+
+#[inline(always)]
+fn adagrad_values<const N: usize>(
+    rate: f32,
+    epsilon: f32,
+    gradients: [f32; N],
+    weights: &mut [f32; N],
+    states: &mut [f32; N],
+) {
+    for ((weight, state), gradient) in weights.iter_mut().zip(states).zip(gradients) {
+        *state += gradient * gradient;
+        *weight -= rate * gradient / (state.sqrt() + epsilon);
+    }
 }
 
 fn update_on_device(
@@ -317,6 +369,44 @@ mod tests {
             assert_eq!(a, b);
             assert!(a.iter().zip(&c).all(|(a, c)| (a - c).abs() < 1e-6));
         }
+    }
+
+    #[test]
+    fn blocks_and_what_is_left_of_them_get_the_plain_sums() {
+        let values = |seed: usize| -> Vec<f32> {
+            let value = |k: usize| ((k * 37 + seed * 11) % 29) as f32 / 8.0 - 1.5;
+            (0..BLOCK + 3).map(value).collect()
+        };
+        let slices = [values(1), values(2), values(3)];
+        let slices: Vec<&[f32]> = slices.iter().map(Vec::as_slice).collect();
+        let start = 2;
+        let expected = |state: Option<&mut f32>, k: usize, weight: f32| {
+            let gradient = (slices[0][start + k] + slices[1][start + k]) + slices[2][start + k];
+            let Some(state) = state else {
+                return weight - 0.1 * gradient;
+            };
+            *state += gradient * gradient;
+            weight - 0.1 * gradient / (state.sqrt() + 1e-3)
+        };
+        let before = values(4)[start..].to_vec();
+        let (mut weights, mut portable) = (before.clone(), before.clone());
+        sgd(0.1, &slices, start, &mut weights);
+        sgd_body::<false>(0.1, &slices, start, &mut portable);
+        assert_eq!(weights, portable);
+        let plain = before.iter().enumerate();
+        let plain: Vec<f32> = plain
+            .map(|(k, &weight)| expected(None, k, weight))
+            .collect();
+        assert_eq!(weights, plain);
+
+        let (mut weights, mut state) = (before.clone(), vec![0.25; before.len()]);
+        adagrad(0.1, 1e-3, &slices, start, &mut weights, &mut state);
+        let mut states = vec![0.25; before.len()];
+        let plain = before.iter().zip(&mut states).enumerate();
+        let plain: Vec<f32> = plain
+            .map(|(k, (&weight, state))| expected(Some(state), k, weight))
+            .collect();
+        assert_eq!((weights, state), (plain, states));
     }
 
     #[test]

@@ -21,7 +21,6 @@ pub struct Trainer<M, S> {
     optimizer: DenseOptimizer,
     device: Device,
     buffers: Vec<Buffers>,
-    slopes: Vec<f32>,
     times: StepTimes,
     /// On a CUDA device.
     #[cfg(feature = "cuda")]
@@ -65,6 +64,8 @@ struct Buffers {
     dense: Tensor,
     rows: Tensor,
     rows_grad: Tensor,
+    /// The loss' gradient `[batch]`, in host memory.
+    slopes: Tensor,
     /// The memory of `rows` and `rows_grad` as the store sees them: every position of a sequence is a sample.
     store_rows: Tensor,
     store_rows_grad: Tensor,
@@ -83,7 +84,6 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             optimizer,
             device,
             buffers: Vec::new(),
-            slopes: Vec::new(),
             times: StepTimes::default(),
             #[cfg(feature = "cuda")]
             crossing: None,
@@ -258,12 +258,12 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             optimizer,
             device,
             buffers,
-            slopes,
             ..
         } = self;
         let Buffers {
             rows,
             rows_grad,
+            slopes,
             store_rows_grad,
             ..
         } = &buffers[filled.at];
@@ -308,12 +308,14 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                         return crossing.loss(loss, logits, sent, samples, batch.len(), piece);
                     }
                     let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
-                    let labels = &batch.label[samples];
-                    slopes.resize(labels.len(), 0.0);
+                    let labels = &batch.label[samples.clone()];
+                    let slopes = slopes.narrow(0, samples.start, samples.len())?;
                     begun.known += read_slice(&logits, |logits| {
-                        loss.evaluate(logits, labels, batch.len(), slopes)
-                    })?;
-                    Ok(Tensor::from_slice(slopes, slopes.len(), device)?)
+                        write_slice(&slopes, |slopes| {
+                            loss.evaluate(logits, labels, batch.len(), slopes)
+                        })
+                    })??;
+                    Ok(slopes.to_device(device)?)
                 },
                 &mut |index, parameter, gradient| {
                     optimizer.update(index, parameter, gradient, learning_rate)
@@ -527,6 +529,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             dense,
             rows,
             rows_grad,
+            slopes: Tensor::zeros(size, DType::F32, &Device::Cpu)?,
         };
         if self.buffers.len() == KEPT_BUFFERS {
             self.buffers.remove(0);
