@@ -120,6 +120,10 @@ impl Encoder {
     #[inline]
     pub(super) fn encode(&self, mut row: RawRow, into: &mut Batch) -> bool {
         self.categories.apply(&mut row);
+        // Slots are anywhere in memory: all of the row's are on their way while its dense values are computed.
+        for (table, &category) in self.tables.iter().zip(&row.categories) {
+            table.prefetch(category);
+        }
         into.label.push(f32::from(row.label));
         into.dense
             .extend(row.dense.iter().map(|&value| self.logarithms.of(value)));
