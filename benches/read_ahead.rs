@@ -1,14 +1,14 @@
 //! Shuffled batches of a data set of three times the memory: the loader with its read-ahead, beside one without; and both
 //! where everything is in memory, where asking would only cost.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use benches::interleaved::medians;
 use benches::packed::packed;
 use criterion::{Criterion, Throughput};
+use examples::memory_limit::MemoryLimit;
 use recsys_data::{
     Batch, Dataset, Loader, LoaderOptions, Order, PackedDataset, PackedSplit, Result, Schema, Split,
 };
@@ -58,7 +58,7 @@ fn main() {
     let mut criterion = Criterion::default().sample_size(10).configure_from_args();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
     let folder = folder.path().join("data");
-    drop(packed(&folder, 1_000_000, 13, LOG2_SAMPLES));
+    drop(packed(&folder, &[1_000_000; 26], 13, LOG2_SAMPLES));
     // Blocks are checked when they are first touched; here, all have been.
     let open = || {
         let data = PackedDataset::open(&folder).expect("a data set");
@@ -92,7 +92,8 @@ fn main() {
         without.as_secs_f64() / with.as_secs_f64(),
     );
     drop((asked, unasked));
-    let Some(_group) = Cgroup::enter(LIMIT_BYTES) else {
+    let limit = MemoryLimit::new(LIMIT_BYTES);
+    let Some(_limit) = limit.and_then(|mut limit| limit.enter().is_ok().then_some(limit)) else {
         println!(
             "no memory control group can be entered here: data larger than memory are not measured"
         );
@@ -108,43 +109,6 @@ fn main() {
         rate(128, ahead) / rate(1, alone),
         rate(1, alone),
     );
-}
-
-/// A memory control group with this process in it; left and removed on drop.
-struct Cgroup {
-    root: &'static Path,
-    group: PathBuf,
-}
-
-impl Cgroup {
-    fn enter(limit: u64) -> Option<Self> {
-        let versions = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ];
-        versions.into_iter().find_map(|(root, file)| {
-            let root = Path::new(root);
-            let group = root.join(format!("read-ahead-{}", std::process::id()));
-            std::fs::create_dir(&group).ok()?;
-            let group = Self { root, group };
-            write(&group.group.join(file), limit).ok()?;
-            write(&group.group.join("cgroup.procs"), std::process::id().into()).ok()?;
-            Some(group)
-        })
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = write(&self.root.join("cgroup.procs"), std::process::id().into());
-        let _ = std::fs::remove_dir(&self.group);
-    }
-}
-
-/// Into a file that is there: where memory is not controlled, it is not.
-fn write(file: &Path, value: u64) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).open(file)?;
-    file.write_all(value.to_string().as_bytes())
 }
 
 /// Pages that are in memory already count for nobody here, so they must go.

@@ -8,6 +8,7 @@ pub mod experiment;
 pub mod gpu_report;
 pub mod inspecting;
 pub mod logistic_regression;
+pub mod memory_limit;
 pub mod model;
 pub mod numbers;
 pub mod parity;

@@ -8,6 +8,7 @@ mod programs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use examples::memory_limit::MemoryLimit;
 use examples::planted::write_planted;
 use programs::command;
 use recsys_data::{Planted, PlantedOptions, SplitRows};
@@ -134,46 +135,12 @@ fn tables_of_three_times_the_memory_train_to_the_same_bits() {
     assert_success(&limited(&arguments(&data, &mapped, Some(&rows)), &ulimit));
     assert!(std::fs::read(&mapped).unwrap() == expected);
 
-    let Some(group) = Cgroup::new(LIMIT_KIB << 10) else {
+    let Some(group) = MemoryLimit::new(LIMIT_KIB << 10) else {
         eprintln!("no memory control group can be made here: that limit is not tried");
         return;
     };
     std::fs::remove_file(&mapped).unwrap();
-    let enter = format!("echo $$ > '{}'", group.0.join("cgroup.procs").display());
+    let enter = format!("echo $$ > '{}'", group.processes().display());
     assert_success(&limited(&arguments(&data, &mapped, Some(&rows)), &enter));
     assert!(std::fs::read(&mapped).unwrap() == expected);
-}
-
-/// A memory control group, removed on drop.
-struct Cgroup(std::path::PathBuf);
-
-impl Cgroup {
-    fn new(limit: u64) -> Option<Self> {
-        let name = format!("larger-than-memory-{}", std::process::id());
-        let versions = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ];
-        versions.into_iter().find_map(|(root, file)| {
-            let folder = Path::new(root).join(&name);
-            if !Path::new(root).exists() || std::fs::create_dir(&folder).is_err() {
-                return None;
-            }
-            let group = Self(folder);
-            // Where memory is not controlled, the file would be a new one, which this file system refuses.
-            let set = std::fs::OpenOptions::new()
-                .write(true)
-                .open(group.0.join(file));
-            let set = set.and_then(|mut set| {
-                std::io::Write::write_all(&mut set, limit.to_string().as_bytes())
-            });
-            set.is_ok().then_some(group)
-        })
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
 }
