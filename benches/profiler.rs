@@ -21,7 +21,8 @@ fn main() {
         .build()
         .expect("two threads");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let data = packed(&folder.path().join("data"), ROWS, 0, LOG2_SAMPLES).split(Split::Train);
+    let data =
+        packed(&folder.path().join("data"), &[ROWS; 26], 0, LOG2_SAMPLES).split(Split::Train);
     let mut criterion = Criterion::default()
         .sample_size(10)
         .measurement_time(std::time::Duration::from_secs(3))

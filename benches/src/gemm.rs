@@ -1,6 +1,7 @@
 //! The matrix products of a DLRM step and nothing else: what a step could cost at best with this library.
 
 use dlrm::DlrmConfig;
+use dlrm::parts::multiply_add;
 use gemm::Parallelism;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -156,6 +157,57 @@ impl GemmRoofline {
                 }
             });
     }
+}
+
+/// Multiply-adds of 32-bit values in registers on every thread of the current rayon pool, as many as the processor takes: what no
+/// arithmetic of this width outruns.
+pub struct MultiplyAdds {
+    /// Floating-point operations of one [`MultiplyAdds::run`].
+    pub operations: u64,
+}
+
+/// Independent sums, enough to hide that each takes some cycles.
+const SUMS: usize = 12;
+const LANES: usize = 8;
+
+impl MultiplyAdds {
+    /// So many operations a run, a multiplication and an addition counted as two, rounded up to whole turns of every thread.
+    pub fn new(operations: u64) -> Self {
+        let turn = (2 * SUMS * LANES * rayon::current_num_threads()) as u64;
+        Self {
+            operations: operations.div_ceil(turn) * turn,
+        }
+    }
+
+    /// Computes them. What is timed is this call.
+    pub fn run(&mut self) {
+        let turns = self.operations / (2 * SUMS * LANES * rayon::current_num_threads()) as u64;
+        rayon::broadcast(|_| std::hint::black_box(multiply_adds(turns)));
+    }
+}
+
+fn multiply_adds(turns: u64) -> f32 {
+    let mut sum = 0.0;
+    add_up(turns, &mut sum);
+    sum
+}
+
+dlrm::dispatch! {
+    /// The sum of what `turns` turns have left.
+    fn add_up => add_up_body(turns: u64, into: &mut f32)
+}
+#[inline(always)]
+fn add_up_body<const WIDE: bool>(turns: u64, into: &mut f32) {
+    let [factor, term] = std::hint::black_box([[0.999f32; LANES], [1e-3f32; LANES]]);
+    let mut sums = [[1.0f32; LANES]; SUMS];
+    for _ in 0..turns {
+        for sum in &mut sums {
+            for lane in 0..LANES {
+                sum[lane] = multiply_add::<WIDE>(sum[lane], factor[lane], term[lane]);
+            }
+        }
+    }
+    *into = sums.as_flattened().iter().sum();
 }
 
 /// A matrix of `data`, with the values from row to row and from column to column.

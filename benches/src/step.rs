@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use embedding_store::{CpuStore, Optimizer, Plan, StoreOptions, TableSpec};
 use recsys_data::Batch;
-use trainer::{Loss, Model, Trainer};
+use trainer::{Loss, Model, StepTimes, Trainer};
 
 /// A trainer and the batches that it goes through in turn.
 pub struct TrainStep<M> {
@@ -18,16 +18,19 @@ pub struct TrainStep<M> {
 }
 
 impl<M: Model> TrainStep<M> {
-    /// A model on tables of dimension 16.
+    /// A model on tables of its embedding dimension.
     ///
     /// # Panics
     /// Panics if there is no memory for them.
     pub fn new(model: M, rows: &[u64], optimizer: Optimizer, batches: Vec<Batch>) -> Self {
         let tables = rows.iter().map(|&rows| TableSpec::full(rows)).collect();
-        let options = StoreOptions {
+        let mut options = StoreOptions {
             optimizer,
             ..StoreOptions::default()
         };
+        if let Some(shape) = model.input_shape() {
+            options.dim = shape.dim;
+        }
         let store = CpuStore::new(tables, options).expect("memory for the tables");
         Self {
             trainer: Trainer::new(model, store, Device::Cpu),
@@ -42,15 +45,40 @@ impl<M: Model> TrainStep<M> {
     /// # Panics
     /// Panics if the batch does not fit the model.
     pub fn run(&mut self) {
-        let batch = &self.batches[self.next % self.batches.len()];
-        self.next += 1;
-        self.trainer
-            .plan(batch, &mut self.plan)
-            .expect("ids are below their table's rows");
+        let batch = planned(&self.trainer, &self.batches, &mut self.next, &mut self.plan);
         // A small rate keeps the weights away from infinity however long the benchmark runs.
         let loss = self.trainer.step(batch, &self.plan, &Loss::bce(), 1e-3);
         black_box(loss.expect("a training step"));
     }
+
+    /// The logits of one batch, its plan included.
+    ///
+    /// # Panics
+    /// Panics if the batch does not fit the model.
+    pub fn infer(&mut self) {
+        let batch = planned(&self.trainer, &self.batches, &mut self.next, &mut self.plan);
+        black_box(self.trainer.predict(batch, &self.plan).expect("logits"));
+    }
+
+    /// Where the time of all steps so far went.
+    pub fn times(&self) -> StepTimes {
+        self.trainer.times()
+    }
+}
+
+/// The next batch, and its plan in `plan`.
+fn planned<'a, M: Model>(
+    trainer: &Trainer<M, CpuStore>,
+    batches: &'a [Batch],
+    next: &mut usize,
+    plan: &mut Plan,
+) -> &'a Batch {
+    let batch = &batches[*next % batches.len()];
+    *next += 1;
+    trainer
+        .plan(batch, plan)
+        .expect("ids are below their table's rows");
+    batch
 }
 
 /// Times iterations inside the thread pool, where the trainer's loop runs too.
