@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 /// The program beside this file.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compare/pytorch_side.py");
 
+/// What to do where PyTorch cannot be had.
+const REMEDY: &str =
+    "name an interpreter that has torch with --python, or leave PyTorch out with --without-pytorch";
+
 /// A Python interpreter that has PyTorch.
 pub(crate) struct Interpreter {
     python: PathBuf,
@@ -54,12 +58,14 @@ impl Interpreter {
     fn greet(&self) -> Result<(PyTorch, Value)> {
         let python = self.python.display();
         let mut process = Command::new(&self.python)
+            // Nothing is written beside the program.
+            .arg("-B")
             .arg(PROGRAM)
             .args(["--threads", &self.threads.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {python}"))?;
+            .with_context(|| format!("cannot start {python}; {REMEDY}"))?;
         let requests = process.stdin.take().context("no pipe to PyTorch")?;
         let replies = process.stdout.take().context("no pipe from PyTorch")?;
         let mut side = PyTorch {
@@ -67,12 +73,9 @@ impl Interpreter {
             requests,
             replies: BufReader::new(replies),
         };
-        let hello = side.reply().with_context(|| {
-            format!(
-                "{python} cannot run the PyTorch side; name an interpreter that has torch with --python, or leave PyTorch out with \
-                 --without-pytorch"
-            )
-        })?;
+        let hello = side
+            .reply()
+            .with_context(|| format!("{python} cannot run the PyTorch side; {REMEDY}"))?;
         Ok((side, hello))
     }
 }
@@ -145,10 +148,10 @@ fn virtual_environment() -> Result<PathBuf> {
             .args(arguments)
             .stdout(Stdio::null())
             .status()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}; {REMEDY}", program.display()))?;
         ensure!(
             status.success(),
-            "{} {} failed ({status}); name an interpreter that has torch with --python, or leave PyTorch out with --without-pytorch",
+            "{} {} failed ({status}); {REMEDY}",
             program.display(),
             arguments.join(" ")
         );
