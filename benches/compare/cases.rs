@@ -59,6 +59,12 @@ fn seconds(repetitions: usize, mut once: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+/// The parts of a number of seconds as shares.
+fn shares<const N: usize>(parts: [(&str, f64); N], seconds: f64) -> Vec<(String, f64)> {
+    let share = |(name, part): (&str, f64)| (name.to_owned(), part / seconds);
+    parts.map(share).into()
+}
+
 /// A case that is a call and nothing else.
 struct Calls<F> {
     units: f64,
@@ -95,17 +101,18 @@ impl<M: Model> Case for Steps<M> {
 
     fn phases(&self) -> Vec<(String, f64)> {
         let (all, before) = (self.step.times(), self.before);
-        let parts = [
-            ("lookup", all.lookup_seconds - before.lookup_seconds),
-            ("model", all.model_seconds - before.model_seconds),
-            ("rows' update", all.update_seconds - before.update_seconds),
+        let [lookup, model, update] = [
+            all.lookup_seconds - before.lookup_seconds,
+            all.model_seconds - before.model_seconds,
+            all.update_seconds - before.update_seconds,
         ];
-        let known: f64 = parts.iter().map(|(_, seconds)| seconds).sum();
-        let rest = ("plan", self.seconds - known);
-        let shares = parts.into_iter().chain([rest]);
-        shares
-            .map(|(name, seconds)| (name.to_owned(), seconds / self.seconds))
-            .collect()
+        let parts = [
+            ("lookup", lookup),
+            ("model", model),
+            ("rows' update", update),
+            ("plan", self.seconds - (lookup + model + update)),
+        ];
+        shares(parts, self.seconds)
     }
 
     fn forget_times(&mut self) {
@@ -271,13 +278,52 @@ pub(crate) fn prepare_text(scratch: &Scratch) -> Result<Box<dyn Case>> {
         force: true,
         ..PrepareOptions::default()
     };
-    Ok(Box::new(Calls {
-        units: TEXT_ROWS as f64,
-        once: move || {
-            let report = PrepareCriteo::new(options.clone()).run(&());
-            black_box(report.expect("planted text"));
-        },
+    Ok(Box::new(Preparations {
+        preparation: PrepareCriteo::new(options),
+        passes: [0.0; 2],
+        seconds: 0.0,
     }))
+}
+
+/// Preprocessing, and the time of its two passes.
+struct Preparations {
+    preparation: PrepareCriteo,
+    passes: [f64; 2],
+    seconds: f64,
+}
+
+impl Case for Preparations {
+    fn units(&self) -> f64 {
+        TEXT_ROWS as f64
+    }
+
+    fn run(&mut self, repetitions: usize) -> Result<f64> {
+        let start = Instant::now();
+        for _ in 0..repetitions {
+            let report = self.preparation.run(&())?;
+            for (all, pass) in self.passes.iter_mut().zip(&report.passes) {
+                *all += pass.seconds;
+            }
+        }
+        let taken = start.elapsed().as_secs_f64();
+        self.seconds += taken;
+        Ok(taken)
+    }
+
+    fn phases(&self) -> Vec<(String, f64)> {
+        let rest = self.seconds - self.passes.iter().sum::<f64>();
+        let [counting, writing] = self.passes;
+        let parts = [
+            ("counting", counting),
+            ("writing", writing),
+            ("numbering and syncing", rest),
+        ];
+        shares(parts, self.seconds)
+    }
+
+    fn forget_times(&mut self) {
+        (self.passes, self.seconds) = ([0.0; 2], 0.0);
+    }
 }
 
 /// log2 of the samples of an epoch.

@@ -103,8 +103,9 @@ fn table(arguments: &TableArguments) -> Result<()> {
         // Without a filter everything is measured anew anyway.
         Err(_) => None,
     };
+    let mut failed = Vec::new();
     if !arguments.from_json {
-        report = Some(measure(arguments, report)?);
+        report = Some(measure(arguments, report, &mut failed)?);
     }
     let report = report.context("no results")?;
     print!("{}", report.to_text());
@@ -113,10 +114,20 @@ fn table(arguments: &TableArguments) -> Result<()> {
         let row = |name: &str| rows.iter().find(|row| row.name == name);
         report.write_into(path, &|name| row(name).map_or("", |row| row.bound))?;
     }
+    ensure!(
+        failed.is_empty(),
+        "not measured: {}; the reasons are above",
+        failed.join(", ")
+    );
     Ok(())
 }
 
-fn measure(arguments: &TableArguments, earlier: Option<Report>) -> Result<Report> {
+/// Measures the rows that are asked for; the names of those that cannot be go to `failed`.
+fn measure(
+    arguments: &TableArguments,
+    earlier: Option<Report>,
+    failed: &mut Vec<&'static str>,
+) -> Result<Report> {
     let threads = match arguments.threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -134,6 +145,7 @@ fn measure(arguments: &TableArguments, earlier: Option<Report>) -> Result<Report
             .is_none_or(|only| name.contains(only.as_str()))
     };
     let mut rows = rows::all(threads, &scratch);
+    let names: Vec<_> = rows.iter().map(|row| row.name).collect();
     rows.retain(|row| wanted(row.name));
     ensure!(
         !rows.is_empty(),
@@ -157,15 +169,20 @@ fn measure(arguments: &TableArguments, earlier: Option<Report>) -> Result<Report
     let count = rows.len();
     for (number, row) in rows.iter().enumerate() {
         eprintln!("{} of {count}: {}", number + 1, row.title);
-        let measured = row
-            .measure(&mut peers, measure)
-            .with_context(|| format!("row {}", row.name))?;
-        eprintln!("    {}", measured.line());
-        report.put(measured);
+        match row.measure(&mut peers, measure) {
+            Ok(measured) => {
+                eprintln!("    {}", measured.line());
+                report.put(measured);
+            }
+            Err(error) => {
+                eprintln!("    not measured: {error:#}");
+                failed.push(row.name);
+            }
+        }
         // After every row, so that nothing is lost where a later one fails.
         report.write(&arguments.json)?;
     }
-    report.sort(&rows::names(threads, &scratch));
+    report.sort(&names);
     report.write(&arguments.json)?;
     Ok(report)
 }

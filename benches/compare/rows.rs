@@ -220,11 +220,6 @@ pub(crate) fn all(threads: usize, scratch: &Scratch) -> Vec<Row> {
     table.rows
 }
 
-/// The names of all rows, in their order.
-pub(crate) fn names(threads: usize, scratch: &Scratch) -> Vec<&'static str> {
-    all(threads, scratch).iter().map(|row| row.name).collect()
-}
-
 impl Table<'_> {
     fn training(&mut self) {
         let kaggle = kaggle();
