@@ -19,13 +19,15 @@ pub(crate) struct Arguments {
         default_value = "benches/compare/recorded.json"
     )]
     recorded: PathBuf,
-    /// Warn where a ratio is less than this share of the recorded one.
-    #[arg(long, default_value_t = 0.75)]
-    margin: f64,
 }
 
-/// Rows whose ratios to rooflines are watched: quick ones, in which nothing but arithmetic and memory takes part.
-const WATCHED: [&str; 3] = ["dlrm-train-2048", "dlrm-train-128", "row-update-sgd"];
+/// Rows whose ratios to rooflines are watched, quick ones in which nothing but arithmetic and memory takes part; and the share of the
+/// recorded ratio below which there is a warning. A build with assertions, as CI's is, loops over rows at half the speed.
+const WATCHED: [(&str, f64); 3] = [
+    ("dlrm-train-2048", 0.75),
+    ("dlrm-train-128", 0.75),
+    ("row-update-sgd", 0.4),
+];
 
 /// Measures again and prints a warning for every ratio that fell below its margin. Fails only where nothing can be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -38,11 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         seconds: 0.2,
     };
     for mut row in rows::all(threads, &scratch) {
-        if !WATCHED.contains(&row.name) {
+        let Some((_, margin)) = WATCHED.iter().find(|(name, _)| *name == row.name) else {
             continue;
-        }
-        row.rivals
-            .retain(|rival| matches!(rival.source, Source::Own(..)));
+        };
+        // How fast registers are beside memory is the machine's affair.
+        row.rivals.retain(|rival| {
+            matches!(rival.source, Source::Own(..)) && rival.name != rows::MULTIPLY_ADDS
+        });
         let measured = row.measure(&mut peers, measure)?;
         for rival in &measured.rivals {
             let Some(before) = recorded.ratio(row.name, &rival.name) else {
@@ -50,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 continue;
             };
             let share = rival.ratio / before;
-            let warning = match share >= arguments.margin {
+            let warning = match share >= *margin {
                 true => "",
                 false => "warning: slower than recorded: ",
             };

@@ -12,7 +12,7 @@ use crate::runner::{Rival, Row, Source};
 /// Names of rivals.
 const PYTORCH: &str = "PyTorch";
 const PRODUCTS: &str = "its matrix products alone";
-const MULTIPLY_ADDS: &str = "their multiply-adds at the processor's rate";
+pub(crate) const MULTIPLY_ADDS: &str = "their multiply-adds at the processor's rate";
 
 /// Criteo Kaggle: tables of 10^5 to 10^6 rows, 14.3 million in all.
 fn kaggle() -> DlrmShape {
