@@ -103,10 +103,9 @@ impl Table<'_> {
             .beside(PRODUCTS, products, share)
             .beside(MULTIPLY_ADDS, arithmetic, None)
             .bound(
-                "Nine tenths of the time are the library's matrix products, which run at half the rate of multiply-adds here, because they find \
-                 their operands beyond the second cache. Tried: one pass over all slices' gradients in registers (kept); tiles of our own, 6 × 16, \
-                 with one side packed (0.8 of the library's rate on cold data), other libraries, updates inside the backward pass, slices that \
-                 stay in the cache (none faster).",
+                "Nine tenths of the time are the library's matrix products, which run at half the rate of multiply-adds here, probably because their \
+                 operands are beyond the second cache. Tried: one pass over all slices' gradients in registers (kept); tiles of our own (a step \
+                 at 0.8 of the library's products). Other libraries and cuts were no faster on another machine, earlier.",
             )
     }
 

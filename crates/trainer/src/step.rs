@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{EmbeddingStore, Ids, Plan, Planner, read_slice, write_slice};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
 
 #[cfg(feature = "cuda")]
@@ -22,8 +21,6 @@ pub struct Trainer<M, S> {
     optimizer: DenseOptimizer,
     device: Device,
     buffers: Vec<Buffers>,
-    /// Where rows come from a disk: threads that wait for it.
-    disk: Option<ThreadPool>,
     times: StepTimes,
     /// On a CUDA device.
     #[cfg(feature = "cuda")]
@@ -74,9 +71,6 @@ struct Buffers {
     store_rows_grad: Tensor,
 }
 
-/// Threads that wait for a disk, which serves several reads at once.
-const DISK_THREADS: usize = 2;
-
 /// Batch sizes whose buffers are kept: training's and evaluation's, full and last.
 const KEPT_BUFFERS: usize = 4;
 
@@ -84,11 +78,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer.
     pub fn new(model: M, store: S, device: Device) -> Self {
         let optimizer = DenseOptimizer::new(store.optimizer(), model.parameters().len());
-        // A thread of the step's own pool that waits for pages computes nothing. Where no such threads can be had, it does wait.
-        let disk = (store.mapped_bytes() > 0)
-            .then(|| ThreadPoolBuilder::new().num_threads(DISK_THREADS).build());
         Self {
-            disk: disk.and_then(|pool| pool.ok()),
             model,
             store,
             optimizer,
@@ -229,8 +219,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         self.step_ahead(batch, plan, &[], loss, learning_rate)
     }
 
-    /// [`Trainer::step`], while the store is shown the plans of coming batches: it may fetch their rows on another thread while
-    /// the model runs. Changes no number.
+    /// [`Trainer::step`], while the store is shown the plans of coming batches: it may fetch their rows on another thread of the
+    /// current rayon pool while the model runs. Changes no number.
     ///
     /// # Errors
     /// As [`Trainer::step`].
@@ -268,7 +258,6 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             optimizer,
             device,
             buffers,
-            disk,
             ..
         } = self;
         let Buffers {
@@ -353,11 +342,6 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             fetched = fetch();
         } else if coming.is_empty() {
             model_step()?;
-        } else if let Some(disk) = disk {
-            disk.in_place_scope(|scope| {
-                scope.spawn(|_| fetched = fetch());
-                model_step()
-            })?;
         } else {
             rayon::in_place_scope(|scope| {
                 scope.spawn(|_| fetched = fetch());
