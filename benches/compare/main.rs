@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use examples::process::exit_on_error;
 
 use crate::cases::Scratch;
 use crate::pytorch::Interpreter;
@@ -23,7 +24,7 @@ use crate::runner::{Measure, Peers};
 ///
 /// Every row is measured by turns: a stretch of ours, one of PyTorch's, one of the roofline, and again; rates are medians,
 /// ratios the medians of what the turns give. Where no interpreter is named, PyTorch is installed into a virtual environment
-/// first. Takes about a quarter of an hour.
+/// first, which is a download of gigabytes. The table itself takes about twenty minutes.
 #[derive(Parser)]
 #[command(
     version,
@@ -87,27 +88,15 @@ fn main() -> ExitCode {
         Some(Command::Mapped(mapped)) => cases::run_mapped(mapped),
         None => table(&arguments.table),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_on_error(done)
 }
 
 fn table(arguments: &TableArguments) -> Result<()> {
-    let mut report = match Report::read(&arguments.json) {
-        Ok(report) => Some(report),
-        Err(error) if arguments.from_json => return Err(error),
-        // Without a filter everything is measured anew anyway.
-        Err(_) => None,
-    };
     let mut failed = Vec::new();
-    if !arguments.from_json {
-        report = Some(measure(arguments, report, &mut failed)?);
-    }
-    let report = report.context("no results")?;
+    let report = match arguments.from_json {
+        true => Report::read(&arguments.json)?,
+        false => measure(arguments, &mut failed)?,
+    };
     print!("{}", report.to_text());
     if let Some(path) = &arguments.write_doc {
         let rows = rows::all(1, &Scratch::new()?);
@@ -123,11 +112,7 @@ fn table(arguments: &TableArguments) -> Result<()> {
 }
 
 /// Measures the rows that are asked for; the names of those that cannot be go to `failed`.
-fn measure(
-    arguments: &TableArguments,
-    earlier: Option<Report>,
-    failed: &mut Vec<&'static str>,
-) -> Result<Report> {
+fn measure(arguments: &TableArguments, failed: &mut Vec<&'static str>) -> Result<Report> {
     let threads = match arguments.threads {
         Some(threads) => usize::from(threads),
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -163,8 +148,12 @@ fn measure(
         seconds: arguments.seconds,
     };
     let mut report = Report::new(threads, version);
-    if let (Some(earlier), Some(_)) = (earlier, &arguments.only) {
-        report.rows = earlier.rows;
+    if arguments.only.is_some() && arguments.json.exists() {
+        let earlier = Report::read(&arguments.json)?;
+        report.continue_from(earlier).with_context(|| {
+            let path = arguments.json.display();
+            format!("cannot add rows to {path}; name another file with --json")
+        })?;
     }
     let count = rows.len();
     for (number, row) in rows.iter().enumerate() {

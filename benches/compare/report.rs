@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use examples::process::write_text;
 use serde::{Deserialize, Serialize};
 
 /// Marks of the part of a document that the table replaces.
@@ -99,6 +100,19 @@ impl Report {
         }
     }
 
+    /// Takes the rows of an earlier report, which must be of the same machine, threads and PyTorch: they are shown under one heading.
+    pub(crate) fn continue_from(&mut self, earlier: Self) -> Result<()> {
+        self.torch = self.torch.take().or_else(|| earlier.torch.clone());
+        ensure!(
+            earlier.machine() == self.machine(),
+            "it is of {}, this run of {}",
+            earlier.machine(),
+            self.machine()
+        );
+        self.rows = earlier.rows;
+        Ok(())
+    }
+
     /// Puts a row in the place of the one of the same name.
     pub(crate) fn put(&mut self, row: MeasuredRow) {
         match self.rows.iter_mut().find(|old| old.name == row.name) {
@@ -129,7 +143,8 @@ impl Report {
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        replace(path, &(serde_json::to_string_pretty(self)? + "\n"))
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// The table as text.
@@ -222,10 +237,8 @@ impl Report {
             )
         })?;
         let table = self.to_markdown(bound);
-        replace(
-            path,
-            &format!("{before}{}\n{table}{}{after}", MARKS[0], MARKS[1]),
-        )
+        let text = format!("{before}{}\n{table}{}{after}", MARKS[0], MARKS[1]);
+        write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -247,23 +260,6 @@ impl MeasuredRow {
         }
         short.join(", ")
     }
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let write = || -> Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Three significant digits, with a unit for large numbers.
@@ -363,6 +359,19 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("model 88%"), "{text}");
+    }
+
+    #[test]
+    fn rows_of_another_machine_are_not_taken() {
+        let of = |threads, torch: Option<&str>| Report::new(threads, torch.map(str::to_owned));
+        let mut report = of(2, None);
+        assert!(report.continue_from(of(1, None)).is_err());
+        // A run without PyTorch does not make the others' ratios disappear.
+        report
+            .continue_from(of(2, Some("2.15")))
+            .expect("the same machine");
+        assert!(report.machine().contains("2.15"));
+        assert!(of(2, Some("2.16")).continue_from(report).is_err());
     }
 
     #[test]
