@@ -95,6 +95,13 @@ impl Memory {
             .then_some((range, allocation.place))
     }
 
+    /// The allocation that starts at an address or last before it, or else the first.
+    pub(crate) fn nearest(&self, address: u64) -> Option<Range<u64>> {
+        let before = self.allocations.range(..=address).next_back();
+        let (&start, allocation) = before.or_else(|| self.allocations.first_key_value())?;
+        Some(start..start + allocation.bytes as u64)
+    }
+
     /// Whether one allocation holds all these bytes.
     pub(crate) fn holds(&self, address: u64, bytes: usize) -> bool {
         bytes == 0

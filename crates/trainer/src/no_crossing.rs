@@ -8,7 +8,7 @@ use recsys_data::Batch;
 use crate::{Loss, Result};
 
 #[derive(Default)]
-pub(crate) struct Crossing;
+pub(crate) struct Crossing {}
 
 /// There is none.
 pub(crate) enum Sent {}
@@ -21,7 +21,7 @@ pub(crate) enum Asked {}
 pub(crate) enum StepKey {}
 
 #[derive(Default)]
-pub(crate) struct Recorded;
+pub(crate) struct Recorded {}
 
 impl Sent {
     pub(crate) fn dense(&self) -> &Tensor {

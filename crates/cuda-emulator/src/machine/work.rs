@@ -126,7 +126,8 @@ struct Reach<'a> {
     peers: &'a [bool],
 }
 
-impl ptx::Memory for Reach<'_> {
+// SAFETY: the machine is locked while a kernel runs, so that nothing is freed meanwhile.
+unsafe impl ptx::Memory for Reach<'_> {
     fn allocation(&self, address: u64) -> Option<Range<u64>> {
         let (range, place) = self.memory.find(address)?;
         let reached = match place {
@@ -134,5 +135,9 @@ impl ptx::Memory for Reach<'_> {
             Place::Device(device) => device == self.device || self.peers[device],
         };
         reached.then_some(range)
+    }
+
+    fn nearest(&self, address: u64) -> Option<Range<u64>> {
+        self.memory.nearest(address)
     }
 }

@@ -18,7 +18,10 @@ pub(super) const SHARED_WINDOW: u64 = 0xC000_0000_0000_0000;
 pub(super) const LOCAL_WINDOW: u64 = 0xE000_0000_0000_0000;
 
 /// What a kernel may access, by address. Addresses of the device are those of the host.
-pub trait Memory: Sync {
+///
+/// # Safety
+/// What [`allocation`](Self::allocation) gives is memory that may be read and written while a kernel runs.
+pub unsafe trait Memory: Sync {
     /// The allocation that contains an address, from its first byte to the one behind its last.
     ///
     /// Its bytes must stay valid, and be accessed elsewhere only by atomic instructions or not at all, until the launch
