@@ -91,7 +91,7 @@ impl DeviceTower {
         }
     }
 
-    /// From `grad`, that of the output, those of the parameters and of the rows; [`BiasSums::add_up`](crate::device_layers::BiasSums)
+    /// From `grad`, that of the output, those of the parameters and of the rows; [`BiasSums::add_up`](crate::device_layers::BiasSums::add_up)
     /// is left to do.
     ///
     /// # Safety

@@ -159,7 +159,11 @@ fn compare(config: TbsmConfig, sizes: &[usize], device: &Device) -> TestResult {
         let before = pass.memory_for(size);
         let found = on_device(&model, &mut pass, &batch)?.ok_or("no step")?;
         let after = pass.memory_for(size);
-        assert!(after.is_some() && (before.is_none() || before == after));
+        // A number says what a recorded step may be repeated in: none comes back when memory is made anew.
+        match before {
+            Some(_) => assert_eq!(before, after),
+            None => assert!(after.is_some() && !numbers.contains(&after)),
+        }
         close(&found, &on_engine(&model, &batch)?, &what);
         // What the last batch has left in the memory is no part of this one.
         let again = on_device(&model, &mut pass, &batch)?.ok_or("no step")?;
@@ -168,7 +172,6 @@ fn compare(config: TbsmConfig, sizes: &[usize], device: &Device) -> TestResult {
     }
     let largest = sizes.iter().max().ok_or("no batch")?;
     assert_eq!(pass.memory_for(largest + 1), None);
-    assert_eq!(numbers.last(), Some(&pass.memory_for(*largest)));
     Ok(())
 }
 
@@ -196,7 +199,7 @@ fn batches_of_every_size_share_the_memory() -> TestResult {
         return Ok(());
     };
     let layer = tsl(2, Inner::Def, Mechanism::Mlp, true);
-    compare(small(layer, true), &[3, 70, 1, 33, 70], &device)?;
+    compare(small(layer, true), &[3, 40, 1, 70, 33, 71], &device)?;
     compare(TbsmConfig::default(), &[48, 17], &device)
 }
 

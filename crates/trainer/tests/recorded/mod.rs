@@ -122,7 +122,12 @@ fn train<M: Model>(
         ..StoreOptions::default()
     };
     let store = placement
-        .store(tables, options, &[device.clone()], Some(&[20, 50, 9]))
+        .store(
+            tables,
+            options,
+            std::slice::from_ref(device),
+            Some(&[20, 50, 9]),
+        )
         .unwrap();
     let mut trainer = Trainer::new(model, store, device.clone());
     let options = TrainOptions {
