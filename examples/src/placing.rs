@@ -42,6 +42,10 @@ pub struct PlacementArguments {
     /// Let an NVIDIA device round the factors of matrix products to ten bits (TF32): faster, and not the CPU's numbers to the last bits.
     #[arg(long, help_heading = "Placement")]
     pub tf32: bool,
+    /// Let NCCL add the gradients of several NVIDIA devices, in an order of its own, instead of every device in the order of the samples.
+    /// Needs a build with the feature nccl.
+    #[arg(long, help_heading = "Placement")]
+    pub nccl: bool,
     /// Coming batches that `mixed` fetches cold rows for, and any placement with --mapped-rows has read from the disk, up to 4
     /// [default: 1].
     #[arg(long, value_name = "BATCHES", help_heading = "Placement")]
@@ -176,6 +180,9 @@ pub struct Placing {
     pub devices: Vec<Device>,
     /// Number of replicas.
     pub replicas: usize,
+    /// Whether NCCL adds their gradients.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nccl: bool,
     /// Where rows on the CPU are kept.
     #[serde(skip)]
     pub backing: Backing,
@@ -248,6 +255,7 @@ impl PlacementArguments {
         Ok(Placing {
             placement,
             replicas: devices.len(),
+            nccl: self.nccl,
             devices,
             backing,
             schedule,
@@ -470,7 +478,11 @@ impl Placing {
                 Ok((model, device.clone()))
             })
             .collect::<Result<_>>()?;
-        Ok(Trainer::new(Replicas::new(models)?, store, device))
+        let mut replicas = Replicas::new(models)?;
+        if self.nccl {
+            replicas = replicas.with_nccl()?;
+        }
+        Ok(Trainer::new(replicas, store, device))
     }
 
     /// Trains on a packed data set.

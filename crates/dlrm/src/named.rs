@@ -58,6 +58,8 @@ pub fn flat_parameters(
         }
         flat.push(
             tensor
+                // Through the host: candle's copy from device to device may run when what it reads is gone.
+                .to_device(&Device::Cpu)?
                 .to_device(device)?
                 .to_dtype(DType::F32)?
                 .flatten_all()?,

@@ -1,10 +1,10 @@
 //! All rows in host memory, and the hot ones on every device as well.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::dirty_rows::DirtyRows;
 use crate::layout::{Layout, PartKind};
@@ -12,8 +12,8 @@ use crate::on_device::{check_device, check_shape};
 use crate::split::HotSide;
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, OnDevice, Optimizer, Part, Plan, Planner, Result,
-    Rows, Side, StoreOptions, TableSpec, Traffic,
+    CpuStore, DeviceStore, EmbeddingStore, Error, Mirror, OnDevice, Optimizer, Part, Plan, Planner,
+    Result, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
 };
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
@@ -38,6 +38,15 @@ pub struct HotReplicas<Hot: HotSide> {
     dirty: DirtyRows,
     counters: Counters,
     buffers: SyncBuffers,
+    /// Of each replica that is on another device than the first: what crosses between the two.
+    crossing: Vec<Crossing>,
+}
+
+#[derive(Debug, Default)]
+struct Crossing {
+    /// Rows that it has looked up.
+    rows: Mutex<Mirror>,
+    gradient: Mirror,
 }
 
 #[derive(Debug, Default)]
@@ -124,8 +133,11 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             dirty.mark_all(part);
         }
         let device = first.device();
+        let devices: Vec<_> = replicas.iter().map(EmbeddingStore::device).collect();
+        connect_devices(&devices);
         let mut store = Self {
             full: OnDevice::new(full, device),
+            crossing: replicas.iter().map(|_| Crossing::default()).collect(),
             replicas,
             layout,
             held,
@@ -231,7 +243,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
     /// Every replica looks up its share of the samples.
     fn lookup_hot(&self, plan: &Plan, into: &Tensor) -> Result<()> {
         let (batch, count) = (plan.batch(), self.replicas.len());
-        for (number, replica) in self.replicas.iter().enumerate() {
+        for (number, (replica, crossing)) in self.replicas.iter().zip(&self.crossing).enumerate() {
             let samples = number * batch / count..(number + 1) * batch / count;
             if samples.is_empty() {
                 continue;
@@ -241,9 +253,13 @@ impl<Hot: HotSide> HotReplicas<Hot> {
                 replica.lookup_samples(plan, samples, &share)?;
                 continue;
             }
-            let rows = Tensor::zeros(share.shape(), DType::F32, &replica.device())?;
-            replica.lookup_samples(plan, samples.clone(), &rows)?;
-            into.slice_set(&rows.to_device(into.device())?, 0, samples.start)?;
+            let mut mirror = crossing
+                .rows
+                .lock()
+                .unwrap_or_else(|lock| lock.into_inner());
+            let rows = mirror.room(share.dims(), &replica.device())?;
+            replica.lookup_samples(plan, samples, &rows)?;
+            copy_between(&rows, &share)?;
         }
         Ok(())
     }
@@ -296,8 +312,8 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.mark(plan);
         match self.side {
             Side::Hot => {
-                for replica in &mut self.replicas {
-                    let grad = grad.to_device(&replica.device())?;
+                for (replica, crossing) in self.replicas.iter_mut().zip(&mut self.crossing) {
+                    let grad = crossing.gradient.of(grad, &replica.device())?;
                     replica.update(plan, &grad, learning_rate)?;
                 }
                 Ok(())

@@ -4,10 +4,10 @@
 
 use std::cell::Cell;
 
-use candle_core::cuda::CudaDType;
 use candle_core::cuda::cudarc::driver::{
     CudaView, CudaViewMut, DevicePtr, DeviceRepr, LaunchConfig,
 };
+use candle_core::cuda::{CudaDType, WrapErr};
 use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, DType, Device, Error, InplaceOp1, Layout, Result, Storage,
     Tensor, bail,
@@ -99,6 +99,34 @@ pub fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
     read::<f32, _, Error>(from, |from| {
         write(into, |into| device.memcpy_dtod(from, into))
     })
+}
+
+/// Copies the values of a contiguous f32 tensor over those of another of as many, on the same device or on another. What either
+/// device is asked for from then on comes after the copy, so that both tensors may be changed, or freed, at once.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_across(from: &Tensor, into: &Tensor) -> Result<()> {
+    let (source, target) = (device_of(from)?, device_of(into)?);
+    if source.id() == target.id() {
+        return copy(from, into);
+    }
+    if into.elem_count() != from.elem_count() {
+        bail!(
+            "a tensor of shape {:?} cannot be copied over one of {:?}",
+            from.dims(),
+            into.dims()
+        );
+    }
+    if from.elem_count() == 0 {
+        return Ok(());
+    }
+    let (before, after) = (source.cuda_stream(), target.cuda_stream());
+    after.join(&before).w()?;
+    read::<f32, _, Error>(from, |from| {
+        write(into, |into| after.memcpy_dtod(from, into).w())
+    })?;
+    before.join(&after).w()
 }
 
 /// Calls `f` with the elements of a contiguous tensor on a CUDA device.

@@ -21,6 +21,7 @@ unsafe extern "C" {
         negative: f32,
         positive: f32,
     );
+    fn dense_add(sum: *mut f32, values: *const f32, count: u64);
     fn dense_sgd(weights: *mut f32, gradients: *const f32, count: u64, rate: f32);
     fn dense_adagrad(
         weights: *mut f32,
@@ -106,6 +107,16 @@ proptest! {
         for (at, (found, expected)) in slopes.iter().zip(&expected).enumerate() {
             prop_assert!(close((*found).into(), (*expected).into()), "{} {} {}", logits[at], found, expected);
         }
+    }
+
+    #[test]
+    fn sums_are_of_each_value(values in prop::collection::vec((-2f32..2.0, -3f32..3.0), 1..700), threads in 1u32..300) {
+        let (values, mut sums): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
+        let expected: Vec<f32> = sums.iter().zip(&values).map(|(sum, value)| sum + value).collect();
+        let launch = Launch { blocks: (values.len() as u32).div_ceil(threads), threads, shared_bytes: 0 };
+        // SAFETY: as many of both as is said.
+        launch.run(|| unsafe { dense_add(sums.as_mut_ptr(), values.as_ptr(), values.len() as u64) });
+        prop_assert_eq!(sums, expected);
     }
 
     #[test]

@@ -105,6 +105,14 @@ KERNEL(loss_gradient, const float* __restrict__ logits, const float* __restrict_
     }
 }
 
+// `sum += values`. Launch: a thread for each of them.
+KERNEL(dense_add, float* __restrict__ sum, const float* __restrict__ values, unsigned long long count) {
+    THREADS {
+        const unsigned long long at = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
+        if (at < count) sum[at] += values[at];
+    }
+}
+
 // `w -= rate · g`. Launch: a thread for each parameter.
 KERNEL(dense_sgd, float* __restrict__ weights, const float* __restrict__ gradients, unsigned long long count, float rate) {
     THREADS {

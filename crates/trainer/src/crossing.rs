@@ -1,24 +1,46 @@
 //! What crosses between host and device in a training step, beside rows: inputs to it, the loss from it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{CudaGraph, sys};
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
+use embedding_store::{CudaQueues, Downloads, Mirror, Uploaded, Uploads, copy_between};
 use kernel_launch::{address, copy, grid};
 use recsys_data::Batch;
 
 use crate::{Loss, Result};
 
-/// Pinned buffers on both ways.
+pub(crate) use embedding_store::Downloading as Asked;
+
+/// What crosses in the steps of one trainer, where its device is NVIDIA's.
+#[derive(Default)]
 pub(crate) struct Crossing {
+    rings: Option<Rings>,
+    /// Pieces of the running step whose losses a device takes.
+    pieces: usize,
+}
+
+/// Pinned buffers on both ways.
+struct Rings {
     inputs: Uploads<f32, CudaQueues>,
     losses: Downloads<f32, CudaQueues>,
     /// Derivatives of the loss with respect to the logits.
     slopes: Tensor,
     /// The shares that pieces of the batch have in its loss.
     shares: Tensor,
+    /// For the logits of replicas on other devices.
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// What the loss of a share of the batch needs on another device.
+struct Elsewhere {
+    labels: Mirror,
+    slopes: Mirror,
+    /// Of the batch's loss, and which piece of it that is.
+    share: Tensor,
+    piece: Option<usize>,
 }
 
 /// Pieces of a batch whose losses are taken one by one: devices that share it.
@@ -32,19 +54,107 @@ pub(crate) struct Sent {
     uploaded: Uploaded,
 }
 
+impl Sent {
+    pub(crate) fn dense(&self) -> &Tensor {
+        &self.dense
+    }
+}
+
 impl Crossing {
-    pub(crate) fn new(device: &Device) -> Result<Self> {
+    /// Asks for the copy of a batch's dense features, in the shape of a tensor, and labels, to its device; `None` where that is another
+    /// one than NVIDIA's.
+    pub(crate) fn send(&mut self, batch: &Batch, dense: &Tensor) -> Result<Option<Sent>> {
+        if !dense.device().is_cuda() {
+            return Ok(None);
+        }
+        self.pieces = 0;
+        let rings = match &mut self.rings {
+            Some(rings) => rings,
+            none => none.insert(Rings::new(dense.device())?),
+        };
+        rings.send(batch, dense.dims()).map(Some)
+    }
+
+    /// All work on a batch has been asked for.
+    pub(crate) fn release(&mut self, sent: Option<Sent>) -> Result<()> {
+        match (&mut self.rings, sent) {
+            (Some(rings), Some(sent)) => Ok(rings.inputs.release(sent.uploaded)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of some of them; `None` where these
+    /// are not on an NVIDIA device.
+    pub(crate) fn loss(
+        &mut self,
+        loss: &Loss,
+        logits: &Tensor,
+        sent: Option<&Sent>,
+        samples: Range<usize>,
+        batch: usize,
+    ) -> Result<Option<Tensor>> {
+        match (&mut self.rings, sent, logits.device().is_cuda()) {
+            (Some(rings), Some(sent), true) => {
+                let piece = self.pieces;
+                self.pieces += 1;
+                rings
+                    .loss(loss, logits, sent, samples, batch, piece)
+                    .map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Asks for the way of the step's losses to the host, if a device has taken them; a recorded step is of one piece.
+    pub(crate) fn ask(&mut self, recorded: bool) -> Result<Option<Asked>> {
+        let pieces = if recorded { 1 } else { self.pieces };
+        match &mut self.rings {
+            Some(rings) if pieces > 0 => rings.ask(pieces).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits for losses and adds them up.
+    pub(crate) fn sum(&mut self, asked: Option<Asked>) -> Result<f64> {
+        let sum = |shares: &[f32]| shares.iter().map(|&share| f64::from(share)).sum();
+        match (&mut self.rings, asked) {
+            (Some(rings), Some(asked)) => Ok(rings.losses.take(asked, sum)?),
+            _ => Ok(0.0),
+        }
+    }
+
+    /// What decides a step's work, where it can be recorded; `memory` is what [`Model::step_memory`](crate::Model::step_memory) says.
+    pub(crate) fn key(
+        &self,
+        sent: Option<&Sent>,
+        rows: [&Tensor; 2],
+        memory: Option<u64>,
+        batch: usize,
+        loss: &Loss,
+        learning_rate: f64,
+    ) -> Result<Option<StepKey>> {
+        match (&self.rings, sent, memory) {
+            (Some(rings), Some(sent), Some(memory)) => {
+                StepKey::new(rings, sent, rows, memory, batch, loss, learning_rate).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Rings {
+    fn new(device: &Device) -> Result<Self> {
         let queues = CudaQueues::new(device)?;
         Ok(Self {
             inputs: Uploads::new(queues.clone()),
             losses: Downloads::new(queues),
             slopes: Tensor::zeros(1, DType::F32, device)?,
             shares: Tensor::zeros(MOST_SHARES, DType::F32, device)?,
+            elsewhere: Vec::new(),
         })
     }
 
-    /// Asks for the copy of a batch's dense features, in a shape, and labels.
-    pub(crate) fn send(&mut self, batch: &Batch, shape: &[usize]) -> Result<Sent> {
+    fn send(&mut self, batch: &Batch, shape: &[usize]) -> Result<Sent> {
         let (dense, labels) = (batch.dense.len(), batch.label.len());
         // Labels start where kernels may read four at once.
         let start = dense.next_multiple_of(4);
@@ -60,19 +170,13 @@ impl Crossing {
         })
     }
 
-    /// All work on a batch has been asked for.
-    pub(crate) fn release(&mut self, sent: Sent) -> Result<()> {
-        Ok(self.inputs.release(sent.uploaded)?)
-    }
-
-    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of some of them. The share that these have
-    /// in it is number `piece`, to be asked for by [`ask`](Self::ask).
-    pub(crate) fn loss(
+    /// The share that the samples have in the batch's loss is number `piece`, to be asked for by [`ask`](Self::ask).
+    fn loss(
         &mut self,
         loss: &Loss,
         logits: &Tensor,
         sent: &Sent,
-        samples: std::ops::Range<usize>,
+        samples: Range<usize>,
         batch: usize,
         piece: usize,
     ) -> Result<Tensor> {
@@ -84,37 +188,59 @@ impl Crossing {
             ))
             .into());
         }
+        let logits = logits.contiguous()?;
+        let labels = sent.labels.narrow(0, samples.start, count)?;
+        let share = self.shares.narrow(0, piece, 1)?;
+        if !logits.device().same_device(share.device()) {
+            return self.loss_elsewhere(loss, &logits, &labels, batch, piece);
+        }
         if self.slopes.elem_count() < count {
             self.slopes = Tensor::zeros(batch.max(count), DType::F32, logits.device())?;
         }
         let slopes = self.slopes.narrow(0, 0, count)?;
-        let labels = sent.labels.narrow(0, samples.start, count)?;
-        let share = self.shares.narrow(0, piece, 1)?;
-        let logits = logits.contiguous()?;
-        let addresses = [&logits, &labels, &slopes, &share].map(address);
-        kernels::loss(
-            logits.device().as_cuda_device()?,
-            loss,
-            addresses,
-            count,
-            batch,
-        )?;
+        kernels::loss(loss, [&logits, &labels, &slopes, &share], batch)?;
+        Ok(slopes)
+    }
+
+    /// The same on another device. Its share stays there until it is asked for, so that this device does not wait for it.
+    fn loss_elsewhere(
+        &mut self,
+        loss: &Loss,
+        logits: &Tensor,
+        labels: &Tensor,
+        batch: usize,
+        piece: usize,
+    ) -> Result<Tensor> {
+        let device = logits.device();
+        let known = |place: &Elsewhere| place.share.device().same_device(device);
+        let place = match self.elsewhere.iter().position(known) {
+            Some(at) => &mut self.elsewhere[at],
+            None => self.elsewhere.push_mut(Elsewhere {
+                labels: Mirror::default(),
+                slopes: Mirror::default(),
+                share: Tensor::zeros(1, DType::F32, device)?,
+                piece: None,
+            }),
+        };
+        let labels = place.labels.of(labels, device)?;
+        let slopes = place.slopes.room(labels.dims(), device)?;
+        kernels::loss(loss, [logits, &labels, &slopes, &place.share], batch)?;
+        place.piece = Some(piece);
         Ok(slopes)
     }
 
     /// Asks for the way of the shares of so many pieces to the host.
-    pub(crate) fn ask(&mut self, pieces: usize) -> Result<Downloading> {
+    fn ask(&mut self, pieces: usize) -> Result<Asked> {
+        for place in &mut self.elsewhere {
+            if let Some(piece) = place.piece.take() {
+                copy_between(&place.share, &self.shares.narrow(0, piece, 1)?)?;
+            }
+        }
         let shares = self.shares.narrow(0, 0, pieces)?;
         // The next step writes its own, so these leave from elsewhere.
         Ok(self.losses.download(pieces, |into| {
             Ok(copy(&shares, &into.narrow(0, 0, pieces)?)?)
         })?)
-    }
-
-    /// Waits for shares and adds them up.
-    pub(crate) fn sum(&mut self, asked: Downloading) -> Result<f64> {
-        let sum = |shares: &[f32]| shares.iter().map(|&share| f64::from(share)).sum();
-        Ok(self.losses.take(asked, sum)?)
     }
 }
 
@@ -131,9 +257,8 @@ pub(crate) struct StepKey {
 }
 
 impl StepKey {
-    /// `memory` is what [`Model::step_memory`](crate::Model::step_memory) says.
-    pub(crate) fn new(
-        crossing: &Crossing,
+    fn new(
+        rings: &Rings,
         sent: &Sent,
         [rows, rows_grad]: [&Tensor; 2],
         memory: u64,
@@ -141,7 +266,7 @@ impl StepKey {
         loss: &Loss,
         learning_rate: f64,
     ) -> Result<Self> {
-        let tensors = [&sent.dense, &sent.labels, rows, rows_grad, &crossing.slopes];
+        let tensors = [&sent.dense, &sent.labels, rows, rows_grad, &rings.slopes];
         let mut addresses = [0; 5];
         for (into, tensor) in addresses.iter_mut().zip(tensors) {
             *into = address(tensor)?;
@@ -173,7 +298,7 @@ unsafe impl Send for Graph {}
 const MOST_STEPS: usize = 12;
 
 /// What is to be done for a step.
-pub(crate) enum Repeat {
+enum Repeat {
     /// Nothing: the device was asked to repeat it.
     Asked,
     /// To ask for it while the device records, between the two calls.
@@ -188,8 +313,27 @@ impl Recorded {
         self.steps.clear();
     }
 
+    /// Has a step done by the device alone, as it was recorded, or else by asking for it here, which is recorded the second time. Returns
+    /// whether it is done: without a key it never is.
+    pub(crate) fn run(
+        &mut self,
+        key: Option<&StepKey>,
+        device: &Device,
+        ask: impl FnOnce() -> Result<()>,
+    ) -> Result<bool> {
+        let Some(key) = key else {
+            return Ok(false);
+        };
+        match self.repeat(key)? {
+            Repeat::Asked => {}
+            Repeat::Record => self.record(key, device, ask)?,
+            Repeat::Ask => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Asks the device to repeat a step, if it can.
-    pub(crate) fn repeat(&mut self, key: &StepKey) -> Result<Repeat> {
+    fn repeat(&mut self, key: &StepKey) -> Result<Repeat> {
         match self.steps.iter().find(|(step, _)| step == key) {
             Some((_, Some(Graph(graph)))) => {
                 graph.launch().w()?;
@@ -208,7 +352,7 @@ impl Recorded {
     }
 
     /// Lets `ask` ask for a step, records it, and asks for what was recorded. Nobody else may ask the device for anything meanwhile.
-    pub(crate) fn record(
+    fn record(
         &mut self,
         key: &StepKey,
         device: &Device,
@@ -230,6 +374,12 @@ impl Recorded {
         }
         Ok(())
     }
+}
+
+/// `sum += values`, in place, of as many.
+pub(crate) fn add(values: &Tensor, sum: &Tensor) -> Result<()> {
+    let addresses = [address(sum)?, address(values)?];
+    Ok(kernels::dense("dense_add", sum, addresses, &[])?)
 }
 
 /// `w -= rate · g`, in place.
@@ -258,10 +408,10 @@ pub(crate) fn adagrad(
 mod kernels {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::PushKernelArg;
-    use candle_core::{CudaDevice, Result, Tensor, bail};
+    use candle_core::{Result, Tensor, bail};
     use kernel_launch::{device_of, number};
 
-    use super::grid;
+    use super::{address, grid};
     use crate::Loss;
 
     const MODULE: &str = "trainer/step";
@@ -270,15 +420,15 @@ mod kernels {
     const LOSS_THREADS: usize = 1024;
     const THREADS: usize = 256;
 
+    /// Of as many logits, labels and slopes; a share is one value. All are on one device.
     pub(super) fn loss(
-        device: &CudaDevice,
         loss: &Loss,
-        addresses: [Result<u64>; 4],
-        samples: usize,
+        [logits, labels, slopes, share]: [&Tensor; 4],
         batch: usize,
     ) -> Result<()> {
-        let [logits, labels, slopes, share] = addresses;
-        let (logits, labels, slopes, share) = (logits?, labels?, slopes?, share?);
+        let (device, samples) = (device_of(logits)?, logits.elem_count());
+        let (logits, labels) = (address(logits)?, address(labels)?);
+        let (slopes, share) = (address(slopes)?, address(share)?);
         let kernel = device.get_or_load_custom_func("loss_gradient", MODULE, PTX)?;
         let (samples, batch) = (number(samples)?, number(batch)?);
         let (kind, input, [threshold, negative, positive]) = loss.numbers();

@@ -4,6 +4,9 @@
 mod checkpoint;
 #[cfg(feature = "cuda")]
 mod crossing;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_crossing.rs"]
+mod crossing;
 mod error;
 mod fused;
 mod fused_dlrm;
@@ -19,6 +22,8 @@ mod options;
 mod pickled_file;
 mod placement;
 mod progress;
+#[cfg(feature = "cuda")]
+mod reduction;
 mod replicas;
 mod report;
 mod row_map;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::{Tensor, Var};
-use embedding_store::{read_slice, write_slice};
+use embedding_store::copy_between;
 
 use crate::Result;
 
@@ -192,26 +192,13 @@ pub(crate) fn autograd(
     // The derivative of sum(logits · slope) with `slope` held fixed is the vector-Jacobian product.
     let gradients = (&logits * slope.detach())?.sum_all()?.backward()?;
     match gradients.get(leaf.as_tensor()) {
-        Some(gradient) => copy_into(gradient, rows_grad)?,
-        None => copy_into(&rows.zeros_like()?, rows_grad)?,
+        Some(gradient) => copy_between(gradient, rows_grad)?,
+        None => copy_between(&rows.zeros_like()?, rows_grad)?,
     }
     for (index, parameter) in parameters.iter().enumerate() {
         if let Some(gradient) = gradients.get(parameter.as_tensor()) {
             apply(index, parameter, Gradient::Tensor(gradient))?;
         }
-    }
-    Ok(())
-}
-
-/// Copies a tensor's elements into a contiguous tensor of the same shape, in place.
-pub(crate) fn copy_into(from: &Tensor, into: &Tensor) -> Result<()> {
-    if into.device().is_cpu() {
-        let from = from.contiguous()?;
-        read_slice(&from, |from| {
-            write_slice(into, |into| into.copy_from_slice(from))
-        })??;
-    } else {
-        into.slice_set(from, 0, 0)?;
     }
     Ok(())
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use candle_core::{DType, Device, Tensor, Var};
-use embedding_store::read_slice;
+use candle_core::{Device, Tensor, Var};
+use embedding_store::{Mirror, connect_devices, copy_between, read_slice};
 
-use crate::model::copy_into;
+#[cfg(feature = "cuda")]
+use crate::reduction::Reduction;
 use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Result};
 
 /// Copies of a model, each on its device, that train on their shares of every batch.
@@ -14,12 +15,23 @@ use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Res
 /// A batch is divided into contiguous shares of whole pieces ([`Model::piece`]) in the order of the replicas; where there are more
 /// replicas than pieces, some have none. Parameter gradients are added in the order of the samples, and every replica takes
 /// the same sum, so that all stay equal bit for bit. With pieces of a fixed size (`SliceSize::Fixed`, up to 16 in a batch), the
-/// numbers are also those of one replica. Gradients meet in host memory.
+/// numbers are also those of one replica. Gradients meet in host memory, or, on NVIDIA devices, on every device, which copy them from one another.
 pub struct Replicas<M> {
     models: Vec<M>,
     devices: Vec<Device>,
     /// Sum of every parameter's gradient.
     sums: Vec<Vec<f32>>,
+    /// What each replica works on, where that is on another device than the batch.
+    shares: Vec<Share>,
+    #[cfg(feature = "cuda")]
+    reduction: Reduction,
+}
+
+#[derive(Default)]
+struct Share {
+    dense: Mirror,
+    rows: Mirror,
+    grad: Mirror,
 }
 
 impl<M: Model> Replicas<M> {
@@ -42,11 +54,45 @@ impl<M: Model> Replicas<M> {
                 other.load_weights(&weights)?;
             }
         }
+        connect_devices(&devices);
         Ok(Self {
+            shares: models.iter().map(|_| Share::default()).collect(),
             models,
             devices,
             sums: Vec::new(),
+            #[cfg(feature = "cuda")]
+            reduction: Reduction::default(),
         })
+    }
+
+    /// Lets NCCL add the gradients of replicas on NVIDIA devices, in an order of its own: the sums need not have the same bits on
+    /// another machine, or with another version of it.
+    ///
+    /// # Errors
+    /// A build without the feature `nccl`, replicas that are not all on NVIDIA devices, or no NCCL on this machine.
+    pub fn with_nccl(self) -> Result<Self> {
+        let unusable = |value: &str, remedy| Error::Option {
+            option: "nccl",
+            value: value.into(),
+            remedy,
+        };
+        if !self.devices.iter().all(Device::is_cuda) {
+            return Err(unusable(
+                "replicas elsewhere",
+                "it adds between NVIDIA devices: name several, as cuda:0,1",
+            ));
+        }
+        #[cfg(feature = "nccl")]
+        {
+            let mut replicas = self;
+            replicas.reduction.use_nccl(&replicas.devices)?;
+            Ok(replicas)
+        }
+        #[cfg(not(feature = "nccl"))]
+        Err(unusable(
+            "a build without it",
+            "build with the feature `nccl`",
+        ))
     }
 
     /// The replicas.
@@ -139,39 +185,73 @@ impl<M: Model> Model for Replicas<M> {
         }
         let batch = dense.dim(0)?;
         self.sums.iter_mut().for_each(Vec::clear);
+        #[cfg(feature = "cuda")]
+        self.reduction.begin();
+        // All shares leave before the first device has work to do.
+        let mut inputs = Vec::with_capacity(self.models.len());
         for replica in 0..self.models.len() {
-            let samples = self.share(replica, batch);
+            let (samples, device) = (self.share(replica, batch), &self.devices[replica]);
             if samples.is_empty() {
                 continue;
             }
-            let device = &self.devices[replica];
             let of = |tensor: &Tensor| tensor.narrow(0, samples.start, samples.len());
-            let (dense, rows) = (of(dense)?.to_device(device)?, of(rows)?.to_device(device)?);
-            let here = device.same_device(rows_grad.device());
+            let share = &mut self.shares[replica];
+            let dense = share.dense.of(&of(dense)?, device)?;
+            let rows = share.rows.of(&of(rows)?, device)?;
             let share_of_grad = of(rows_grad)?;
-            let grad = if here {
-                share_of_grad.clone()
-            } else {
-                Tensor::zeros(rows.shape(), DType::F32, device)?
+            let grad = match device.same_device(rows_grad.device()) {
+                true => share_of_grad.clone(),
+                false => share.grad.room(rows.dims(), device)?,
             };
+            inputs.push((replica, samples, dense, rows, grad, share_of_grad));
+        }
+        let mut order: Vec<_> = inputs.iter().collect();
+        if rows.device().is_cuda() {
+            // The first device is asked last: what the others still need of it does not wait for its share.
+            order.reverse();
+        }
+        for (replica, samples, dense, rows, grad, _) in order {
             let sums = &mut self.sums;
-            self.models[replica].forward_backward(
-                &dense,
-                &rows,
-                &grad,
+            #[cfg(feature = "cuda")]
+            let reduction = &mut self.reduction;
+            self.models[*replica].forward_backward(
+                dense,
+                rows,
+                grad,
                 &mut |part, logits| {
                     let part = samples.start + part.start..samples.start + part.end;
-                    Ok(loss(part, logits)?.to_device(device)?)
+                    Ok(loss(part, logits)?.to_device(dense.device())?)
                 },
                 &mut |index, _, gradient| {
+                    #[cfg(feature = "cuda")]
+                    if let Gradient::Tensor(gradient) = &gradient
+                        && gradient.device().is_cuda()
+                    {
+                        reduction.take(index, *replica, gradient);
+                        return Ok(());
+                    }
                     if sums.len() <= index {
                         sums.resize_with(index + 1, Vec::new);
                     }
                     accumulate(&mut sums[index], gradient)
                 },
             )?;
-            if !here {
-                copy_into(&grad.to_device(rows_grad.device())?, &share_of_grad)?;
+        }
+        for (_, _, _, _, grad, share_of_grad) in &inputs {
+            if !grad.device().same_device(share_of_grad.device()) {
+                copy_between(grad, share_of_grad)?;
+            }
+        }
+        #[cfg(feature = "cuda")]
+        self.reduction.meet(&self.devices)?;
+        #[cfg(feature = "cuda")]
+        for (replica, model) in self.models.iter().enumerate() {
+            let parameters = model.parameters();
+            for (index, parameter) in parameters.iter().enumerate() {
+                if let Some(sum) = self.reduction.sum(index, replica, parameter.device())? {
+                    let at = replica * parameters.len() + index;
+                    apply(at, parameter, Gradient::Tensor(&sum))?;
+                }
             }
         }
         for (replica, model) in self.models.iter().enumerate() {

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{EmbeddingStore, Ids, Plan, Planner, read_slice, write_slice};
+use embedding_store::{EmbeddingStore, Ids, Plan, Planner, copy_between, read_slice, write_slice};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
 
-#[cfg(feature = "cuda")]
-use crate::crossing::{Crossing, Recorded, Repeat, Sent, StepKey};
-use crate::model::copy_into;
+use crate::crossing::{Asked, Crossing, Recorded, Sent};
 use crate::{DenseOptimizer, Error, InputShape, Loss, Model, Result, Scores, StepTimes};
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
@@ -22,10 +20,7 @@ pub struct Trainer<M, S> {
     device: Device,
     buffers: Vec<Buffers>,
     times: StepTimes,
-    /// On a CUDA device.
-    #[cfg(feature = "cuda")]
-    crossing: Option<Crossing>,
-    #[cfg(feature = "cuda")]
+    crossing: Crossing,
     recorded: Recorded,
 }
 
@@ -35,17 +30,13 @@ pub struct Trainer<M, S> {
 pub struct StepLoss {
     /// What the host has taken of it.
     known: f64,
-    #[cfg(feature = "cuda")]
-    asked: Option<embedding_store::Downloading>,
+    asked: Option<Asked>,
 }
 
 impl StepLoss {
     /// Whether nothing of it is on its way.
     pub(crate) fn is_here(&self) -> bool {
-        #[cfg(feature = "cuda")]
-        return self.asked.is_none();
-        #[cfg(not(feature = "cuda"))]
-        true
+        self.asked.is_none()
     }
 }
 
@@ -54,7 +45,6 @@ struct Filled {
     /// The place of the buffers for this size of batch.
     at: usize,
     dense: Tensor,
-    #[cfg(feature = "cuda")]
     sent: Option<Sent>,
 }
 
@@ -85,9 +75,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             device,
             buffers: Vec::new(),
             times: StepTimes::default(),
-            #[cfg(feature = "cuda")]
-            crossing: None,
-            #[cfg(feature = "cuda")]
+            crossing: Crossing::default(),
             recorded: Recorded::default(),
         }
     }
@@ -130,7 +118,6 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
 
     /// Whoever changes model or optimizer may give them other memory.
     fn forget(&mut self) {
-        #[cfg(feature = "cuda")]
         self.recorded.clear();
     }
 
@@ -258,6 +245,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             optimizer,
             device,
             buffers,
+            crossing,
+            recorded,
             ..
         } = self;
         let Buffers {
@@ -267,52 +256,28 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             store_rows_grad,
             ..
         } = &buffers[filled.at];
-        #[cfg(feature = "cuda")]
-        let mut crossing = self.crossing.as_mut();
-        // Losses that a device takes.
-        #[cfg(feature = "cuda")]
-        let mut pieces = 0;
+        let (size, sent) = (batch.len(), filled.sent.as_ref());
+        let memory = model.step_memory(size);
+        let key = crossing.key(sent, [rows, rows_grad], memory, size, loss, learning_rate)?;
         let mut begun = StepLoss::default();
         let mut fetched = Ok(());
-        #[cfg(feature = "cuda")]
-        let key = match (&crossing, &filled.sent, model.step_memory(batch.len())) {
-            (Some(crossing), Some(sent), Some(memory)) => {
-                let rows = [rows, rows_grad];
-                let size = batch.len();
-                Some(StepKey::new(
-                    crossing,
-                    sent,
-                    rows,
-                    memory,
-                    size,
-                    loss,
-                    learning_rate,
-                )?)
-            }
-            _ => None,
-        };
         let mut model_step = || {
             model.forward_backward(
                 &filled.dense,
                 rows,
                 rows_grad,
                 &mut |samples, logits| {
-                    #[cfg(feature = "cuda")]
-                    if let (Some(crossing), Some(sent), true) = (
-                        &mut crossing,
-                        &filled.sent,
-                        logits.device().same_device(device),
-                    ) {
-                        let piece = pieces;
-                        pieces += 1;
-                        return crossing.loss(loss, logits, sent, samples, batch.len(), piece);
+                    if let Some(slopes) =
+                        crossing.loss(loss, logits, sent, samples.clone(), size)?
+                    {
+                        return Ok(slopes);
                     }
                     let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
                     let labels = &batch.label[samples.clone()];
                     let slopes = slopes.narrow(0, samples.start, samples.len())?;
                     begun.known += read_slice(&logits, |logits| {
                         write_slice(&slopes, |slopes| {
-                            loss.evaluate(logits, labels, batch.len(), slopes)
+                            loss.evaluate(logits, labels, size, slopes)
                         })
                     })??;
                     Ok(slopes.to_device(device)?)
@@ -323,21 +288,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
             )
         };
         let mut fetch = || coming.iter().try_for_each(|plan| store.prefetch(plan));
-        #[cfg(feature = "cuda")]
-        let asked = match &key {
-            Some(key) => match self.recorded.repeat(key)? {
-                Repeat::Asked => true,
-                Repeat::Record => {
-                    self.recorded.record(key, device, &mut model_step)?;
-                    true
-                }
-                Repeat::Ask => false,
-            },
-            None => false,
-        };
-        #[cfg(not(feature = "cuda"))]
-        let asked = false;
-        if asked {
+        if recorded.run(key.as_ref(), device, &mut model_step)? {
             // The device has its work: there is time on this thread.
             fetched = fetch();
         } else if coming.is_empty() {
@@ -350,18 +301,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         }
         fetched?;
         let computed = Instant::now();
-        #[cfg(feature = "cuda")]
-        if let Some(crossing) = &mut self.crossing {
-            // A step that is recorded takes one loss, also when it is repeated.
-            let pieces = if key.is_some() { 1 } else { pieces };
-            begun.asked = match pieces {
-                0 => None,
-                pieces => Some(crossing.ask(pieces)?),
-            };
-        }
+        begun.asked = crossing.ask(key.is_some())?;
         store.update(plan, store_rows_grad, learning_rate)?;
         let update_seconds = computed.elapsed().as_secs_f64();
-        self.release(filled)?;
+        crossing.release(filled.sent)?;
         self.times.add(StepTimes {
             lookup_seconds,
             model_seconds: (computed - start).as_secs_f64() - lookup_seconds,
@@ -375,12 +318,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// # Errors
     /// A device that fails.
     pub fn loss_of(&mut self, begun: StepLoss) -> Result<f64> {
-        let mean = begun.known;
-        #[cfg(feature = "cuda")]
-        if let (Some(crossing), Some(asked)) = (&mut self.crossing, begun.asked) {
-            return Ok(mean + crossing.sum(asked)?);
-        }
-        Ok(mean)
+        Ok(begun.known + self.crossing.sum(begun.asked)?)
     }
 
     /// The logits of a batch.
@@ -391,7 +329,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         let filled = self.fill(batch, plan)?;
         let rows = &self.buffers[filled.at].rows;
         let logits = self.model.infer(&filled.dense, rows)?.to_vec1()?;
-        self.release(filled)?;
+        self.crossing.release(filled.sent)?;
         Ok(logits)
     }
 
@@ -422,45 +360,21 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         let Buffers {
             dense, store_rows, ..
         } = &self.buffers[at];
-        #[cfg(feature = "cuda")]
-        if dense.device().is_cuda() {
-            let crossing = match &mut self.crossing {
-                Some(crossing) => crossing,
-                none => none.insert(Crossing::new(&self.device)?),
-            };
-            let sent = crossing.send(batch, dense.dims())?;
-            self.store.lookup(plan, store_rows)?;
-            return Ok(Filled {
-                at,
-                dense: sent.dense.clone(),
-                sent: Some(sent),
-            });
-        }
-        if dense.device().is_cpu() {
-            write_slice(dense, |into| into.copy_from_slice(&batch.dense))?;
-        } else {
-            copy_into(
-                &Tensor::from_slice(&batch.dense, dense.shape(), &self.device)?,
-                dense,
-            )?;
-        }
+        let sent = self.crossing.send(batch, dense)?;
+        let dense = match &sent {
+            Some(sent) => sent.dense().clone(),
+            None => {
+                if dense.device().is_cpu() {
+                    write_slice(dense, |into| into.copy_from_slice(&batch.dense))?;
+                } else {
+                    let values = Tensor::from_slice(&batch.dense, dense.shape(), &Device::Cpu)?;
+                    copy_between(&values, dense)?;
+                }
+                dense.clone()
+            }
+        };
         self.store.lookup(plan, store_rows)?;
-        Ok(Filled {
-            at,
-            dense: dense.clone(),
-            #[cfg(feature = "cuda")]
-            sent: None,
-        })
-    }
-
-    /// All work on a batch has been asked for.
-    fn release(&mut self, filled: Filled) -> Result<()> {
-        #[cfg(feature = "cuda")]
-        if let (Some(crossing), Some(sent)) = (&mut self.crossing, filled.sent) {
-            return crossing.release(sent);
-        }
-        let _ = filled;
-        Ok(())
+        Ok(Filled { at, dense, sent })
     }
 
     /// Positions of a sample, where the model takes sequences.

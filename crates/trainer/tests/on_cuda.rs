@@ -1,5 +1,5 @@
-//! On an NVIDIA device, where there is one: all placements train to the same bits there, and to about what the CPU trains to. Elsewhere the
-//! tests say that they are skipped.
+//! On NVIDIA devices, where there are any: all placements train to the same bits on one, and to about what the CPU trains to; several devices
+//! train to about the same, and their replicas to the same bits. Elsewhere the tests say that they are skipped.
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
@@ -14,19 +14,17 @@ use dlrm::{Dlrm, DlrmConfig};
 use embedding_store::{Optimizer, StoreOptions, TableSpec, cuda_device};
 use recsys_data::{Dataset, Order, RandomData, RandomDataOptions};
 use skewed::weights;
-use trainer::{Evaluations, FusedDlrm, Placement, Replicas, TrainOptions, Trainer, fit};
+use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
 
 const ROWS: [u64; 4] = [400, 6, 9000, 2500];
 const DIM: usize = 16;
 
-fn device() -> Option<Device> {
-    match cuda_device(0) {
-        Ok(device) => Some(device),
-        Err(error) => {
-            eprintln!("skipped: no NVIDIA device: {error}");
-            None
-        }
-    }
+/// The first devices, as many as asked for.
+fn devices(count: usize) -> Option<Vec<Device>> {
+    let devices = (0..count).map(cuda_device).collect::<Result<_, _>>();
+    devices
+        .map_err(|error| eprintln!("skipped: not {count} NVIDIA devices: {error}"))
+        .ok()
 }
 
 /// The losses of the epochs, and every weight and optimizer state, after steps enough for a device to repeat what it has recorded.
@@ -35,7 +33,7 @@ fn train(
     optimizer: Optimizer,
     hot: [u64; 4],
     lookahead: usize,
-    device: &Device,
+    devices: &[Device],
 ) -> (Vec<f64>, Vec<f32>) {
     let config = DlrmConfig {
         tables: ROWS.len(),
@@ -49,18 +47,20 @@ fn train(
         optimizer,
         ..StoreOptions::default()
     };
-    let on = match placement {
-        Placement::Cpu => &Device::Cpu,
-        _ => device,
+    let devices = match placement {
+        Placement::Cpu => &[Device::Cpu],
+        _ => devices,
     };
     let tables = ROWS.iter().map(|&rows| TableSpec::full(rows)).collect();
-    let devices = [on.clone()];
     let store = placement
-        .store(tables, options, &devices, Some(&hot))
+        .store(tables, options, devices, Some(&hot))
         .unwrap();
-    let model = FusedDlrm::new(Dlrm::new(config, 3, on).unwrap());
-    let model = Replicas::new(vec![(model, on.clone())]).unwrap();
-    let mut trainer = Trainer::new(model, store, on.clone());
+    let model = |device: &Device| {
+        let model = Dlrm::new(config.clone(), 3, device).unwrap();
+        (FusedDlrm::new(model), device.clone())
+    };
+    let model = Replicas::new(devices.iter().map(model).collect()).unwrap();
+    let mut trainer = Trainer::new(model, store, devices[0].clone());
     let data = RandomData::new(RandomDataOptions {
         samples: 3000,
         dense: 5,
@@ -86,12 +86,16 @@ fn train(
     };
     let report = fit(&mut trainer, data, &evaluations, &options, &mut ()).unwrap();
     let losses = report.epochs.iter().map(|epoch| epoch.train_loss);
+    let parameters = |model: &FusedDlrm| model.parameters()[0].to_vec1::<f32>().unwrap();
+    let mut replicas = trainer.model().models().iter().map(parameters);
+    let first = replicas.next().unwrap();
+    assert!(replicas.all(|replica| replica == first));
     (losses.collect(), weights(&trainer))
 }
 
 #[test]
 fn placements_train_to_the_same_bits() {
-    let Some(device) = device() else {
+    let Some(devices) = devices(1) else {
         return;
     };
     for optimizer in [
@@ -99,7 +103,7 @@ fn placements_train_to_the_same_bits() {
         Optimizer::adagrad(),
         Optimizer::rowwise_adagrad(),
     ] {
-        let run = |placement, hot, lookahead| train(placement, optimizer, hot, lookahead, &device);
+        let run = |placement, hot, lookahead| train(placement, optimizer, hot, lookahead, &devices);
         let (losses, weights) = run(Placement::CpuDevice, [0; 4], 1);
         for (placement, hot, lookahead) in [
             (Placement::CpuDevice, [0; 4], 0),
@@ -130,5 +134,26 @@ fn placements_train_to_the_same_bits() {
         let far = weights.iter().zip(&on_host);
         let far = far.filter(|(found, expected)| (*found - *expected).abs() > 1e-3);
         assert!(far.count() * 100 < weights.len());
+    }
+}
+
+#[test]
+fn several_devices_train_as_one_does() {
+    let Some(devices) = devices(2) else {
+        return;
+    };
+    let optimizer = Optimizer::rowwise_adagrad();
+    let hot = [100, 6, 500, 0];
+    let (expected, _) = train(Placement::CpuDevice, optimizer, hot, 0, &devices[..1]);
+    for placement in [Placement::CpuDevice, Placement::Fae, Placement::Mixed] {
+        let run = || train(placement, optimizer, hot, 1, &devices);
+        let (losses, weights) = run();
+        for (found, expected) in losses.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{placement}: {found} {expected}"
+            );
+        }
+        assert!(run() == (losses, weights), "{placement} again");
     }
 }
