@@ -3,7 +3,13 @@
 
 mod bias_activation;
 mod config;
+#[cfg(feature = "cuda")]
+mod device_layers;
+#[cfg(feature = "cuda")]
+mod device_memory;
 mod device_pass;
+#[cfg(feature = "cuda")]
+mod device_tower;
 mod dot;
 mod dot_operator;
 mod error;

@@ -9,3 +9,12 @@ pub use crate::named::{flat_parameters, named_parameters};
 pub use crate::operator::{Engine, EngineOp, PassPool, contiguous};
 pub use crate::simd::{keep_above_zero, multiply_add};
 pub use crate::transpose::transpose_block;
+
+/// What a training step on an NVIDIA device is built from: for the models of this workspace, whose steps work in memory that is kept.
+#[cfg(feature = "cuda")]
+#[doc(hidden)]
+pub mod device {
+    pub use crate::device_layers::{BiasSums, DeviceLayer, Layers, Matrix, Places, Step, behind};
+    pub use crate::device_memory::{Inputs, StepMemory};
+    pub use crate::device_tower::DeviceTower;
+}

@@ -4,7 +4,7 @@
 use kernel_tests::Launch;
 use proptest::prelude::*;
 
-/// Of the three kernels that take two operands and a window.
+/// Of the kernels that take two operands and a window.
 type WindowKernel = unsafe extern "C" fn(*const f32, *const f32, *mut f32, u64, u32, u32, u32, u32);
 
 unsafe extern "C" {
@@ -17,6 +17,32 @@ unsafe extern "C" {
         width: u32,
         first: u32,
         span: u32,
+        apart: u64,
+    );
+    fn sequence_join(
+        vectors: *const f32,
+        y: *const f32,
+        joined: *mut f32,
+        count: u64,
+        positions: u32,
+        width: u32,
+        first: u32,
+        span: u32,
+    );
+    fn sequence_gradient(
+        y: *const f32,
+        joined_grad: *const f32,
+        a_grad: *const f32,
+        x: *const f32,
+        w_grad: *const f32,
+        grads: *mut f32,
+        count: u64,
+        positions: u32,
+        width: u32,
+        first: u32,
+        span: u32,
+        apart: u64,
+        add: u32,
     );
     fn sequence_weigh(
         vectors: *const f32,
@@ -135,11 +161,30 @@ fn check_window(shape: Shape) {
             }
         }
     }
-    assert_eq!(
-        shape.run(sequence_compare, &vectors, &x, a.len()),
-        a,
-        "{shape:?}"
-    );
+    // The vectors compared with lie in rows of their own, or in every sequence's memory.
+    for apart in [width, positions * width] {
+        let mut rows = vec![f32::NAN; count * apart];
+        for (row, x) in rows.chunks_exact_mut(apart).zip(x.chunks_exact(width)) {
+            row[..width].copy_from_slice(x);
+        }
+        let mut found = vec![f32::NAN; a.len()];
+        let into = found.as_mut_ptr();
+        // SAFETY: the slices have the lengths of the kernel's shapes.
+        threads_for(a.len(), shape.threads).run(|| unsafe {
+            sequence_compare(
+                vectors.as_ptr(),
+                rows.as_ptr(),
+                into,
+                count as u64,
+                positions as u32,
+                width as u32,
+                before as u32,
+                span as u32,
+                apart as u64,
+            );
+        });
+        assert_eq!(found, a, "{shape:?} {apart}");
+    }
     assert_eq!(
         shape.run(sequence_weigh, &vectors, &y, c.len()),
         c,
@@ -150,6 +195,75 @@ fn check_window(shape: Shape) {
         grads,
         "{shape:?}"
     );
+}
+
+/// A head's sum over its window beside the candidate, and the gradient of the vectors; the last position is the candidate's.
+fn check_head(shape: Shape, add: bool) {
+    let Shape {
+        count,
+        width,
+        before,
+        span,
+        ..
+    } = shape;
+    let positions = shape.positions();
+    let vectors = values(count * positions * width, 1);
+    let (y, a_grad) = (values(count * span, 2), values(count * span, 3));
+    let joined_grad = values(count * 2 * width, 4);
+    let w_grad = values(count * width, 5);
+    let there = values(vectors.len(), 6);
+    let mut joined = vec![0.0f32; count * 2 * width];
+    let mut grads = match add {
+        true => there.clone(),
+        false => vec![0.0; vectors.len()],
+    };
+    // The candidate is compared with as it lies in the sequence.
+    let (last, apart) = ((positions - 1) * width, positions * width);
+    let x = &vectors[last..];
+    for s in 0..count {
+        for d in 0..width {
+            let context = s * 2 * width + d;
+            for t in 0..span {
+                let (at, seen) = (s * apart + (before + t) * width + d, s * span + t);
+                joined[context] = y[seen].mul_add(vectors[at], joined[context]);
+                let through_x = a_grad[seen].mul_add(x[s * apart + d], grads[at]);
+                grads[at] = y[seen].mul_add(joined_grad[context], through_x);
+            }
+            let at = s * apart + last + d;
+            joined[context + width] = vectors[at];
+            grads[at] += joined_grad[context + width];
+            grads[at] += w_grad[s * width + d];
+        }
+    }
+    assert_eq!(
+        shape.run(sequence_join, &vectors, &y, joined.len()),
+        joined,
+        "{shape:?}"
+    );
+    let mut found = match add {
+        true => there,
+        false => vec![f32::NAN; vectors.len()],
+    };
+    let into = found.as_mut_ptr();
+    // SAFETY: the slices have the lengths of the kernel's shapes; `x` ends with the last sequence's candidate.
+    threads_for(vectors.len(), shape.threads).run(|| unsafe {
+        sequence_gradient(
+            y.as_ptr(),
+            joined_grad.as_ptr(),
+            a_grad.as_ptr(),
+            x.as_ptr(),
+            w_grad.as_ptr(),
+            into,
+            count as u64,
+            positions as u32,
+            width as u32,
+            before as u32,
+            span as u32,
+            apart as u64,
+            u32::from(add),
+        );
+    });
+    assert_eq!(found, grads, "{shape:?}");
 }
 
 fn check_normalise(rows: usize, width: usize, threads: u32) {
@@ -221,6 +335,18 @@ proptest! {
         threads in threads(),
     ) {
         check_window(Shape { count, width, before, span, behind, threads });
+    }
+
+    #[test]
+    fn any_head(
+        count in 1usize..20,
+        width in 1usize..65,
+        before in 0usize..5,
+        span in 1usize..30,
+        add in any::<bool>(),
+        threads in threads(),
+    ) {
+        check_head(Shape { count, width, before, span, behind: 1, threads }, add);
     }
 
     #[test]

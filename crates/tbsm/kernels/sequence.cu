@@ -6,15 +6,16 @@
 
 // `a[s, t] = vectors[s, first + t] . x[s]`
 //
-// Shapes: vectors [count, positions, width], x [count, width], a [count, span]. Launch: count * span threads.
+// Shapes: vectors [count, positions, width], x [count, width] in rows `apart` values apart, a [count, span]. Launch: count * span
+// threads.
 KERNEL(sequence_compare, const float* __restrict__ vectors, const float* __restrict__ x, float* __restrict__ a,
-       unsigned long long count, unsigned positions, unsigned width, unsigned first, unsigned span) {
+       unsigned long long count, unsigned positions, unsigned width, unsigned first, unsigned span, unsigned long long apart) {
     THREADS {
         const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
         if (k < count * span) {
             const unsigned long long s = k / span;
             const float* vector = vectors + (s * positions + first + k % span) * width;
-            const float* with = x + s * width;
+            const float* with = x + s * apart;
             float sum = 0.0f;
             for (unsigned d = 0; d < width; ++d) sum = fmaf(vector[d], with[d], sum);
             a[k] = sum;
@@ -36,6 +37,61 @@ KERNEL(sequence_weigh, const float* __restrict__ vectors, const float* __restric
             float sum = 0.0f;
             for (unsigned t = 0; t < span; ++t) sum = fmaf(weight[t], value[(unsigned long long)t * width], sum);
             c[k] = sum;
+        }
+    }
+}
+
+// What a head MLP takes: `joined[s] = [sum of y[s, t] * vectors[s, first + t] over t, vectors[s, positions - 1]]`, a context and the
+// candidate.
+//
+// Shapes: vectors [count, positions, width], y [count, span], joined [count, 2 * width]. Launch: count * 2 * width threads.
+KERNEL(sequence_join, const float* __restrict__ vectors, const float* __restrict__ y, float* __restrict__ joined,
+       unsigned long long count, unsigned positions, unsigned width, unsigned first, unsigned span) {
+    THREADS {
+        const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
+        if (k < count * 2 * width) {
+            const unsigned long long s = k / (2 * width);
+            const unsigned column = (unsigned)(k % (2 * width)), d = column % width;
+            const float* value = vectors + s * positions * width + d;
+            float result;
+            if (column < width) {
+                const float* weight = y + s * span;
+                result = 0.0f;
+                for (unsigned t = 0; t < span; ++t) {
+                    result = fmaf(weight[t], value[(unsigned long long)(first + t) * width], result);
+                }
+            } else {
+                result = value[(unsigned long long)(positions - 1) * width];
+            }
+            joined[k] = result;
+        }
+    }
+}
+
+// The gradient of the vectors that one head gives: in the positions seen `y[s, t] * joined_grad[s, context] + a_grad[s, t] * x[s]`,
+// from the context's sum and the products with `x`; in the last one, the candidate's, `joined_grad[s, candidate] + w_grad[s]`, the
+// latter through `x`; zero in the others. `add`: to what is there.
+//
+// Shapes: y, a_grad [count, span], joined_grad [count, 2 * width], x [count, width] in rows `apart` values apart,
+// w_grad [count, width], grads [count, positions, width]. Launch: count * positions * width threads.
+KERNEL(sequence_gradient, const float* __restrict__ y, const float* __restrict__ joined_grad, const float* __restrict__ a_grad,
+       const float* __restrict__ x, const float* __restrict__ w_grad, float* __restrict__ grads, unsigned long long count,
+       unsigned positions, unsigned width, unsigned first, unsigned span, unsigned long long apart, unsigned add) {
+    THREADS {
+        const unsigned long long k = (unsigned long long)BLOCK * BLOCK_THREADS + thread;
+        if (k < count * positions * width) {
+            const unsigned long long row = k / width, s = row / positions;
+            const unsigned d = (unsigned)(k % width), position = (unsigned)(row % positions);
+            // Positions in front of the window wrap around and are behind it.
+            const unsigned t = position - first;
+            const float* joined = joined_grad + s * 2 * width;
+            float grad = add ? grads[k] : 0.0f;
+            if (t < span) {
+                grad = fmaf(y[s * span + t], joined[d], fmaf(a_grad[s * span + t], x[s * apart + d], grad));
+            } else if (position == positions - 1) {
+                grad = grad + joined[width + d] + w_grad[s * width + d];
+            }
+            grads[k] = grad;
         }
     }
 }

@@ -4,6 +4,7 @@
 mod attention;
 mod block;
 mod config;
+mod device_pass;
 mod engine;
 mod error;
 mod graph;
@@ -19,13 +20,14 @@ mod pairs;
 mod pass;
 mod product;
 #[cfg(feature = "cuda")]
-mod sequence_ptx;
+mod sequence_kernels;
 mod tower;
 mod vectors;
 mod wide;
 mod window_operator;
 
 pub use config::{Inner, Mechanism, SequenceLayer, TbsmConfig};
+pub use device_pass::DevicePass;
 pub use error::{Error, Result};
 pub use model::Tbsm;
 pub use network::Network;

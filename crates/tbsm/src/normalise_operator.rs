@@ -65,9 +65,9 @@ impl CustomOp1 for NormaliseOp {
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = extents(layout)?;
-        let views = [kernel_launch::view(vectors, layout, "vectors")?];
+        let view = kernel_launch::view(vectors, layout, "vectors")?;
         let device = candle_core::backend::BackendStorage::device(vectors);
-        let units = cuda::launch(device, "normalise_forward", extents, views)?;
+        let units = cuda::forward(device, extents, &view)?;
         Ok((units, layout.shape().clone()))
     }
 
@@ -126,45 +126,47 @@ impl CustomOp2 for NormaliseGradientOp {
             kernel_launch::view(grads, grads_layout, "grads")?,
         ];
         let device = candle_core::backend::BackendStorage::device(vectors);
-        let grads = cuda::launch(device, "normalise_backward", extents, views)?;
+        let grads = cuda::backward(device, extents, views)?;
         Ok((grads, layout.shape().clone()))
     }
 }
 
 #[cfg(feature = "cuda")]
 mod cuda {
-    use candle_core::cuda::WrapErr;
-    use candle_core::cuda::cudarc::driver::{CudaView, PushKernelArg};
+    use candle_core::cuda::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut};
     use candle_core::{CudaDevice, CudaStorage, Result};
-    use kernel_launch::{grid, number};
 
-    use crate::sequence_ptx::{MODULE, PTX, THREADS};
-    use crate::vectors::SHORTEST;
+    use crate::sequence_kernels::{normalise, normalise_backward};
 
-    /// Both kernels take their inputs, the output, the extents and the bound.
-    pub(super) fn launch<const N: usize>(
+    pub(super) fn forward(
         device: &CudaDevice,
-        name: &str,
         (rows, width): (usize, usize),
-        inputs: [CudaView<'_, f32>; N],
+        vectors: &CudaView<'_, f32>,
     ) -> Result<CudaStorage> {
-        let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
-        // SAFETY: the kernels write every value.
-        let mut output = unsafe { device.alloc::<f32>(rows * width)? };
-        let config = grid(rows.div_ceil(THREADS), THREADS, 0)?;
-        let (rows, width, shortest) = (rows as u64, number(width)?, SHORTEST);
-        let mut launch = kernel.builder();
-        for input in &inputs {
-            launch.arg(input);
-        }
-        launch
-            .arg(&mut output)
-            .arg(&rows)
-            .arg(&width)
-            .arg(&shortest);
-        // SAFETY: the arguments are those of the kernel that has `N` inputs, in its order and types; all slices have
-        // `rows * width` values; threads behind the last row do nothing.
-        unsafe { launch.launch(config) }.w()?;
-        Ok(CudaStorage::wrap_cuda_slice(output, device.clone()))
+        let stream = device.cuda_stream();
+        // SAFETY: the kernel writes every value.
+        let mut units = unsafe { device.alloc::<f32>(rows * width)? };
+        let addresses = [
+            vectors.device_ptr(&stream).0,
+            units.device_ptr_mut(&stream).0,
+        ];
+        // SAFETY: the extents were read from the vectors' layout.
+        unsafe { normalise(device, (rows, width), addresses)? };
+        Ok(CudaStorage::wrap_cuda_slice(units, device.clone()))
+    }
+
+    pub(super) fn backward(
+        device: &CudaDevice,
+        (rows, width): (usize, usize),
+        inputs: [CudaView<'_, f32>; 2],
+    ) -> Result<CudaStorage> {
+        let stream = device.cuda_stream();
+        // SAFETY: the kernel writes every value.
+        let mut grads = unsafe { device.alloc::<f32>(rows * width)? };
+        let [vectors, unit_grads] = inputs.each_ref().map(|values| values.device_ptr(&stream).0);
+        let addresses = [vectors, unit_grads, grads.device_ptr_mut(&stream).0];
+        // SAFETY: the extents were read from both layouts, which are equal.
+        unsafe { normalise_backward(device, (rows, width), addresses)? };
+        Ok(CudaStorage::wrap_cuda_slice(grads, device.clone()))
     }
 }

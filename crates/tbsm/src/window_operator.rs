@@ -209,38 +209,34 @@ impl CustomOp2 for WindowOp {
 
 #[cfg(feature = "cuda")]
 mod cuda {
-    use candle_core::cuda::WrapErr;
-    use candle_core::cuda::cudarc::driver::{CudaView, PushKernelArg};
+    use candle_core::cuda::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut};
     use candle_core::{CudaDevice, CudaStorage, Result};
-    use kernel_launch::{grid, number};
 
-    use super::{Extents, Product, WindowOp};
-    use crate::sequence_ptx::{MODULE, PTX, THREADS};
+    use super::{Product, WindowOp};
+    use crate::sequence_kernels::Extents;
 
     pub(super) fn launch(
         device: &CudaDevice,
         operator: &WindowOp,
-        Extents { count, width }: Extents,
+        super::Extents { count, width }: super::Extents,
         len: usize,
-        [left, right]: [CudaView<'_, f32>; 2],
+        inputs: [CudaView<'_, f32>; 2],
     ) -> Result<CudaStorage> {
-        let name = match operator.product {
-            Product::Compare => "sequence_compare",
-            Product::Weigh => "sequence_weigh",
-            Product::Spread => "sequence_spread",
-        };
-        let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
+        let stream = device.cuda_stream();
         // SAFETY: each of the kernels writes every value.
         let mut output = unsafe { device.alloc::<f32>(len)? };
+        let [left, right] = inputs.each_ref().map(|values| values.device_ptr(&stream).0);
+        let addresses = [left, right, output.device_ptr_mut(&stream).0];
         let seen = operator.seen;
-        let (count, positions, width) = (count as u64, number(seen.positions)?, number(width)?);
-        let (first, span) = (number(seen.first)?, number(seen.span)?);
-        let mut launch = kernel.builder();
-        launch.arg(&left).arg(&right).arg(&mut output).arg(&count);
-        launch.arg(&positions).arg(&width).arg(&first).arg(&span);
-        // SAFETY: the arguments are those of the three kernels, which take the same, in their order and types; `extents` has
-        // compared the lengths; there is a thread for each of the `len` results, and those behind do nothing.
-        unsafe { launch.launch(grid(len.div_ceil(THREADS), THREADS, 0)?) }.w()?;
+        let extents = Extents { count, width, seen };
+        // SAFETY: the operator has compared the lengths with the extents.
+        unsafe {
+            match operator.product {
+                Product::Compare => extents.compare(device, addresses, width)?,
+                Product::Weigh => extents.weigh(device, addresses)?,
+                Product::Spread => extents.spread(device, addresses)?,
+            }
+        }
         Ok(CudaStorage::wrap_cuda_slice(output, device.clone()))
     }
 }

@@ -1,4 +1,4 @@
-//! DLRM as a trainable model: the fused network on the CPU, fused operators on NVIDIA devices, the plain graph on others.
+//! DLRM as a trainable model: the fused network on the CPU, a step in memory that is kept on NVIDIA devices, the plain graph on others.
 
 use std::collections::HashMap;
 

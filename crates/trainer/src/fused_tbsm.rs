@@ -1,9 +1,9 @@
-//! TBSM as a trainable model: the fused network on the CPU, fused operators on NVIDIA devices, the plain graph on others.
+//! TBSM as a trainable model: the fused network on the CPU, a step in memory that is kept on NVIDIA devices, the plain graph on others.
 
 use std::collections::HashMap;
 
 use candle_core::{Tensor, Var};
-use tbsm::{Network, Tbsm};
+use tbsm::{DevicePass, Network, Tbsm};
 
 use crate::{Fused, FusedNetwork, InputShape, Result};
 
@@ -12,7 +12,7 @@ pub type FusedTbsm = Fused<Tbsm>;
 
 impl FusedNetwork for Tbsm {
     type Engine = Network;
-    type DevicePass = ();
+    type DevicePass = DevicePass;
 
     fn engine(&self) -> &Network {
         self.network()
@@ -54,5 +54,22 @@ impl FusedNetwork for Tbsm {
 
     fn piece(&self, batch: usize) -> usize {
         self.config().tower.slice.samples(batch)
+    }
+
+    fn step_on_device(
+        &self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        pass: &mut DevicePass,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let parameters = Tbsm::parameters(self).as_tensor();
+        let network = self.network();
+        network.step_on_device(parameters, dense, rows, rows_grad, pass, loss)
+    }
+
+    fn step_memory(pass: &DevicePass, batch: usize) -> Option<u64> {
+        pass.memory_for(batch)
     }
 }

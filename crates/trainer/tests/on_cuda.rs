@@ -3,6 +3,7 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+mod recorded;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod skewed;
 
