@@ -36,6 +36,12 @@ impl DirtyRows {
         self.parts[part].iter().any(|&word| word != 0)
     }
 
+    /// Whether a row is marked.
+    pub(crate) fn has(&self, part: usize, row: u64) -> bool {
+        let word = self.parts[part].get((row / 64) as usize);
+        word.is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
     /// Lists a part's marked rows below `rows`, ascending, and forgets them.
     pub(crate) fn take(&mut self, part: usize, rows: u64, into: &mut Vec<u32>) {
         into.clear();
@@ -63,6 +69,8 @@ mod tests {
         dirty.mark(0, &[0, 63, 64, 99, 100, 127, 128, 5000]);
         dirty.mark(0, &[64]);
         assert!(dirty.any(0) && !dirty.any(1));
+        let marked = (0..10_000).filter(|&row| dirty.has(0, row));
+        assert_eq!(marked.collect::<Vec<_>>(), [0, 63, 64, 99, 100, 127]);
         dirty.take(0, 100, &mut rows);
         assert_eq!(rows, [0, 63, 64, 99]);
         dirty.take(0, 100, &mut rows);

@@ -13,7 +13,7 @@ use crate::split::HotSide;
 use crate::traffic::Counters;
 use crate::{
     CpuStore, DeviceStore, EmbeddingStore, Error, OnDevice, Optimizer, Part, Plan, Planner, Result,
-    Rows, Side, StoreOptions, TableSpec, Traffic,
+    RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic,
 };
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
@@ -25,7 +25,8 @@ const ROWS_AT_ONCE: usize = 8192;
 /// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
 /// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
 /// the whole tables, whose pooled rows cross to the first device. [`enter`](EmbeddingStore::enter) copies the hot rows
-/// that have changed on the side that is left, with their optimizer state.
+/// that have changed on the side that is left, with their optimizer state. Replicas that are [bf16](crate::RowFormat::Bf16) round what
+/// enters them, and give back what they have moved; a row that they have not moved stays what it was in host memory.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
     full: OnDevice,
@@ -107,6 +108,9 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             if replica.optimizer() != full.optimizer() {
                 return mismatch("a replica has another optimizer".into());
             }
+            if replica.rounding() != first.rounding() {
+                return mismatch("replicas keep their rows in different formats, or round by different seeds".into());
+            }
             for (part, described) in parts.iter().enumerate() {
                 let held = replica.held(part);
                 if held != first.held(part) || (!held.is_empty() && held.start != 0) {
@@ -186,7 +190,9 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             state,
         } = buffers;
         let full = full.store_mut();
-        let mut floats = 0;
+        // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
+        let (mut floats, mut halves) = (0, 0);
+        let rounded = replicas.first().is_some_and(|first| first.rounding().is_some());
         for (part, held) in held.iter().enumerate() {
             if held.is_empty() || !dirty.any(part) {
                 continue;
@@ -222,10 +228,14 @@ impl<Hot: HotSide> HotReplicas<Hot> {
                         }
                     }
                 }
-                floats += weights.len() + state.len();
+                match (to, rounded) {
+                    (Side::Hot, true) => halves += weights.len(),
+                    _ => floats += weights.len(),
+                }
+                floats += state.len();
             }
         }
-        Ok((floats * size_of::<f32>()) as u64)
+        Ok((floats * size_of::<f32>() + halves * RowFormat::Bf16.bytes()) as u64)
     }
 
     /// Every replica looks up its share of the samples.
@@ -314,9 +324,20 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         let mut out = self.full.export(part, rows.clone())?;
         if let (Side::Hot, Some(replica)) = (self.side, self.replicas.first()) {
             let hot = rows.start..self.held[part].end.clamp(rows.start, rows.end);
-            let current = replica.export(part, hot)?;
-            out.weights[..current.weights.len()].copy_from_slice(&current.weights);
-            out.state[..current.state.len()].copy_from_slice(&current.state);
+            let current = replica.export(part, hot.clone())?;
+            let state_width = self.parts()[part].state_width;
+            for (index, row) in hot.enumerate() {
+                // A replica may have rounded the others, and training goes on from those in host memory.
+                if self.dirty.has(part, row) {
+                    for (into, from, width) in [
+                        (&mut out.weights, &current.weights, current.dim),
+                        (&mut out.state, &current.state, state_width),
+                    ] {
+                        let floats = index * width..(index + 1) * width;
+                        into[floats.clone()].copy_from_slice(&from[floats]);
+                    }
+                }
+            }
         }
         Ok(out)
     }
@@ -383,6 +404,16 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
             host_to_device: own.host_to_device + crossed.host_to_device,
             device_to_host: own.device_to_host + crossed.device_to_host,
             ..own
+        }
+    }
+
+    fn updates(&self) -> u64 {
+        self.replicas.first().map_or(0, EmbeddingStore::updates)
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        for replica in &mut self.replicas {
+            replica.continue_from(updates);
         }
     }
 }
