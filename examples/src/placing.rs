@@ -271,6 +271,15 @@ impl PlacementArguments {
         })
     }
 
+    /// The options for one of several placements that are compared: without what is only for others.
+    pub fn for_placement(&self, placement: Placement) -> Self {
+        Self {
+            placement: None,
+            device_rows: self.device_rows.filter(|_| placement.needs_hot_rows()),
+            ..self.clone()
+        }
+    }
+
     /// The hot set: the given one, or one that is profiled now.
     ///
     /// # Errors

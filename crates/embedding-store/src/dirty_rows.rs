@@ -1,5 +1,7 @@
 //! Which rows have changed since the last sync.
 
+use std::ops::Range;
+
 /// One bit for each hot row of each part.
 #[derive(Debug, Default)]
 pub(crate) struct DirtyRows {
@@ -26,6 +28,13 @@ impl DirtyRows {
         }
     }
 
+    /// Marks rows that follow each other and are among those of the part.
+    pub(crate) fn mark_range(&mut self, part: usize, rows: Range<u64>) {
+        for row in rows {
+            self.parts[part][(row / 64) as usize] |= 1 << (row % 64);
+        }
+    }
+
     /// Marks all rows of a part.
     pub(crate) fn mark_all(&mut self, part: usize) {
         self.parts[part].fill(u64::MAX);
@@ -34,12 +43,6 @@ impl DirtyRows {
     /// Whether any row of the part is marked.
     pub(crate) fn any(&self, part: usize) -> bool {
         self.parts[part].iter().any(|&word| word != 0)
-    }
-
-    /// Whether a row is marked.
-    pub(crate) fn has(&self, part: usize, row: u64) -> bool {
-        let word = self.parts[part].get((row / 64) as usize);
-        word.is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
     /// Lists a part's marked rows below `rows`, ascending, and forgets them.
@@ -69,8 +72,6 @@ mod tests {
         dirty.mark(0, &[0, 63, 64, 99, 100, 127, 128, 5000]);
         dirty.mark(0, &[64]);
         assert!(dirty.any(0) && !dirty.any(1));
-        let marked = (0..10_000).filter(|&row| dirty.has(0, row));
-        assert_eq!(marked.collect::<Vec<_>>(), [0, 63, 64, 99, 100, 127]);
         dirty.take(0, 100, &mut rows);
         assert_eq!(rows, [0, 63, 64, 99]);
         dirty.take(0, 100, &mut rows);
@@ -78,5 +79,8 @@ mod tests {
         dirty.mark_all(1);
         dirty.take(1, 3, &mut rows);
         assert_eq!(rows, [0, 1, 2]);
+        dirty.mark_range(0, 62..66);
+        dirty.take(0, 100, &mut rows);
+        assert_eq!(rows, [62, 63, 64, 65]);
     }
 }

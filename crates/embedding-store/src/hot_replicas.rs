@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use half::bf16;
 
 use crate::dirty_rows::DirtyRows;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::rounding::Rounding;
 use crate::split::HotSide;
 use crate::traffic::Counters;
 use crate::{
@@ -25,8 +27,8 @@ const ROWS_AT_ONCE: usize = 8192;
 /// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
 /// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
 /// the whole tables, whose pooled rows cross to the first device. [`enter`](EmbeddingStore::enter) copies the hot rows
-/// that have changed on the side that is left, with their optimizer state. Replicas that are [bf16](crate::RowFormat::Bf16) round what
-/// enters them, and give back what they have moved; a row that they have not moved stays what it was in host memory.
+/// that have changed on the side that is left, with their optimizer state. Where replicas are [bf16](RowFormat::Bf16), a row is rounded
+/// when it enters them, in host memory too: on both sides it has one value, which cold batches move in f32.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
     full: OnDevice,
@@ -109,7 +111,10 @@ impl<Hot: HotSide> HotReplicas<Hot> {
                 return mismatch("a replica has another optimizer".into());
             }
             if replica.rounding() != first.rounding() {
-                return mismatch("replicas keep their rows in different formats, or round by different seeds".into());
+                return mismatch(
+                    "replicas keep their rows in different formats, or round by different seeds"
+                        .into(),
+                );
             }
             for (part, described) in parts.iter().enumerate() {
                 let held = replica.held(part);
@@ -138,6 +143,8 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             counters: Counters::default(),
             buffers: SyncBuffers::default(),
         };
+        // They round by it, and must do so alike.
+        store.continue_from(0);
         store.copy_marked(Side::Hot)?;
         Ok(store)
     }
@@ -192,7 +199,9 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         let full = full.store_mut();
         // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
         let (mut floats, mut halves) = (0, 0);
-        let rounded = replicas.first().is_some_and(|first| first.rounding().is_some());
+        let rounding = replicas.first().and_then(|first| first.rounding());
+        let updates = replicas.first().map_or(0, EmbeddingStore::updates);
+        let mut kept = Vec::new();
         for (part, held) in held.iter().enumerate() {
             if held.is_empty() || !dirty.any(part) {
                 continue;
@@ -223,13 +232,19 @@ impl<Hot: HotSide> HotReplicas<Hot> {
                     }
                     _ => {
                         full.read_rows(part, rows, weights, state)?;
+                        if let Some(rounding) = rounding {
+                            // A row has one value: that of the replicas, which it keeps there.
+                            let key = rounding.import_key(updates, part);
+                            round_rows(key, rows, weights, &mut kept);
+                            full.write_rows(part, rows, weights, state)?;
+                        }
                         for replica in replicas.iter_mut() {
                             replica.write_rows(part, rows, weights, state)?;
                         }
                     }
                 }
-                match (to, rounded) {
-                    (Side::Hot, true) => halves += weights.len(),
+                match (to, rounding) {
+                    (Side::Hot, Some(_)) => halves += weights.len(),
                     _ => floats += weights.len(),
                 }
                 floats += state.len();
@@ -312,7 +327,12 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
                 }
                 Ok(())
             }
-            Side::Cold => self.full.update(plan, grad, learning_rate),
+            Side::Cold => {
+                self.full.update(plan, grad, learning_rate)?;
+                // What enters the replicas is rounded by the number of all updates.
+                self.continue_from(self.updates().wrapping_add(1));
+                Ok(())
+            }
         }
     }
 
@@ -324,20 +344,9 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         let mut out = self.full.export(part, rows.clone())?;
         if let (Side::Hot, Some(replica)) = (self.side, self.replicas.first()) {
             let hot = rows.start..self.held[part].end.clamp(rows.start, rows.end);
-            let current = replica.export(part, hot.clone())?;
-            let state_width = self.parts()[part].state_width;
-            for (index, row) in hot.enumerate() {
-                // A replica may have rounded the others, and training goes on from those in host memory.
-                if self.dirty.has(part, row) {
-                    for (into, from, width) in [
-                        (&mut out.weights, &current.weights, current.dim),
-                        (&mut out.state, &current.state, state_width),
-                    ] {
-                        let floats = index * width..(index + 1) * width;
-                        into[floats.clone()].copy_from_slice(&from[floats]);
-                    }
-                }
-            }
+            let current = replica.export(part, hot)?;
+            out.weights[..current.weights.len()].copy_from_slice(&current.weights);
+            out.state[..current.state.len()].copy_from_slice(&current.state);
         }
         Ok(out)
     }
@@ -350,10 +359,13 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
             .saturating_sub(first_row)
             .min(count as u64);
         if hot > 0 {
-            let rows = rows.slice(0..hot as usize);
-            for replica in &mut self.replicas {
-                replica.import(part, first_row, &rows)?;
+            if self.side == Side::Hot {
+                let rows = rows.slice(0..hot as usize);
+                for replica in &mut self.replicas {
+                    replica.import(part, first_row, &rows)?;
+                }
             }
+            self.dirty.mark_range(part, first_row..first_row + hot);
         }
         Ok(())
     }
@@ -414,6 +426,21 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     fn continue_from(&mut self, updates: u64) {
         for replica in &mut self.replicas {
             replica.continue_from(updates);
+        }
+    }
+}
+
+/// Rounds rows, `[rows, width]`; `kept` is memory for one.
+fn round_rows(key: u64, rows: &[u32], weights: &mut [f32], kept: &mut Vec<bf16>) {
+    let width = weights.len() / rows.len().max(1);
+    if width == 0 {
+        return;
+    }
+    kept.resize(width, bf16::ZERO);
+    for (&row, weights) in rows.iter().zip(weights.chunks_exact_mut(width)) {
+        Rounding::round(key, row, weights, kept);
+        for (into, kept) in weights.iter_mut().zip(&*kept) {
+            *into = kept.to_f32();
         }
     }
 }

@@ -181,7 +181,8 @@ impl StoreOptions {
             RowFormat::F32 => row_bytes(width, state),
             RowFormat::Bf16 => {
                 let bytes = |values: usize, each| (values as u64).saturating_mul(each as u64);
-                bytes(width, self.device_rows.bytes()).saturating_add(bytes(state, size_of::<f32>()))
+                bytes(width, self.device_rows.bytes())
+                    .saturating_add(bytes(state, size_of::<f32>()))
             }
         }
     }
@@ -253,7 +254,10 @@ mod tests {
                         _ => {
                             assert_eq!(exact, stated, "{spec:?} {options:?}");
                             let halved = 2 * exact <= bytes;
-                            assert!(halved || optimizer != Optimizer::Sgd, "{spec:?} {options:?}");
+                            assert!(
+                                halved || optimizer != Optimizer::Sgd,
+                                "{spec:?} {options:?}"
+                            );
                         }
                     }
                 }

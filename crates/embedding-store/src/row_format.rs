@@ -18,9 +18,8 @@ pub enum RowFormat {
     F32,
     /// 16 bits, of which 8 are the weight's: about twice the rows for the same memory. What an update writes is rounded up or down at
     /// random, so that steps too small for those bits are taken on average; the random bits are a function of the store's seed, the
-    /// number of the update, the row and the column, so that runs are repeatable. Rows that come from elsewhere (initial ones, imports,
-    /// [`HotReplicas`](crate::HotReplicas) changing side) are rounded alike, by bits that are a function of the seed, their place and
-    /// their value: the same rows become the same again, and what fits 16 bits stays as it is.
+    /// number of the update, the row and the column, so that runs are repeatable. Rows that come from host memory (initial ones, imports,
+    /// those that [`HotReplicas`](crate::HotReplicas) takes to its devices) are rounded alike; what fits 16 bits stays as it is.
     Bf16,
 }
 

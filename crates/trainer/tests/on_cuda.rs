@@ -3,7 +3,6 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-#[allow(dead_code, reason = "other tests use the rest of it")]
 mod skewed;
 
 use std::sync::Arc;

@@ -66,10 +66,15 @@ pub(super) fn initial_rows(
         }
         Some(rounding) => {
             let mut all = vec![bf16::ZERO; floats];
-            fill(&mut all, parts, width, |generator, part, row, into, exact| {
-                generator.write(row, exact);
-                rounding.round_value(part, row, exact, into);
-            });
+            fill(
+                &mut all,
+                parts,
+                width,
+                |generator, part, row, into, exact| {
+                    generator.write(row, exact);
+                    Rounding::round(rounding.import_key(0, part), row as u32, exact, into);
+                },
+            );
             Tensor::from_vec(all, shape, device)?
         }
     })
@@ -96,17 +101,16 @@ fn fill<T: Send>(
     }
 }
 
-/// Rows of a part from host memory, `[rows, width]`, as they are kept. `row` numbers them.
+/// Rows of a part from host memory, `[rows, width]`, as they are kept: rounded where there is a key. `row` numbers them.
 pub(super) fn kept_rows(
-    part: usize,
-    row: impl Fn(usize) -> u64 + Sync,
     values: &[f32],
     width: usize,
-    rounding: Option<Rounding>,
+    row: impl Fn(usize) -> u32 + Sync,
+    key: Option<u64>,
     device: &Device,
 ) -> Result<Tensor> {
     let shape = (values.len() / width, width);
-    let Some(rounding) = rounding else {
+    let Some(key) = key else {
         return Ok(Tensor::from_slice(values, shape, device)?);
     };
     let mut rounded = vec![bf16::ZERO; values.len()];
@@ -115,7 +119,7 @@ pub(super) fn kept_rows(
         .zip(values.par_chunks_exact(width))
         .enumerate()
         .for_each(|(index, (into, exact))| {
-            rounding.round_value(part, row(index), exact, into);
+            Rounding::round(key, row(index), exact, into);
         });
     Ok(Tensor::from_vec(rounded, shape, device)?)
 }
@@ -130,7 +134,7 @@ pub(super) fn moved_rows(values: &Tensor, rows: &Tensor, key: u64) -> Result<Ten
         .par_chunks_exact_mut(width)
         .zip(exact.par_chunks_exact(width))
         .zip(&numbers)
-        .for_each(|((into, exact), &row)| Rounding::round_moved(key, row, exact, into));
+        .for_each(|((into, exact), &row)| Rounding::round(key, row, exact, into));
     Ok(Tensor::from_vec(rounded, values.shape(), values.device())?)
 }
 

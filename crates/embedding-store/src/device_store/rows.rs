@@ -55,10 +55,11 @@ impl DeviceStore {
             }
             Ok(())
         };
-        let rounding = self.rounding.filter(|_| !transposed);
-        let row = |index| first_row + index as u64;
+        let key = self.import_key(part).filter(|_| !transposed);
+        // Stored rows are counted in 32 bits.
+        let row = |index| (first_row + index as u64) as u32;
         let dim = self.parts[part].dim;
-        let weights = kept_rows(part, row, &rows.weights, dim, rounding, &self.device)?;
+        let weights = kept_rows(&rows.weights, dim, row, key, &self.device)?;
         write(&matrix.weights, weights)?;
         if let Some(into) = &matrix.state {
             let shape = (count, self.parts[part].state_width);
@@ -113,14 +114,19 @@ impl DeviceStore {
         let Part {
             dim, state_width, ..
         } = self.parts[part];
-        let row = |index: usize| u64::from(rows[index]);
-        let weights = kept_rows(part, row, weights, dim, self.rounding, &self.device)?;
+        let (row, key) = (|index: usize| rows[index], self.import_key(part));
+        let weights = kept_rows(weights, dim, row, key, &self.device)?;
         write_rows(&matrix.weights, &places, &weights)?;
         if let Some(into) = &matrix.state {
             let state = Tensor::from_slice(state, (rows.len(), state_width), &self.device)?;
             write_rows(into, &places, &state)?;
         }
         Ok(())
+    }
+
+    /// By which rows of a part from host memory are rounded.
+    fn import_key(&self, part: usize) -> Option<u64> {
+        Some(self.rounding?.import_key(self.updates, part))
     }
 
     /// Where a part's rows are, and whether they are stored transposed.

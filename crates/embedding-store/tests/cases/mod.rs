@@ -144,6 +144,7 @@ pub fn case() -> impl Strategy<Value = Case> {
                         optimizer,
                         initialization: Initialization::ReferenceUniform,
                         seed,
+                        ..StoreOptions::default()
                     },
                     hot_rows: hot_rows.clone(),
                     batches,

@@ -115,9 +115,7 @@ impl Checkpoint {
         trainer: &mut Trainer<M, S>,
     ) -> Result<()> {
         self.read(trainer, true)?;
-        trainer
-            .store_mut()
-            .continue_from(self.manifest.updates);
+        trainer.store_mut().continue_from(self.manifest.updates);
         Ok(())
     }
 
