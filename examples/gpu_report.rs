@@ -170,8 +170,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
 
 fn print_rows(rates: &[RowRates], rooflines: &Rooflines) {
     println!(
-        "{:<8} {:<16} {:>4} {:>18} {:>10} {:>18} {:>10}",
-        "rows on", "optimizer", "dim", "gathered M/s", "memory", "moved M/s", "memory"
+        "{:<8} {:<5} {:<16} {:>4} {:>18} {:>10} {:>18} {:>10}",
+        "rows on", "as", "optimizer", "dim", "gathered M/s", "memory", "moved M/s", "memory"
     );
     for rate in rates {
         // The roofline is the device's; the CPU has one of its own where the two differ.
@@ -180,8 +180,9 @@ fn print_rows(rates: &[RowRates], rooflines: &Rooflines) {
             _ => String::new(),
         };
         println!(
-            "{:<8} {:<16} {:>4} {:>18.1} {:>10} {:>18.1} {:>10}",
+            "{:<8} {:<5} {:<16} {:>4} {:>18.1} {:>10} {:>18.1} {:>10}",
             rate.place,
+            rate.format.name(),
             rate.optimizer,
             rate.dim,
             rate.gathered,
@@ -207,6 +208,7 @@ fn print_shape(report: &ShapeReport) {
     println!("fae: {} cpu-device", ratio("fae", "cpu-device"));
     println!("mixed: {} fae", ratio("mixed", "fae"));
     println!("mixed: {} all-device", ratio("mixed", "all-device"));
+    println!("mixed-bf16: {} mixed", ratio("mixed-bf16", "mixed"));
 }
 
 /// The shapes' charts below each other.

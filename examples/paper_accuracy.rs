@@ -90,7 +90,10 @@ fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
             ScheduleName::Original => Placement::Cpu,
             _ => Placement::Fae,
         };
-        let placing = placement.placing(default, data.schema())?;
+        let place = placement.placement.map_or(default, Placement::from);
+        let placing = placement
+            .for_placement(place)
+            .placing(place, data.schema())?;
         let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
         let mut curve = Curve::default();
         let report = placing.run(&mut trainer, data, &settings, Some(&hot), &mut curve)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use embedding_store::EmbeddingStore;
+use embedding_store::{EmbeddingStore, RowFormat};
 use recsys_data::PackedDataset;
 use serde_json::{Value, json};
 use trainer::{
@@ -70,15 +70,34 @@ impl CheckpointArguments {
             every: self.checkpoint_every.unwrap_or(defaults.every),
             keep: self.keep_checkpoints.map_or(defaults.keep, usize::from),
             resume: self.resume,
-            settings: json!({
-                "model": settings.model,
-                "data": dataset.manifest_xxh3()?,
-                "tables": dataset.schema().table_rows(),
-            }),
+            settings: run_settings(dataset, settings, placing, hot)?,
             order: order(placing, hot),
             ..defaults
         }))
     }
+}
+
+/// What decides the numbers of a run.
+fn run_settings(
+    dataset: &PackedDataset,
+    settings: &Settings,
+    placing: &Placing,
+    hot: Option<&Hot>,
+) -> Result<Value> {
+    let mut all = json!({
+        "model": settings.model,
+        "data": dataset.manifest_xxh3()?,
+        "tables": dataset.schema().table_rows(),
+    });
+    // As f32, rows may go on anywhere; rounded, it matters which of them are, and when.
+    if placing.device_rows != RowFormat::F32 {
+        all["device_rows"] = json!({
+            "format": placing.device_rows,
+            "placement": placing.placement,
+            "hot_rows": hot.map(|hot| hot.set.hot_rows()),
+        });
+    }
+    Ok(all)
 }
 
 /// What decides the order of the batches in an epoch.

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use embedding_store::{
-    Backing, EmbeddingStore, PREFETCHED_BATCHES, Side, StoreOptions, TableSpec, allow_tf32,
-    cuda_device, device_row_bytes,
+    Backing, EmbeddingStore, PREFETCHED_BATCHES, RowFormat, Side, StoreOptions, TableSpec,
+    allow_tf32, cuda_device, device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
@@ -62,6 +62,11 @@ pub struct PlacementArguments {
     /// [default: 256MiB].
     #[arg(long, value_name = "SIZE", help_heading = "Hot rows")]
     pub budget: Option<Budget>,
+    /// How hot rows are kept on the device, f32 or bf16. bf16 takes half the bytes: a budget in bytes holds about twice the rows. What is
+    /// written to them is rounded at random, repeatably; rows on the CPU, optimizer state and arithmetic stay f32. For `fae` and `mixed`
+    /// [default: f32].
+    #[arg(long, value_name = "FORMAT", help_heading = "Hot rows")]
+    pub device_rows: Option<RowFormat>,
     /// How hot rows are chosen [default: inputs].
     #[arg(long, value_enum, help_heading = "Hot rows")]
     pub strategy: Option<StrategyName>,
@@ -186,6 +191,8 @@ pub struct Placing {
     /// Where rows on the CPU are kept.
     #[serde(skip)]
     pub backing: Backing,
+    /// How rows on a device are kept.
+    pub device_rows: RowFormat,
     /// In which order hot and cold inputs come.
     pub schedule: ScheduleName,
     /// How the schedule's rate moves.
@@ -205,6 +212,12 @@ impl PlacementArguments {
         let placement = self.placement.map_or(default, Placement::from);
         allow_tf32(self.tf32);
         let devices = devices(self.device.as_deref().unwrap_or("cpu"), self.replicas)?;
+        let device_rows = self.device_rows.unwrap_or_default();
+        ensure!(
+            device_rows == RowFormat::F32 || placement.needs_hot_rows(),
+            "--device-rows {device_rows} is about hot rows on a device, and placement {placement} has none; add --placement fae or mixed, or \
+             leave it out"
+        );
         let schedule = self.schedule.unwrap_or(if placement == Placement::Fae {
             ScheduleName::Shuffle
         } else {
@@ -258,11 +271,21 @@ impl PlacementArguments {
             nccl: self.nccl,
             devices,
             backing,
+            device_rows,
             schedule,
             shuffle,
             lookahead,
             swap_samples: self.swap_samples,
         })
+    }
+
+    /// The options for one of several placements that are compared: without what is only for others.
+    pub fn for_placement(&self, placement: Placement) -> Self {
+        Self {
+            placement: None,
+            device_rows: self.device_rows.filter(|_| placement.needs_hot_rows()),
+            ..self.clone()
+        }
     }
 
     /// The hot set: the given one, or one that is profiled now.
@@ -274,7 +297,8 @@ impl PlacementArguments {
         let set = match &self.hot_set {
             Some(path) => HotSet::load(path, data)?,
             None => {
-                let bytes_per_row = bytes_per_row(data.schema(), settings);
+                let format = self.device_rows.unwrap_or_default();
+                let bytes_per_row = bytes_per_row(data.schema(), settings, format);
                 let rows = data.schema().table_rows();
                 let all = rows
                     .iter()
@@ -323,18 +347,19 @@ impl PlacementArguments {
 }
 
 /// What a row costs on a device, optimizer state included.
-fn bytes_per_row(schema: &Schema, settings: &Settings) -> Vec<u64> {
-    let options = store_options(settings);
+fn bytes_per_row(schema: &Schema, settings: &Settings, format: RowFormat) -> Vec<u64> {
+    let options = store_options(settings, format);
     let row =
         |table: &recsys_data::TableSchema| device_row_bytes(&TableSpec::full(table.rows), options);
     schema.tables.iter().map(row).collect()
 }
 
-fn store_options(settings: &Settings) -> StoreOptions {
+fn store_options(settings: &Settings, device_rows: RowFormat) -> StoreOptions {
     StoreOptions {
         dim: settings.model.dim(),
         optimizer: settings.optimizer,
         seed: settings.train.seed,
+        device_rows,
         ..StoreOptions::default()
     }
 }
@@ -461,7 +486,7 @@ impl Placing {
             .store_in(
                 &self.backing,
                 tables,
-                store_options(settings),
+                store_options(settings, self.device_rows),
                 &self.devices,
                 hot.map(|hot| hot.set.hot_rows()),
             )
@@ -609,6 +634,28 @@ mod tests {
         );
         let error = ahead(PREFETCHED_BATCHES + 1).placing(Placement::Mixed, &Schema::default());
         assert!(error.unwrap_err().to_string().contains("--lookahead is 5"));
+    }
+
+    #[test]
+    fn bf16_rows_where_no_rows_are_hot_are_refused() {
+        let arguments = PlacementArguments {
+            device_rows: Some(RowFormat::Bf16),
+            ..PlacementArguments::default()
+        };
+        let schema = Schema::default();
+        for placement in Placement::ALL {
+            match arguments.placing(placement, &schema) {
+                Ok(placing) => {
+                    assert!(placement.needs_hot_rows());
+                    assert_eq!(placing.device_rows, RowFormat::Bf16);
+                }
+                Err(error) => {
+                    assert!(!placement.needs_hot_rows());
+                    let error = error.to_string();
+                    assert!(error.contains("--placement fae or mixed"), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

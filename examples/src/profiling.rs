@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use embedding_store::{StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::{RowFormat, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
 use recsys_data::{
     Card, Dataset, PackedDataset, PackedSplit, Planted, PlantedOptions, Schema, Split, SplitRows,
@@ -29,6 +29,9 @@ pub struct RowArguments {
     /// [default: sgd].
     #[arg(long, value_enum, help_heading = "Rows")]
     pub optimizer: Option<OptimizerKind>,
+    /// How weights are kept on the device: f32 or bf16, which takes half the bytes [default: f32].
+    #[arg(long, value_name = "FORMAT", help_heading = "Rows")]
+    pub device_rows: Option<RowFormat>,
 }
 
 impl RowArguments {
@@ -55,6 +58,7 @@ impl RowArguments {
                 .or(card.model.dim)
                 .unwrap_or(16),
             optimizer: optimizer.into(),
+            device_rows: self.device_rows.unwrap_or_default(),
             ..StoreOptions::default()
         };
         Ok(device_row_bytes(&TableSpec::full(1), options))

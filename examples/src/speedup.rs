@@ -8,7 +8,7 @@ use crate::bars::{Bar, BarChart};
 use crate::placing::{Hot, PlacementArguments};
 use crate::training::{Settings, bytes, evaluations};
 
-/// Trains on a placement, from new weights.
+/// Trains on a placement, from new weights; options that it has no use for are left out.
 ///
 /// # Errors
 /// Tables that do not fit, data that cannot be read, and a device that fails.
@@ -19,11 +19,9 @@ pub fn run(
     settings: &Settings,
     hot: &Hot,
 ) -> Result<RunReport> {
-    let arguments = PlacementArguments {
-        placement: None,
-        ..arguments.clone()
-    };
-    let placing = arguments.placing(placement, data.schema())?;
+    let placing = arguments
+        .for_placement(placement)
+        .placing(placement, data.schema())?;
     let mut trainer = placing.trainer(data.schema(), settings, Some(hot))?;
     // Evaluations are no part of what is timed; the schedule's own are.
     let evaluations = match placement {

@@ -146,6 +146,25 @@ fn killed_programs_come_to_the_same_end() {
 }
 
 #[test]
+fn killed_programs_with_rounded_rows_come_to_the_same_end() {
+    for placement in ["fae", "mixed"] {
+        let place = Place::new();
+        let rounded = ["--budget", "20%", "--placement", placement, "--device-rows"];
+        kill_and_resume(&place, "dlrm_fae", &[&rounded[..], &["bf16"]].concat());
+        // What was rounded goes on as it was, not as something else.
+        let folder = place.path("checkpoints of a run, Größe 1");
+        let other = [&rounded[..], &["f32", "--checkpoint", &folder, "--resume"]].concat();
+        let output = place.program("dlrm_fae", "other", &other).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("device_rows was") && said.contains("bf16"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_signal_ends_a_run_with_a_checkpoint_that_can_be_scored() {
     let place = Place::new();
     let folder = place.path("checkpoints");

@@ -154,7 +154,7 @@ fn hot_sets_of_other_data_and_edited_ones_are_refused() {
 fn options_without_meaning_are_refused_by_name() {
     let place = Place::new();
     let data = place.data("data", 1, 100);
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--sample", "0"], "sampl"),
         (&["--sample", "1.5"], "sampl"),
         (&["--budget", "lots"], "256MiB"),
@@ -162,6 +162,15 @@ fn options_without_meaning_are_refused_by_name() {
         (&["--schedule", "original", "--rate", "20"], "--rate"),
         (&["--replicas", "0"], "replicas"),
         (&["--epochs", "0"], "epochs"),
+        (&["--device-rows", "fp16"], "f32 or bf16"),
+        (
+            &["--device-rows", "bf16", "--placement", "cpu"],
+            "--placement fae or mixed",
+        ),
+        (
+            &["--device-rows", "bf16", "--placement", "cpu-device"],
+            "--placement fae or mixed",
+        ),
     ];
     for (more, expected) in cases {
         let (code, message) = train(&place, &data, more);
@@ -174,6 +183,52 @@ fn options_without_meaning_are_refused_by_name() {
             assert_eq!(code, Some(2), "{message}");
             assert!(message.contains("--features cuda"), "{message}");
         }
+    }
+}
+
+#[test]
+fn a_budget_holds_twice_the_rows_in_bf16_and_they_learn_as_well() {
+    let place = Place::new();
+    let data = place.data("data", 1, 8000);
+    let results = |placement, format| {
+        let (code, message) = train(
+            &place,
+            &data,
+            &[
+                "--budget",
+                "32KiB",
+                "--placement",
+                placement,
+                "--schedule",
+                "original",
+                "--device-rows",
+                format,
+            ],
+        );
+        assert_eq!(code, Some(0), "{message}");
+        let results = place.json("results.json");
+        assert_eq!(results["config"]["placing"]["device_rows"], format);
+        assert!(results["hot_set"]["hot_bytes"].as_u64().unwrap() <= 32 << 10);
+        let hot = results["hot_set"]["hot_rows"].as_array().unwrap();
+        let hot: u64 = hot.iter().map(|rows| rows.as_u64().unwrap()).sum();
+        let test = &results["test"];
+        let number = |key: &str| test[key].as_f64().unwrap();
+        (hot, number("log_loss"), number("auc"))
+    };
+    for placement in ["mixed", "fae"] {
+        let (rows, log_loss, auc) = results(placement, "f32");
+        let (more, rounded_loss, rounded_auc) = results(placement, "bf16");
+        // Rows of 16 floats; each set is within a row or so of the budget.
+        assert!(
+            rows.abs_diff(512) < 8 && more.abs_diff(1024) < 16,
+            "{rows} {more}"
+        );
+        // The same samples in the same order: what differs is the rounding.
+        assert!(log_loss != rounded_loss);
+        let (loss_apart, auc_apart) = ((log_loss - rounded_loss).abs(), (auc - rounded_auc).abs());
+        assert!(loss_apart < 0.005, "{placement}: {log_loss} {rounded_loss}");
+        assert!(auc_apart < 0.01, "{placement}: {auc} {rounded_auc}");
+        assert!(rounded_auc > 0.55, "{rounded_auc}");
     }
 }
 

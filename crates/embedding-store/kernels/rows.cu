@@ -402,8 +402,11 @@ KERNEL(rows_copy, const float* from, const unsigned* from_rows, float* into, con
     }
 }
 
+namespace {
+
 // Overwrites some rows of a matrix, each named once.
-KERNEL(rows_write, float* into, const unsigned* addresses, const float* values, unsigned rows, unsigned width) {
+template <class Stored>
+INLINE void overwrite(Stored* into, const unsigned* addresses, const Stored* values, unsigned rows, unsigned width) {
     const unsigned side_by_side = rows_a_block(width);
     const unsigned first = BLOCK * side_by_side;
     const unsigned here = smaller(side_by_side, rows - first);
@@ -413,4 +416,14 @@ KERNEL(rows_write, float* into, const unsigned* addresses, const float* values, 
             into[(unsigned long long)addresses[row] * width + column] = values[(unsigned long long)row * width + column];
         }
     }
+}
+
+}  // namespace
+
+KERNEL(rows_write, float* into, const unsigned* addresses, const float* values, unsigned rows, unsigned width) {
+    overwrite(into, addresses, values, rows, width);
+}
+
+KERNEL(rows_write_bf16, unsigned short* into, const unsigned* addresses, const unsigned short* values, unsigned rows, unsigned width) {
+    overwrite(into, addresses, values, rows, width);
 }

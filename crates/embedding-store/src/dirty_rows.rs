@@ -1,5 +1,7 @@
 //! Which rows have changed since the last sync.
 
+use std::ops::Range;
+
 /// One bit for each hot row of each part.
 #[derive(Debug, Default)]
 pub(crate) struct DirtyRows {
@@ -23,6 +25,13 @@ impl DirtyRows {
                 Some(word) => *word |= 1 << (row % 64),
                 None => break,
             }
+        }
+    }
+
+    /// Marks rows that follow each other and are among those of the part.
+    pub(crate) fn mark_range(&mut self, part: usize, rows: Range<u64>) {
+        for row in rows {
+            self.parts[part][(row / 64) as usize] |= 1 << (row % 64);
         }
     }
 
@@ -70,5 +79,8 @@ mod tests {
         dirty.mark_all(1);
         dirty.take(1, 3, &mut rows);
         assert_eq!(rows, [0, 1, 2]);
+        dirty.mark_range(0, 62..66);
+        dirty.take(0, 100, &mut rows);
+        assert_eq!(rows, [62, 63, 64, 65]);
     }
 }

@@ -35,6 +35,12 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A name of no [`RowFormat`](crate::RowFormat).
+    #[error("rows are kept as f32 or bf16, not as `{text}`")]
+    UnknownRowFormat {
+        /// What was given.
+        text: String,
+    },
     /// The operating system has no memory for a part.
     #[error(
         "cannot allocate {bytes} bytes for {name}; use fewer rows, a smaller dimension or a quotient-remainder table"

@@ -25,7 +25,8 @@ pub const PREFETCHED_BATCHES: usize = 4;
 ///
 /// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows cross to the device,
 /// and the sums of their gradients cross back. [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches;
-/// whatever of them an update moves in between is fetched again. Every number is that of the unsplit store, bit for bit.
+/// whatever of them an update moves in between is fetched again. Every number is that of the unsplit store, bit for bit, unless hot rows
+/// are [bf16](crate::RowFormat::Bf16), which cold ones never are.
 ///
 /// A device moves the cold rows of plain tables itself, where it has their copies, and they come back some steps later: the host waits
 /// for no step. Batches that were fetched meanwhile take what has not come back from the device.
@@ -456,6 +457,14 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
 
     fn traffic(&self) -> Traffic {
         self.counters.read()
+    }
+
+    fn updates(&self) -> u64 {
+        self.hot.updates()
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.hot.continue_from(updates);
     }
 }
 

@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use half::bf16;
 
 use crate::dirty_rows::DirtyRows;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::rounding::Rounding;
 use crate::split::HotSide;
 use crate::traffic::Counters;
 use crate::{
     CpuStore, DeviceStore, EmbeddingStore, Error, Mirror, OnDevice, Optimizer, Part, Plan, Planner,
-    Result, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
+    Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
 };
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
@@ -25,7 +27,8 @@ const ROWS_AT_ONCE: usize = 8192;
 /// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
 /// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
 /// the whole tables, whose pooled rows cross to the first device. [`enter`](EmbeddingStore::enter) copies the hot rows
-/// that have changed on the side that is left, with their optimizer state.
+/// that have changed on the side that is left, with their optimizer state. Where replicas are [bf16](RowFormat::Bf16), a row is rounded
+/// when it enters them, in host memory too: on both sides it has one value, which cold batches move in f32.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
     full: OnDevice,
@@ -116,6 +119,12 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             if replica.optimizer() != full.optimizer() {
                 return mismatch("a replica has another optimizer".into());
             }
+            if replica.rounding() != first.rounding() {
+                return mismatch(
+                    "replicas keep their rows in different formats, or round by different seeds"
+                        .into(),
+                );
+            }
             for (part, described) in parts.iter().enumerate() {
                 let held = replica.held(part);
                 if held != first.held(part) || (!held.is_empty() && held.start != 0) {
@@ -146,6 +155,8 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             counters: Counters::default(),
             buffers: SyncBuffers::default(),
         };
+        // They round by it, and must do so alike.
+        store.continue_from(0);
         store.copy_marked(Side::Hot)?;
         Ok(store)
     }
@@ -198,7 +209,11 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             state,
         } = buffers;
         let full = full.store_mut();
-        let mut floats = 0;
+        // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
+        let (mut floats, mut halves) = (0, 0);
+        let rounding = replicas.first().and_then(|first| first.rounding());
+        let updates = replicas.first().map_or(0, EmbeddingStore::updates);
+        let mut kept = Vec::new();
         for (part, held) in held.iter().enumerate() {
             if held.is_empty() || !dirty.any(part) {
                 continue;
@@ -229,15 +244,25 @@ impl<Hot: HotSide> HotReplicas<Hot> {
                     }
                     _ => {
                         full.read_rows(part, rows, weights, state)?;
+                        if let Some(rounding) = rounding {
+                            // A row has one value: that of the replicas, which it keeps there.
+                            let key = rounding.import_key(updates, part);
+                            round_rows(key, rows, weights, &mut kept);
+                            full.write_rows(part, rows, weights, state)?;
+                        }
                         for replica in replicas.iter_mut() {
                             replica.write_rows(part, rows, weights, state)?;
                         }
                     }
                 }
-                floats += weights.len() + state.len();
+                match (to, rounding) {
+                    (Side::Hot, Some(_)) => halves += weights.len(),
+                    _ => floats += weights.len(),
+                }
+                floats += state.len();
             }
         }
-        Ok((floats * size_of::<f32>()) as u64)
+        Ok((floats * size_of::<f32>() + halves * RowFormat::Bf16.bytes()) as u64)
     }
 
     /// Every replica looks up its share of the samples.
@@ -318,7 +343,12 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
                 }
                 Ok(())
             }
-            Side::Cold => self.full.update(plan, grad, learning_rate),
+            Side::Cold => {
+                self.full.update(plan, grad, learning_rate)?;
+                // What enters the replicas is rounded by the number of all updates.
+                self.continue_from(self.updates().wrapping_add(1));
+                Ok(())
+            }
         }
     }
 
@@ -345,10 +375,13 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
             .saturating_sub(first_row)
             .min(count as u64);
         if hot > 0 {
-            let rows = rows.slice(0..hot as usize);
-            for replica in &mut self.replicas {
-                replica.import(part, first_row, &rows)?;
+            if self.side == Side::Hot {
+                let rows = rows.slice(0..hot as usize);
+                for replica in &mut self.replicas {
+                    replica.import(part, first_row, &rows)?;
+                }
             }
+            self.dirty.mark_range(part, first_row..first_row + hot);
         }
         Ok(())
     }
@@ -399,6 +432,31 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
             host_to_device: own.host_to_device + crossed.host_to_device,
             device_to_host: own.device_to_host + crossed.device_to_host,
             ..own
+        }
+    }
+
+    fn updates(&self) -> u64 {
+        self.replicas.first().map_or(0, EmbeddingStore::updates)
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        for replica in &mut self.replicas {
+            replica.continue_from(updates);
+        }
+    }
+}
+
+/// Rounds rows, `[rows, width]`; `kept` is memory for one.
+fn round_rows(key: u64, rows: &[u32], weights: &mut [f32], kept: &mut Vec<bf16>) {
+    let width = weights.len() / rows.len().max(1);
+    if width == 0 {
+        return;
+    }
+    kept.resize(width, bf16::ZERO);
+    for (&row, weights) in rows.iter().zip(weights.chunks_exact_mut(width)) {
+        Rounding::round(key, row, weights, kept);
+        for (into, kept) in weights.iter_mut().zip(&*kept) {
+            *into = kept.to_f32();
         }
     }
 }

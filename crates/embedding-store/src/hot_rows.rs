@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::arena::stride;
 use crate::layout::{Layout, PartKind, RowOf};
-use crate::{Encoding, Error, Optimizer, Part, Result, StoreOptions, TableSpec};
+use crate::{Encoding, Error, Optimizer, Part, Result, RowFormat, StoreOptions, TableSpec};
 
 /// Which rows of the tables a store holds.
 #[derive(Debug, Clone, Copy)]
@@ -121,9 +121,10 @@ fn check_ranges(layout: &Layout, parts: &[Part], ranges: &[Range<u64>]) -> Resul
 /// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with optimizer state and the padding
 /// of rows that would straddle cache lines.
 ///
-/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this.
+/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this; where `device_rows` are
+/// [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but for projections.
 pub fn device_table_bytes(spec: &TableSpec, options: StoreOptions, hot_rows: u64) -> u64 {
-    let row = |width: usize| row_bytes(width, state_width(options.optimizer, width));
+    let row = |width| options.row_bytes(width);
     match spec.encoding {
         Encoding::Full => hot_rows.saturating_mul(row(options.dim)),
         Encoding::MixedDimension { dim } => {
@@ -159,7 +160,7 @@ pub fn device_table_bytes(spec: &TableSpec, options: StoreOptions, hot_rows: u64
 /// for mixed-dimension ones; a row of either part for quotient–remainder tables, whose ids share rows.
 pub fn device_row_bytes(spec: &TableSpec, options: StoreOptions) -> u64 {
     match spec.encoding {
-        Encoding::MixedDimension { dim } => row_bytes(dim, state_width(options.optimizer, dim)),
+        Encoding::MixedDimension { dim } => options.row_bytes(dim),
         _ => device_table_bytes(spec, options, 1),
     }
 }
@@ -169,6 +170,21 @@ fn state_width(optimizer: Optimizer, width: usize) -> usize {
         Optimizer::Sgd => 0,
         Optimizer::Adagrad { .. } => width,
         Optimizer::RowwiseAdagrad { .. } => 1,
+    }
+}
+
+impl StoreOptions {
+    /// Bytes of a stored row on a device, with its state.
+    fn row_bytes(self, width: usize) -> u64 {
+        let state = state_width(self.optimizer, width);
+        match self.device_rows {
+            RowFormat::F32 => row_bytes(width, state),
+            RowFormat::Bf16 => {
+                let bytes = |values: usize, each| (values as u64).saturating_mul(each as u64);
+                bytes(width, self.device_rows.bytes())
+                    .saturating_add(bytes(state, size_of::<f32>()))
+            }
+        }
     }
 }
 
@@ -187,7 +203,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
     use super::*;
-    use crate::{Combine, CpuStore, EmbeddingStore};
+    use crate::{Combine, CpuStore, DeviceStore, EmbeddingStore};
 
     #[test]
     fn bytes_are_those_of_the_store() {
@@ -218,11 +234,32 @@ mod tests {
                         optimizer,
                         ..Default::default()
                     };
-                    // Arenas of less than a cache line are one; these are larger.
                     let hot = 1024;
+                    // Arenas of less than a cache line are one; these are larger.
                     let store = CpuStore::hot(vec![spec], options, &[hot]).unwrap();
                     let bytes = device_table_bytes(&spec, options, hot);
                     assert_eq!(store.memory_bytes(), bytes, "{spec:?} {options:?}");
+                    let options = StoreOptions {
+                        device_rows: RowFormat::Bf16,
+                        ..options
+                    };
+                    let device = candle_core::Device::Cpu;
+                    let store = DeviceStore::hot(vec![spec], options, &[hot], &device).unwrap();
+                    let (exact, stated) = (
+                        store.memory_bytes(),
+                        device_table_bytes(&spec, options, hot),
+                    );
+                    match encoding {
+                        Encoding::MixedDimension { .. } => assert!(exact <= stated),
+                        _ => {
+                            assert_eq!(exact, stated, "{spec:?} {options:?}");
+                            let halved = 2 * exact <= bytes;
+                            assert!(
+                                halved || optimizer != Optimizer::Sgd,
+                                "{spec:?} {options:?}"
+                            );
+                        }
+                    }
                 }
             }
         }

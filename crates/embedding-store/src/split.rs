@@ -11,6 +11,7 @@ use crate::cold_rows::{ColdChunk, ColdRows};
 use crate::kernel::{Columns, Kernel, RowAt, prefetch};
 use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
+use crate::rounding::Rounding;
 use crate::update::{Floats, Rule, step_dense, step_row};
 use crate::{CpuStore, EmbeddingStore, Error, Plan, Result, read_slice, write_slice};
 
@@ -35,6 +36,11 @@ pub trait HotSide: EmbeddingStore {
 
     /// The rows of a part that are here.
     fn held(&self, part: usize) -> Range<u64>;
+
+    /// How the weights of the rows that are here are rounded to bf16; as f32 they are not.
+    fn rounding(&self) -> Option<Rounding> {
+        None
+    }
 
     /// Takes a batch's cold rows to the device, and what its lookups mean.
     ///

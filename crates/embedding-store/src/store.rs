@@ -5,7 +5,9 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Initialization, Optimizer, Part, Plan, Planner, Result, TableSpec, Traffic};
+use crate::{
+    Initialization, Optimizer, Part, Plan, Planner, Result, RowFormat, TableSpec, Traffic,
+};
 
 /// Embedding tables that are looked up and trained batch by batch.
 ///
@@ -90,6 +92,18 @@ pub trait EmbeddingStore: Send {
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }
+
+    /// So many updates have been made, where what follows depends on it: on rows that are [rounded at random](RowFormat::Bf16). Else 0.
+    ///
+    /// With this and all rows, another store goes on from here.
+    fn updates(&self) -> u64 {
+        0
+    }
+
+    /// Goes on as if so many [updates](Self::updates) had been made.
+    fn continue_from(&mut self, updates: u64) {
+        let _ = updates;
+    }
 }
 
 /// The kind of batches that a schedule runs for a while.
@@ -162,6 +176,14 @@ impl<S: EmbeddingStore + ?Sized> EmbeddingStore for Box<S> {
     fn traffic(&self) -> Traffic {
         (**self).traffic()
     }
+
+    fn updates(&self) -> u64 {
+        (**self).updates()
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        (**self).continue_from(updates);
+    }
 }
 
 /// Some rows of a part, with their optimizer state.
@@ -184,18 +206,22 @@ pub struct StoreOptions {
     pub optimizer: Optimizer,
     /// How rows start.
     pub initialization: Initialization,
-    /// The random rows' seed.
+    /// The seed of random rows, and of random rounding.
     pub seed: u64,
+    /// How rows on a device are kept: those of a [`DeviceStore`](crate::DeviceStore), which are the hot ones of a
+    /// [`HotCold`](crate::HotCold) or [`HotReplicas`](crate::HotReplicas) made on devices. In host memory rows are f32.
+    pub device_rows: RowFormat,
 }
 
 impl Default for StoreOptions {
-    /// 16 floats, SGD, the reference's initial rows, seed 0.
+    /// 16 floats, SGD, the reference's initial rows, seed 0, f32 on devices.
     fn default() -> Self {
         Self {
             dim: 16,
             optimizer: Optimizer::Sgd,
             initialization: Initialization::default(),
             seed: 0,
+            device_rows: RowFormat::F32,
         }
     }
 }

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use candle_core::{DType, Device, Tensor};
-use cases::{Case, bits, case, contents};
+use cases::{Case, bits, case, contents, is_finite};
 use embedding_store::{
-    DeviceStore, EmbeddingStore, Encoding, HotCold, Optimizer, StoreOptions, TableSpec, cuda_device,
+    DeviceStore, EmbeddingStore, Encoding, HotCold, HotReplicas, Optimizer, RowFormat, Side,
+    StoreOptions, TableSpec, cuda_device,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -16,8 +17,12 @@ fn floats(tensor: &Tensor) -> Vec<u32> {
 }
 
 /// Trains a store on the device and one in memory.
-fn check(case: &Case, mut store: impl EmbeddingStore, device: &Device) {
-    let mut plain = case.plain();
+fn check(
+    case: &Case,
+    mut store: impl EmbeddingStore,
+    mut plain: impl EmbeddingStore,
+    device: &Device,
+) {
     assert!(contents(&store) == contents(&plain));
     // Not every device has empty tensors.
     let batches = case.batches.iter().filter(|batch| batch.size > 0);
@@ -33,6 +38,9 @@ fn check(case: &Case, mut store: impl EmbeddingStore, device: &Device) {
         plain.update(&own, &grad, 0.1).unwrap();
         let grad = grad.to_device(device).unwrap();
         store.update(&plan, &grad, 0.1).unwrap();
+        if !is_finite(&contents(&plain)) {
+            return;
+        }
         assert!(contents(&store) == contents(&plain), "after step {step}");
     }
 }
@@ -58,9 +66,67 @@ fn rows_on_a_device_are_rows_in_memory() {
         .run(&plain, |case| {
             let tables = case.tables.clone();
             let whole = DeviceStore::new(tables.clone(), case.options, &device).unwrap();
-            check(&case, whole, &device);
+            check(&case, whole, case.plain(), &device);
             let split = HotCold::on_device(tables, case.options, &case.hot_rows, &device).unwrap();
-            check(&case, split, &device);
+            check(&case, split, case.plain(), &device);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// bf16 rows are those that `Device::Cpu` keeps, in every encoding; replicas too, whose rows go to and fro.
+#[test]
+fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {
+    let device = match cuda_device(0) {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(100)
+    });
+    let rounded = case().prop_map(|mut case| {
+        case.options.device_rows = RowFormat::Bf16;
+        case
+    });
+    runner
+        .run(&rounded, |case| {
+            let (tables, options) = (&case.tables, case.options);
+            let whole = |device| DeviceStore::new(tables.clone(), options, device).unwrap();
+            check(&case, whole(&device), whole(&Device::Cpu), &device);
+            let split = |device| {
+                HotCold::on_device(tables.clone(), options, &case.hot_rows, device).unwrap()
+            };
+            check(&case, split(&device), split(&Device::Cpu), &device);
+            let replicas = |device: &Device| {
+                let devices = [device.clone(), device.clone()];
+                HotReplicas::on_devices(tables.clone(), options, &case.hot_rows, &devices).unwrap()
+            };
+            let (mut store, mut plain) = (replicas(&device), replicas(&Device::Cpu));
+            let all = case.batches.iter().filter(|batch| batch.size > 0);
+            for (step, batch) in all.enumerate() {
+                let (side, batch) = match step % 3 {
+                    0 => (Side::Cold, batch.clone()),
+                    _ => (Side::Hot, batch.within(&case.hot_rows)),
+                };
+                store.enter(side).unwrap();
+                plain.enter(side).unwrap();
+                let (plan, own) = (case.plan(&store, &batch), case.plan(&plain, &batch));
+                let shape = (batch.size, tables.len(), options.dim);
+                let into = Tensor::zeros(shape, DType::F32, &device).unwrap();
+                store.lookup(&plan, &into).unwrap();
+                let rows = floats(&into);
+                assert_eq!(rows, case.lookup(&plain, &batch, &own));
+                let grad = case.grad(&batch, &rows, step);
+                plain.update(&own, &grad, 0.1).unwrap();
+                store
+                    .update(&plan, &grad.to_device(&device).unwrap(), 0.1)
+                    .unwrap();
+                if !is_finite(&contents(&plain)) {
+                    break;
+                }
+                assert!(contents(&store) == contents(&plain), "after step {step}");
+            }
             Ok(())
         })
         .unwrap();
@@ -95,7 +161,16 @@ fn a_row_in_every_bag_on_a_device() {
             };
             let store =
                 HotCold::on_device(case.tables.clone(), case.options, &case.hot_rows, &device);
-            check(&case, store.unwrap(), &device);
+            check(&case, store.unwrap(), case.plain(), &device);
+            let options = StoreOptions {
+                device_rows: RowFormat::Bf16,
+                ..case.options
+            };
+            let case = Case { options, ..case };
+            let [store, plain] = [&device, &Device::Cpu].map(|device| {
+                HotCold::on_device(case.tables.clone(), options, &case.hot_rows, device).unwrap()
+            });
+            check(&case, store, plain, &device);
         }
     }
 }

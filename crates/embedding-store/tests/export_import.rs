@@ -39,6 +39,7 @@ fn store(optimizer: Optimizer, initialization: Initialization) -> CpuStore {
             optimizer,
             initialization,
             seed: 1,
+            ..StoreOptions::default()
         },
     )
     .unwrap()

@@ -15,6 +15,7 @@ fn updated(optimizer: Optimizer) -> Rows {
         optimizer,
         initialization: Initialization::Zeros,
         seed: 0,
+        ..StoreOptions::default()
     };
     let mut store = CpuStore::new(vec![TableSpec::full(3)], options).unwrap();
     let mut plan = Plan::default();

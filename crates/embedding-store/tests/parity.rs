@@ -51,6 +51,7 @@ fn case() -> impl Strategy<Value = Case> {
                             optimizer,
                             initialization,
                             seed,
+                            ..StoreOptions::default()
                         };
                         Case {
                             tables,

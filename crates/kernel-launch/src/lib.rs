@@ -12,6 +12,7 @@ use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, DType, Device, Error, InplaceOp1, Layout, Result, Storage,
     Tensor, bail,
 };
+use half::bf16;
 
 /// The values of a contiguous tensor on the device; `what` names it in messages.
 ///
@@ -76,6 +77,7 @@ pub fn address(tensor: &Tensor) -> Result<u64> {
     let stream = device_of(tensor)?.cuda_stream();
     match tensor.dtype() {
         DType::U32 => read::<u32, _, Error>(tensor, |values| Ok(values.device_ptr(&stream).0)),
+        DType::BF16 => read::<bf16, _, Error>(tensor, |values| Ok(values.device_ptr(&stream).0)),
         _ => read::<f32, _, Error>(tensor, |values| Ok(values.device_ptr(&stream).0)),
     }
 }

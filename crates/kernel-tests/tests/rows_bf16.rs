@@ -1,7 +1,8 @@
-//! Rows in bf16: gathered exactly, and rounded at random to one of the two neighbours of the f32 step, reproducibly.
+//! Rows in bf16: gathered exactly, and rounded at random as the store of `Device::Cpu` does, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use embedding_store::{EmbeddingStore, Optimizer, Rows};
+use embedding_store::{EmbeddingStore, Optimizer, Rounding, Rows};
+use half::bf16;
 use row_cases::{Aligned, Case, Cold, OPTIMIZERS, RATE, Step, UpdateKernel, bits, launch};
 
 #[macro_use]
@@ -21,6 +22,13 @@ unsafe extern "C" {
         bags: u32,
         width: u32,
         vector: u32,
+    );
+    fn rows_write_bf16(
+        into: *mut u16,
+        addresses: *const u32,
+        values: *const u16,
+        rows: u32,
+        width: u32,
     );
 }
 
@@ -116,14 +124,15 @@ fn gathered_rows_are_exact() {
 }
 
 #[test]
-fn steps_are_those_of_f32_rounded_to_a_neighbour() {
+fn steps_are_those_of_f32_rounded_as_on_the_host() {
     for dim in [1, 3, 4, 16, 30, 64, 127, 512, 516] {
         for optimizer in OPTIMIZERS {
             let case = Case::drawn(dim, optimizer, &[60, 9, 1], 50, Some(3));
             let (mut step, stored) = representable(case.split(|rows| rows as u32 / 2));
-            let (weights, state, sums) = update(&step, &stored, 11, 256, true);
+            let key = Rounding::new(dim as u64).update_key(3, 1);
+            let (weights, state, sums) = update(&step, &stored, key, 256, true);
             for (threads, vector) in [(32, true), (256, false), (96, false)] {
-                let again = update(&step, &stored, 11, threads, vector);
+                let again = update(&step, &stored, key, threads, vector);
                 assert!(weights == again.0 && bits(&sums) == bits(&again.2));
             }
             let gradients = step.gradients();
@@ -136,10 +145,85 @@ fn steps_are_those_of_f32_rounded_to_a_neighbour() {
                 ..
             } = step.hot();
             assert!(bits(&state) == bits(&expected), "{dim} {optimizer:?}");
-            for (&got, exact) in weights.iter().zip(exact) {
-                let below = exact.to_bits() >> 16;
-                let neighbours = [below, below + u32::from(exact.to_bits() & 0xffff != 0)];
-                assert!(neighbours.contains(&u32::from(got)), "{got:x} {exact}");
+            for (row, (got, exact)) in weights.chunks(dim).zip(exact.chunks(dim)).enumerate() {
+                // All rows of the matrix: those that were not touched are representable, and rounding leaves them.
+                let mut expected = vec![bf16::ZERO; dim];
+                Rounding::round(key, row as u32, exact, &mut expected);
+                assert!(expected.iter().map(|x| x.to_bits()).eq(got.iter().copied()));
+                for (got, exact) in expected.iter().zip(exact) {
+                    let below = exact.to_bits() >> 16;
+                    let above = below + u32::from(exact.to_bits() & 0xffff != 0);
+                    assert!([below, above].contains(&u32::from(got.to_bits())));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_is_rounded_as_on_the_host() {
+    let ends = [
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::from_bits(0x7f80_0001),
+        f32::from_bits(0xffff_ffff),
+        1e30,
+        -1e-30,
+        -0.0,
+        f32::from_bits(0x0000_8001),
+    ];
+    let case = Case::drawn(ends.len(), Optimizer::Sgd, &[1], 1, None);
+    let (step, _) = representable(case);
+    let gradients: Vec<f32> = ends.iter().map(|end| -end / RATE).collect();
+    let gradients = Aligned::from(gradients.as_slice());
+    for key in 0..50 {
+        let mut weights = aligned(&vec![0; ends.len()]);
+        let [mut state, mut sums] = [(); 2].map(|()| Aligned::from([].as_slice()));
+        step.update(
+            rows_update_sgd_bf16,
+            (weights.0.as_mut_ptr().cast(), &mut state),
+            &gradients,
+            Cold::Gradients(&mut sums),
+            key,
+            (64, true),
+        );
+        let exact: Vec<f32> = gradients.iter().map(|g| 0.0 - RATE * g).collect();
+        let mut expected = vec![bf16::ZERO; ends.len()];
+        Rounding::round(key, 0, &exact, &mut expected);
+        let found = numbers(&weights).into_iter().map(bf16::from_bits);
+        for (found, expected) in found.zip(expected) {
+            let same = found.to_bits() == expected.to_bits();
+            assert!(
+                same || found.is_nan() && expected.is_nan(),
+                "{found} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn written_rows_are_overwritten() {
+    for dim in [1, 3, 16, 300] {
+        let values: Vec<u16> = (0..3 * dim as u16).map(|x| x + 1).collect();
+        let (rows, addresses) = (9u32, [4u32, 0, 7]);
+        let mut into = vec![0u16; rows as usize * dim];
+        let side_by_side = if dim < 32 { 32 / dim } else { 1 };
+        launch(3usize.div_ceil(side_by_side) as u32, 32).run(|| {
+            // SAFETY: three addresses of nine rows.
+            unsafe {
+                rows_write_bf16(
+                    into.as_mut_ptr(),
+                    addresses.as_ptr(),
+                    values.as_ptr(),
+                    3,
+                    dim as u32,
+                );
+            }
+        });
+        for (row, into) in into.chunks(dim).enumerate() {
+            match addresses.iter().position(|&address| address == row as u32) {
+                Some(at) => assert_eq!(into, &values[at * dim..][..dim]),
+                None => assert!(into.iter().all(|&x| x == 0)),
             }
         }
     }

@@ -5,13 +5,14 @@ use std::fmt;
 use candle_core::Device;
 use embedding_store::{
     Backing, CpuStore, DeviceStore, EmbeddingStore, Held, HotCold, HotReplicas, OnDevice,
-    StoreOptions, TableSpec,
+    RowFormat, StoreOptions, TableSpec,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Where rows live and where the model runs. All placements give the same numbers for the same order of inputs.
+/// Where rows live and where the model runs. All placements give the same numbers for the same order of inputs, as long as rows on devices
+/// are [f32](RowFormat::F32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
@@ -93,7 +94,9 @@ impl Placement {
                 remedy: "profile the data set: this placement divides rows into hot and cold ones",
             })
         };
-        let on_host = devices.iter().all(Device::is_cpu);
+        // Where the CPU stands in for a device, the store of the CPU does what that of a device would; its rows are f32.
+        let plain = options.device_rows == RowFormat::F32;
+        let on_host = plain && devices.iter().all(Device::is_cpu);
         let rows = |held: Held<'_>, backing| {
             CpuStore::with_backing(tables.clone(), options, held, backing)
         };
@@ -123,7 +126,7 @@ impl Placement {
             Self::Mixed => {
                 let hot = hot_rows()?;
                 let cold = rows(Held::Cold(hot), backing)?;
-                match first.is_cpu() {
+                match plain && first.is_cpu() {
                     true => Box::new(HotCold::new(rows(Held::Hot(hot), &Backing::Memory)?, cold)?),
                     false => Box::new(HotCold::new(device_rows(hot, first)?, cold)?),
                 }

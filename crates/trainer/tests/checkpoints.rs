@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use embedding_store::{EmbeddingStore, Optimizer, Side};
+use dlrm::SliceSize;
+use embedding_store::{EmbeddingStore, Optimizer, RowFormat, Side, StoreOptions};
 use recsys_data::{Dataset, Order};
-use skewed::{AnyTrainer, Skewed, bits, is_low, part, trainer, weights};
+use skewed::{AnyTrainer, Skewed, bits, is_low, part, weights, with_options};
 use trainer::{
     Checkpoint, CheckpointEvery, Checkpoints, Error, Evaluations, Event, Inputs, Interleave, Model,
     Observer, Phases, Placement, Result, RunReport, Schedule, ShuffleOptions, ShuffleScheduler,
@@ -35,11 +36,18 @@ struct Setup {
     replicas: usize,
     hot: [u64; 4],
     epochs: u64,
+    device_rows: RowFormat,
 }
 
 impl Setup {
     fn trainer(&self) -> AnyTrainer {
-        trainer(self.placement, self.optimizer, self.hot, self.replicas)
+        let options = StoreOptions {
+            optimizer: self.optimizer,
+            device_rows: self.device_rows,
+            ..StoreOptions::default()
+        };
+        let slice = SliceSize::Fixed(8);
+        with_options(slice, self.placement, options, self.hot, self.replicas)
     }
 
     fn options(&self) -> TrainOptions {
@@ -210,6 +218,7 @@ const BASE: Setup = Setup {
     replicas: 1,
     hot: [6; 4],
     epochs: 2,
+    device_rows: RowFormat::F32,
 };
 
 fn optimizers() -> [Optimizer; 3] {
@@ -218,6 +227,60 @@ fn optimizers() -> [Optimizer; 3] {
         Optimizer::adagrad(),
         Optimizer::rowwise_adagrad(),
     ]
+}
+
+/// What is rounded at random goes on with the same bits, wherever a run with hot rows in bf16 was stopped.
+#[test]
+fn a_run_with_rounded_rows_in_two_parts_is_the_run_in_one() {
+    for (placement, replicas) in [
+        (Placement::Fae, 1),
+        (Placement::Fae, 2),
+        (Placement::Mixed, 1),
+    ] {
+        for optimizer in optimizers() {
+            for split in [Split::Unsplit, Split::Shuffle, Split::Interleave] {
+                let setup = Setup {
+                    placement,
+                    optimizer,
+                    split,
+                    replicas,
+                    device_rows: RowFormat::Bf16,
+                    ..BASE
+                };
+                let whole = whole_run(setup);
+                let exact = Setup {
+                    device_rows: RowFormat::F32,
+                    ..setup
+                };
+                assert!(whole.0 != whole_run(exact).0);
+                for step in (1..whole.1.train.steps).step_by(3) {
+                    assert!(
+                        in_two_parts(step, setup, setup) == whole,
+                        "{setup:?}, step {step}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The number of updates is written down where something depends on it: other checkpoints are as they were before there was one.
+#[test]
+fn checkpoints_count_updates_only_where_rows_are_rounded() {
+    for (device_rows, expected) in [(RowFormat::F32, None), (RowFormat::Bf16, Some(5))] {
+        let setup = Setup {
+            placement: Placement::Mixed,
+            device_rows,
+            ..BASE
+        };
+        let folder = tempfile::tempdir().unwrap();
+        stop_after(5, setup, never(folder.path()));
+        let manifest = folder.path().join("step-0000000005/checkpoint.json");
+        let text = std::fs::read_to_string(manifest).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let found = manifest.get("updates").map(|found| found.as_u64().unwrap());
+        assert_eq!(found, expected);
+    }
 }
 
 /// Every placement under every optimizer and order of inputs, stopped after steps that lie in stretches, at evaluations and at the

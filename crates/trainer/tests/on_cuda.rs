@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
 mod recorded;
-#[allow(dead_code, reason = "other tests use the rest of it")]
 mod skewed;
 
 use std::sync::Arc;
@@ -34,6 +33,7 @@ fn train(
     hot: [u64; 4],
     lookahead: usize,
     devices: &[Device],
+    nccl: bool,
 ) -> (Vec<f64>, Vec<f32>) {
     let config = DlrmConfig {
         tables: ROWS.len(),
@@ -59,7 +59,10 @@ fn train(
         let model = Dlrm::new(config.clone(), 3, device).unwrap();
         (FusedDlrm::new(model), device.clone())
     };
-    let model = Replicas::new(devices.iter().map(model).collect()).unwrap();
+    let mut model = Replicas::new(devices.iter().map(model).collect()).unwrap();
+    if nccl {
+        model = model.with_nccl().unwrap();
+    }
     let mut trainer = Trainer::new(model, store, devices[0].clone());
     let data = RandomData::new(RandomDataOptions {
         samples: 3000,
@@ -103,7 +106,9 @@ fn placements_train_to_the_same_bits() {
         Optimizer::adagrad(),
         Optimizer::rowwise_adagrad(),
     ] {
-        let run = |placement, hot, lookahead| train(placement, optimizer, hot, lookahead, &devices);
+        let run = |placement, hot, lookahead| {
+            train(placement, optimizer, hot, lookahead, &devices, false)
+        };
         let (losses, weights) = run(Placement::CpuDevice, [0; 4], 1);
         for (placement, hot, lookahead) in [
             (Placement::CpuDevice, [0; 4], 0),
@@ -144,9 +149,22 @@ fn several_devices_train_as_one_does() {
     };
     let optimizer = Optimizer::rowwise_adagrad();
     let hot = [100, 6, 500, 0];
-    let (expected, _) = train(Placement::CpuDevice, optimizer, hot, 0, &devices[..1]);
-    for placement in [Placement::CpuDevice, Placement::Fae, Placement::Mixed] {
-        let run = || train(placement, optimizer, hot, 1, &devices);
+    let (expected, _) = train(
+        Placement::CpuDevice,
+        optimizer,
+        hot,
+        0,
+        &devices[..1],
+        false,
+    );
+    let ways = [
+        (Placement::CpuDevice, false),
+        (Placement::Fae, false),
+        (Placement::Mixed, false),
+        (Placement::Mixed, cfg!(feature = "nccl")),
+    ];
+    for (placement, nccl) in ways {
+        let run = || train(placement, optimizer, hot, 1, &devices, nccl);
         let (losses, weights) = run();
         for (found, expected) in losses.iter().zip(&expected) {
             assert!(

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
-    Combine, CpuStore, DeviceStore, EmbeddingStore, Encoding, Ids, Optimizer, Plan, StoreOptions,
-    TableSpec,
+    Combine, CpuStore, DeviceStore, EmbeddingStore, Encoding, Ids, Optimizer, Plan, RowFormat,
+    StoreOptions, TableSpec,
 };
 use recsys_data::{Batch, Dataset, RandomData, RandomDataOptions};
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub struct Check {
     pub result: String,
 }
 
-/// Looks rows up and moves them on both, with every optimizer, several lookups in a bag, and every encoding of tables.
+/// Looks rows up and moves them on both, in every format, with every optimizer, several lookups in a bag, and every encoding of tables.
 ///
 /// # Errors
 /// A device that fails.
@@ -36,24 +36,37 @@ pub fn stores(device: &Device) -> Result<Vec<Check>> {
         ("adagrad", Optimizer::adagrad()),
         ("rowwise-adagrad", Optimizer::rowwise_adagrad()),
     ] {
-        for dim in [1, 7, 16, 64, 100, 128] {
-            for lookups in [1, 9] {
-                let result = store(device, optimizer, dim, lookups)
-                    .with_context(|| format!("rows of {dim} floats with {name}"))?;
-                let lookups = if lookups == 1 {
-                    "single-hot"
-                } else {
-                    "multi-hot"
-                };
-                checks.push(Check {
-                    name: format!("rows of {dim} floats, {name}, {lookups}"),
-                    // Products may round differently where they are fused with a sum.
-                    passed: result <= 1e-5,
-                    result: match result {
-                        0.0 => "equal in every bit".into(),
-                        difference => format!("largest relative difference {difference:.1e}"),
-                    },
-                });
+        for device_rows in RowFormat::ALL {
+            for dim in [1, 7, 16, 64, 100, 128] {
+                for lookups in [1, 9] {
+                    let options = StoreOptions {
+                        dim,
+                        optimizer,
+                        device_rows,
+                        ..StoreOptions::default()
+                    };
+                    let result = store(device, options, lookups).with_context(|| {
+                        format!("{device_rows} rows of {dim} floats with {name}")
+                    })?;
+                    let lookups = if lookups == 1 {
+                        "single-hot"
+                    } else {
+                        "multi-hot"
+                    };
+                    checks.push(Check {
+                        name: format!("{device_rows} rows of {dim} floats, {name}, {lookups}"),
+                        // Products may round differently where they are fused with a sum; what is rounded to bf16 makes a step of any
+                        // difference.
+                        passed: match device_rows {
+                            RowFormat::F32 => result <= 1e-5,
+                            RowFormat::Bf16 => result == 0.0,
+                        },
+                        result: match result {
+                            0.0 => "equal in every bit".into(),
+                            difference => format!("largest relative difference {difference:.1e}"),
+                        },
+                    });
+                }
             }
         }
     }
@@ -61,9 +74,10 @@ pub fn stores(device: &Device) -> Result<Vec<Check>> {
 }
 
 /// The largest difference of looked-up and moved rows, relative to the largest of their values.
-fn store(device: &Device, optimizer: Optimizer, dim: usize, lookups: u32) -> Result<f64> {
+fn store(device: &Device, options: StoreOptions, lookups: u32) -> Result<f64> {
     const ROWS: u64 = 500;
     const BATCH: usize = 256;
+    let dim = options.dim;
     let encoded = |encoding| TableSpec {
         rows: ROWS,
         encoding,
@@ -79,11 +93,6 @@ fn store(device: &Device, optimizer: Optimizer, dim: usize, lookups: u32) -> Res
             dim: dim.div_ceil(2),
         }),
     ];
-    let options = StoreOptions {
-        dim,
-        optimizer,
-        ..StoreOptions::default()
-    };
     let data = RandomData::new(RandomDataOptions {
         samples: 3 * BATCH as u64,
         table_rows: vec![ROWS; tables.len()],
@@ -91,7 +100,11 @@ fn store(device: &Device, optimizer: Optimizer, dim: usize, lookups: u32) -> Res
         fixed_lookups: lookups == 1,
         ..RandomDataOptions::default()
     })?;
-    let mut host = CpuStore::new(tables.clone(), options)?;
+    // Rounded rows are those of a device, for which the CPU stands in.
+    let mut host: Box<dyn EmbeddingStore> = match options.device_rows {
+        RowFormat::F32 => Box::new(CpuStore::new(tables.clone(), options)?),
+        RowFormat::Bf16 => Box::new(DeviceStore::new(tables.clone(), options, &Device::Cpu)?),
+    };
     let mut there = DeviceStore::new(tables.clone(), options, device)?;
     let (host_plans, there_plans) = (host.planner(), there.planner());
     let shape = (BATCH, tables.len(), dim);

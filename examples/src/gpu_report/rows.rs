@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
-    CpuStore, DeviceStore, EmbeddingStore, Ids, Optimizer, Plan, StoreOptions, TableSpec,
+    CpuStore, DeviceStore, EmbeddingStore, Ids, Optimizer, Plan, RowFormat, StoreOptions, TableSpec,
 };
 use recsys_data::{Batch, Dataset, PackedDataset, Split};
 use serde::Serialize;
@@ -22,6 +22,8 @@ const ROUNDS: [usize; 2] = [9, 3];
 pub struct RowRates {
     /// Where the rows are.
     pub place: &'static str,
+    /// How they are kept.
+    pub format: RowFormat,
     /// The optimizer.
     pub optimizer: &'static str,
     /// Floats a row.
@@ -64,17 +66,24 @@ pub fn measure(data: &PackedDataset, device: &Device, dim: usize) -> Result<Vec<
             ..StoreOptions::default()
         };
         let mut host = CpuStore::new(tables.clone(), options)?;
-        rates.push(rates_of("cpu", name, &mut host, &Device::Cpu, &batch)?);
+        let at = ("cpu", RowFormat::F32, name);
+        rates.push(rates_of(at, &mut host, &Device::Cpu, &batch)?);
         drop(host);
-        let mut there = DeviceStore::new(tables.clone(), options, device)?;
-        rates.push(rates_of("device", name, &mut there, device, &batch)?);
+        for device_rows in RowFormat::ALL {
+            let options = StoreOptions {
+                device_rows,
+                ..options
+            };
+            let mut there = DeviceStore::new(tables.clone(), options, device)?;
+            let at = ("device", device_rows, name);
+            rates.push(rates_of(at, &mut there, device, &batch)?);
+        }
     }
     Ok(rates)
 }
 
 fn rates_of(
-    place: &'static str,
-    optimizer: &'static str,
+    (place, format, optimizer): (&'static str, RowFormat, &'static str),
     store: &mut dyn EmbeddingStore,
     device: &Device,
     batch: &Batch,
@@ -102,17 +111,19 @@ fn rates_of(
     })?;
     let (gather, update) = (gather / passes, update / passes);
     let (lookups, distinct) = (plan.lookups() as f64, plan.distinct_rows() as f64);
-    let row = (size_of::<f32>() * dim) as f64;
+    // Looked-up rows and gradients are f32, whatever is kept.
+    let [row, kept] = [size_of::<f32>(), format.bytes()].map(|bytes| (bytes * dim) as f64);
     let state = store.parts().first().map_or(0, |part| part.state_width);
     let state = (size_of::<f32>() * state) as f64;
     Ok(RowRates {
         place,
+        format,
         optimizer,
         dim,
         gathered: 1e3 * billions_per_second(lookups, gather),
         // Distinct rows are read from memory once, what is looked up is written.
-        gather_bytes: billions_per_second((distinct + lookups) * row, gather),
+        gather_bytes: billions_per_second(distinct * kept + lookups * row, gather),
         updated: 1e3 * billions_per_second(lookups, update),
-        update_bytes: billions_per_second(lookups * row + 2.0 * distinct * (row + state), update),
+        update_bytes: billions_per_second(lookups * row + 2.0 * distinct * (kept + state), update),
     })
 }

@@ -1,6 +1,7 @@
 //! Training steps of the three models of the paper, on every placement.
 
 use anyhow::Result;
+use embedding_store::RowFormat;
 use recsys_data::{
     PackedDataset, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, SplitRows,
 };
@@ -90,7 +91,7 @@ impl Shape {
         &self.data
     }
 
-    /// Trains on every placement with a tenth of all rows hot, and with all rows on the device.
+    /// Trains on every placement with a tenth of all rows hot, with as many bytes of bf16 rows, and with all rows on the device.
     ///
     /// # Errors
     /// A device that fails.
@@ -124,6 +125,15 @@ impl Shape {
             let report = speedup::run(placement, &tenth, &self.data, &settings, &hot)?;
             runs.push((placement.to_string(), report));
         }
+        eprintln!("{}: bf16 rows in the same bytes", self.name);
+        let halved = PlacementArguments {
+            budget: Some(Budget::Bytes(hot.set.budget())),
+            device_rows: Some(RowFormat::Bf16),
+            ..tenth.clone()
+        };
+        let more = halved.hot(&self.data, &settings)?;
+        let report = speedup::run(Placement::Mixed, &halved, &self.data, &settings, &more)?;
+        runs.push(("mixed-bf16".into(), report));
         eprintln!("{}: all rows on the device", self.name);
         let all = arguments(1.0);
         let every_row = all.hot(&self.data, &settings)?;

@@ -8,8 +8,8 @@ use candle_core::cuda::cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, Pus
 use candle_core::{CudaDevice, DType, Device, Tensor};
 use kernel_launch::{address, device_of, read, write};
 
-use super::Matrix;
 use super::batch_lists::{BatchLists, ClassLists, blocks, gather_blocks};
+use super::matrix::Matrix;
 use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
 use crate::update::Rule;
 use crate::{Error, Result};
@@ -208,22 +208,24 @@ impl DeviceLists {
                 width: width as u32,
                 vector,
             };
-            read(weights, |weights| match cold {
+            match cold {
                 Some(cold) => read(cold, |cold| {
                     write(into, |into| gather.launch(weights, Some(cold), into))
                 }),
                 None => write(into, |into| gather.launch(weights, None, into)),
-            })
+            }
         })
     }
 
-    /// Moves a class's rows along the gradients of its bags, `[bags, width]`. `piece_sums` is memory for sums.
+    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and rounds bf16 rows by `key`. `piece_sums` is memory for
+    /// sums.
     pub(super) fn update(
         &self,
         class: usize,
         matrix: &Matrix,
         gradients: &Tensor,
         rule: Rule,
+        key: Option<u64>,
         cold: Cold<'_>,
         piece_sums: &mut Option<Tensor>,
     ) -> Result<()> {
@@ -255,6 +257,7 @@ impl DeviceLists {
                     numbers,
                     gradients: address(gradients)?,
                     rule,
+                    key,
                     vector: vector(lists.width, floats),
                 };
                 let sums = address(piece_sums)?;
@@ -305,6 +308,8 @@ struct Update<'a> {
     numbers: &'a CudaView<'a, u32>,
     gradients: u64,
     rule: Rule,
+    /// By which bf16 rows are rounded; none for f32.
+    key: Option<u64>,
     vector: bool,
 }
 
@@ -333,10 +338,19 @@ impl Update<'_> {
     fn launch(&self, [weights, state]: [u64; 2], piece_sums: u64, cold: [u64; 3]) -> Result<()> {
         let Self { lists, vector, .. } = *self;
         let (name, rate, epsilon) = match self.rule {
-            Rule::Sgd { rate } => ("rows_update_sgd", rate, 0.0),
-            Rule::Adagrad { rate, epsilon } => ("rows_update_adagrad", rate, epsilon),
-            Rule::Rowwise { rate, epsilon } => ("rows_update_rowwise", rate, epsilon),
+            Rule::Sgd { rate } => (["rows_update_sgd", "rows_update_sgd_bf16"], rate, 0.0),
+            Rule::Adagrad { rate, epsilon } => (
+                ["rows_update_adagrad", "rows_update_adagrad_bf16"],
+                rate,
+                epsilon,
+            ),
+            Rule::Rowwise { rate, epsilon } => (
+                ["rows_update_rowwise", "rows_update_rowwise_bf16"],
+                rate,
+                epsilon,
+            ),
         };
+        let name = name[usize::from(self.key.is_some())];
         let kernel = self.device.get_or_load_custom_func(name, MODULE, PTX)?;
         let [addresses, offsets, bags, pieces] = [
             &lists.rows,
@@ -347,7 +361,7 @@ impl Update<'_> {
         .map(|range| self.numbers.slice(range.clone()));
         let (hot_rows, width) = (lists.hot_rows as u32, lists.width as u32);
         let (rows, long_rows) = (lists.rows.len() as u32, lists.long_rows as u32);
-        let (vectorised, key) = (u32::from(vector), 0u64);
+        let (vectorised, key) = (u32::from(vector), self.key.unwrap_or_default());
         let mut launch = kernel.builder();
         launch.arg(&weights).arg(&state).arg(&hot_rows);
         launch.arg(&self.gradients);
@@ -366,10 +380,10 @@ impl Update<'_> {
     }
 }
 
-/// Copies rows, `[rows]`, of a matrix, `[rows, width]`.
+/// Copies rows, `[rows]`, of a matrix, `[rows, width]`, as f32.
 pub(super) fn read_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let (count, (hot_rows, width)) = (rows.dim(0)?, from.dims2()?);
-    let into = Tensor::zeros((count, width), from.dtype(), from.device())?;
+    let into = Tensor::zeros((count, width), DType::F32, from.device())?;
     let device = device_of(from)?;
     read::<u32, _, _>(rows, |addresses| {
         let gather = Gather {
@@ -381,9 +395,7 @@ pub(super) fn read_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
             width: width as u32,
             vector: vector(width, [Some(from), Some(&into)]),
         };
-        read(from, |from| {
-            write(&into, |into| gather.launch(from, None, into))
-        })
+        write(&into, |into| gather.launch(from, None, into))
     })?;
     Ok(into)
 }
@@ -405,28 +417,37 @@ fn copy_rows(from: &Tensor, into: &Tensor, pairs: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Overwrites rows, `[rows]`, of a matrix, each named once.
+/// Overwrites rows, `[rows]`, of a matrix, each named once, by values of its own type.
 pub(super) fn write_rows(matrix: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
     let (count, width) = values.dims2()?;
     let device = device_of(matrix)?;
-    let kernel = device.get_or_load_custom_func("rows_write", MODULE, PTX)?;
+    if matrix.dtype() != values.dtype() {
+        return Err(Error::WrongDType {
+            dtype: values.dtype(),
+        });
+    }
+    let name = name_for(matrix, ["rows_write", "rows_write_bf16"]);
+    let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
     let grid = grid(blocks(count, width, THREADS, false));
     let (count, width) = (count as u32, width as u32);
-    read::<u32, _, _>(rows, |rows| {
-        read::<f32, _, _>(values, |values| {
-            write(matrix, |matrix| {
-                let mut launch = kernel.builder();
-                launch.arg(matrix).arg(rows).arg(values);
-                launch.arg(&count).arg(&width);
-                // SAFETY: the arguments are those of the kernel; the rows are the matrix's.
-                unsafe { launch.launch(grid) }.w()?;
-                Ok(())
-            })
-        })
-    })
+    let [matrix, rows, values] = [address(matrix)?, address(rows)?, address(values)?];
+    let mut launch = kernel.builder();
+    launch.arg(&matrix).arg(&rows).arg(&values);
+    launch.arg(&count).arg(&width);
+    // SAFETY: the arguments are those of the kernel; the rows are the matrix's.
+    unsafe { launch.launch(grid) }.w()?;
+    Ok(())
 }
 
-/// A launch of `rows_gather`.
+/// Of the names of a kernel for f32 and one for bf16, that for a matrix.
+fn name_for(matrix: &Tensor, [f32, bf16]: [&'static str; 2]) -> &'static str {
+    match matrix.dtype() {
+        DType::BF16 => bf16,
+        _ => f32,
+    }
+}
+
+/// A launch of `rows_gather`, or `rows_gather_bf16`.
 struct Gather<'a> {
     device: &'a CudaDevice,
     addresses: CudaView<'a, u32>,
@@ -440,20 +461,20 @@ struct Gather<'a> {
 impl Gather<'_> {
     fn launch(
         &self,
-        weights: &CudaView<'_, f32>,
+        weights: &Tensor,
         cold: Option<&CudaView<'_, f32>>,
         into: &mut CudaViewMut<'_, f32>,
     ) -> Result<()> {
         if self.bags == 0 {
             return Ok(());
         }
-        let kernel = self
-            .device
-            .get_or_load_custom_func("rows_gather", MODULE, PTX)?;
+        let name = name_for(weights, ["rows_gather", "rows_gather_bf16"]);
+        let kernel = self.device.get_or_load_custom_func(name, MODULE, PTX)?;
+        let weights = address(weights)?;
         let single_hot = u32::from(self.offsets.is_none());
         let vector = u32::from(self.vector);
         let mut launch = kernel.builder();
-        launch.arg(weights).arg(&self.hot_rows);
+        launch.arg(&weights).arg(&self.hot_rows);
         match cold {
             Some(cold) => launch.arg(cold),
             None => launch.arg(&NULL),

@@ -6,6 +6,7 @@ use candle_core::{DType, Tensor};
 
 use super::DeviceStore;
 use super::index::Index;
+use super::matrix::select_rows;
 use super::side::Staged;
 use crate::cold_rows::ColdRows;
 use crate::layout::Composition;
@@ -123,7 +124,7 @@ impl DeviceStore {
             return self.zeros(bags, placed.width);
         };
         let hot = match &index.hot {
-            Some(hot) => Some(self.classes[class].weights.index_select(hot, 0)?),
+            Some(hot) => Some(select_rows(&self.classes[class].weights, hot)?),
             None => None,
         };
         let rows = match (hot, staged.class(class)) {

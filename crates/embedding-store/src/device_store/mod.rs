@@ -5,6 +5,7 @@ pub(crate) mod batch_lists;
 mod cuda;
 mod index;
 mod lookup;
+mod matrix;
 mod rows;
 mod side;
 mod update;
@@ -14,7 +15,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 
 use crate::cold_rows::ColdRows;
 use crate::cuda::check_device_memory;
@@ -22,18 +22,23 @@ use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::rounding::Rounding;
 use crate::{
-    EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, StoreOptions, TableSpec,
+    EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions,
+    TableSpec,
 };
 pub use batch_lists::{BatchLists, ClassLists};
 use index::Index;
+use matrix::{Matrix, initial_rows};
 use side::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
 /// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a CUDA device (feature `cuda`),
 /// kernels for all tables at once. On `Device::Cpu` the results
-/// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one.
+/// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one; and on a
+/// CUDA device those of `Device::Cpu`. Rows that are [kept as bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is
+/// written is rounded; exports give what is kept.
 #[derive(Debug)]
 pub struct DeviceStore {
     device: Device,
@@ -51,6 +56,10 @@ pub struct DeviceStore {
     first_rows: Vec<u32>,
     /// One for each part: a projection that is here.
     projections: Vec<Option<Matrix>>,
+    /// How rows, projections apart, are rounded to bf16; as f32 they are not.
+    rounding: Option<Rounding>,
+    /// Updates made.
+    updates: u64,
     /// What the last plan means: lookup and update of a step need the same.
     index: Mutex<Option<Arc<Index>>>,
     /// What coming plans mean, oldest first.
@@ -61,23 +70,6 @@ pub struct DeviceStore {
     /// Memory for sums there.
     #[cfg(feature = "cuda")]
     piece_sums: Option<Tensor>,
-}
-
-/// Rows and their state on the device.
-#[derive(Debug)]
-struct Matrix {
-    weights: Tensor,
-    state: Option<Tensor>,
-}
-
-impl Matrix {
-    fn floats(&self) -> usize {
-        self.weights.elem_count() + self.state.as_ref().map_or(0, Tensor::elem_count)
-    }
-
-    fn bytes(&self) -> u64 {
-        (self.floats() * size_of::<f32>()) as u64
-    }
 }
 
 impl DeviceStore {
@@ -115,30 +107,22 @@ impl DeviceStore {
         device: &Device,
     ) -> Result<Self> {
         let held_rows = |part: usize| held[part].end - held[part].start;
-        let row_bytes = |part: &Part| (size_of::<f32>() * (part.dim + part.state_width)) as u64;
+        let row_bytes = |number: usize, part: &Part| {
+            let weight = match layout.parts[number].kind {
+                PartKind::Projection => RowFormat::F32,
+                PartKind::Rows(_) => options.device_rows,
+            };
+            (weight.bytes() * part.dim + size_of::<f32>() * part.state_width) as u64
+        };
         let bytes = parts
             .iter()
             .enumerate()
-            .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(part)));
+            .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(number, part)));
         check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
         let fresh = options.optimizer.fresh_state();
-        let matrix = |weights: Vec<f32>, width: usize, state_width: usize| -> Result<Matrix> {
-            let mut weights = weights;
-            if weights.is_empty() && device.is_cuda() {
-                // CUDA has no empty memory; nothing names this row.
-                weights.resize(width, 0.0);
-            }
-            let rows = weights.len() / width;
-            let state = match state_width {
-                0 => None,
-                width => Some(Tensor::from_vec(
-                    vec![fresh; rows * width],
-                    (rows, width),
-                    device,
-                )?),
-            };
-            let weights = Tensor::from_vec(weights, (rows, width), device)?;
-            Ok(Matrix { weights, state })
+        let rounding = match options.device_rows {
+            RowFormat::F32 => None,
+            RowFormat::Bf16 => Some(Rounding::new(options.seed)),
         };
         let generator = |part| {
             let StoreOptions {
@@ -165,24 +149,18 @@ impl DeviceStore {
             if rows > u64::from(u32::MAX) {
                 return Err(overflow());
             }
-            let floats = (rows as usize)
-                .checked_mul(class.width)
-                .ok_or_else(overflow)?;
-            let mut weights = vec![0.0; floats];
-            let mut unwritten = weights.as_mut_slice();
-            for &part in &class.parts {
-                let generator = generator(part);
-                let Range { start, end } = held[part];
-                let (here, rest) = unwritten.split_at_mut((end - start) as usize * class.width);
-                unwritten = rest;
-                let rows = here.par_chunks_exact_mut(class.width).enumerate();
-                rows.for_each(|(row, into)| generator.write(start + row as u64, into));
+            if (rows as usize).checked_mul(class.width).is_none() {
+                return Err(overflow());
             }
+            let made = class.parts.iter();
+            let made = made.map(|&part| (part, held[part].clone(), generator(part)));
+            let made: Vec<_> = made.collect();
+            let weights = initial_rows(&made, class.width, rounding, device)?;
             let state_width = class
                 .parts
                 .first()
                 .map_or(0, |&part| parts[part].state_width);
-            classes.push(matrix(weights, class.width, state_width)?);
+            classes.push(Matrix::new(weights, state_width, fresh)?);
         }
         let mut projections = Vec::with_capacity(parts.len());
         for (part, placed) in layout.parts.iter().enumerate() {
@@ -205,7 +183,8 @@ impl DeviceStore {
             } else {
                 wide
             };
-            projections.push(Some(matrix(weights, wide, state_width)?));
+            let weights = Tensor::from_vec(weights, (narrow, wide), device)?;
+            projections.push(Some(Matrix::new(weights, state_width, fresh)?));
         }
         let hot_rows = layout
             .parts
@@ -227,6 +206,8 @@ impl DeviceStore {
             classes,
             first_rows,
             projections,
+            rounding,
+            updates: 0,
             index: Mutex::new(None),
             coming: VecDeque::new(),
             #[cfg(feature = "cuda")]
@@ -256,6 +237,14 @@ impl DeviceStore {
         let mut none = ColdRows::default();
         none.list(plan, &self.layout, &self.hot_rows);
         none
+    }
+
+    /// Counts an update; the keys by which it rounds the rows of every class.
+    fn next_keys(&mut self) -> Vec<Option<u64>> {
+        let updates = self.updates;
+        self.updates = updates.wrapping_add(1);
+        let key = |class| Some(self.rounding?.update_key(updates, class));
+        (0..self.classes.len()).map(key).collect()
     }
 
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
@@ -325,6 +314,14 @@ impl EmbeddingStore for DeviceStore {
 
     fn device(&self) -> Device {
         self.device.clone()
+    }
+
+    fn updates(&self) -> u64 {
+        self.rounding.map_or(0, |_| self.updates)
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
     }
 
     /// Takes the plan's lists to a CUDA device.

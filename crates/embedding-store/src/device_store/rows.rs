@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use super::DeviceStore;
 use super::index::numbers;
+use super::matrix::{Matrix, kept_rows, select_rows};
 use super::update::write_rows;
-use super::{DeviceStore, Matrix};
 use crate::layout::PartKind;
-use crate::{Error, Result, Rows};
+use crate::{Error, Part, Result, Rows};
 
 impl DeviceStore {
     pub(super) fn export_rows(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
@@ -30,7 +31,7 @@ impl DeviceStore {
             } else {
                 from.narrow(0, range.start, range.len())?
             };
-            Ok(some.flatten_all()?.to_vec1()?)
+            Ok(some.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
         };
         out.weights = read(&matrix.weights)?;
         if let Some(state) = &matrix.state {
@@ -46,8 +47,7 @@ impl DeviceStore {
             return Ok(());
         }
         let (matrix, transposed) = self.matrix(part)?;
-        let write = |into: &Tensor, values: &[f32]| -> Result<()> {
-            let values = Tensor::from_slice(values, (count, values.len() / count), &self.device)?;
+        let write = |into: &Tensor, values: Tensor| -> Result<()> {
             if transposed {
                 into.slice_set(&values.t()?.contiguous()?, 1, range.start)?;
             } else {
@@ -55,14 +55,21 @@ impl DeviceStore {
             }
             Ok(())
         };
-        write(&matrix.weights, &rows.weights)?;
-        if let Some(state) = &matrix.state {
-            if rows.state.is_empty() {
+        let key = self.import_key(part).filter(|_| !transposed);
+        // Stored rows are counted in 32 bits.
+        let row = |index| (first_row + index as u64) as u32;
+        let dim = self.parts[part].dim;
+        let weights = kept_rows(&rows.weights, dim, row, key, &self.device)?;
+        write(&matrix.weights, weights)?;
+        if let Some(into) = &matrix.state {
+            let shape = (count, self.parts[part].state_width);
+            let state = if rows.state.is_empty() {
                 let fresh = self.optimizer.fresh_state();
-                write(state, &vec![fresh; count * self.parts[part].state_width])?;
+                Tensor::from_vec(vec![fresh; shape.0 * shape.1], shape, &self.device)?
             } else {
-                write(state, &rows.state)?;
-            }
+                Tensor::from_slice(&rows.state, shape, &self.device)?
+            };
+            write(into, state)?;
         }
         Ok(())
     }
@@ -100,24 +107,26 @@ impl DeviceStore {
         weights: &[f32],
         state: &[f32],
     ) -> Result<()> {
-        let count = rows.len();
-        let Some(rows) = self.locate_any(part, rows)? else {
+        let Some(places) = self.locate_any(part, rows)? else {
             return Ok(());
         };
         let (matrix, _) = self.matrix(part)?;
-        let write = |into: &Tensor, values: &[f32]| -> Result<()> {
-            let shape = (count, values.len() / count);
-            write_rows(
-                into,
-                &rows,
-                &Tensor::from_slice(values, shape, &self.device)?,
-            )
-        };
-        write(&matrix.weights, weights)?;
-        match &matrix.state {
-            Some(into) => write(into, state),
-            None => Ok(()),
+        let Part {
+            dim, state_width, ..
+        } = self.parts[part];
+        let (row, key) = (|index: usize| rows[index], self.import_key(part));
+        let weights = kept_rows(weights, dim, row, key, &self.device)?;
+        write_rows(&matrix.weights, &places, &weights)?;
+        if let Some(into) = &matrix.state {
+            let state = Tensor::from_slice(state, (rows.len(), state_width), &self.device)?;
+            write_rows(into, &places, &state)?;
         }
+        Ok(())
+    }
+
+    /// By which rows of a part from host memory are rounded.
+    fn import_key(&self, part: usize) -> Option<u64> {
+        Some(self.rounding?.import_key(self.updates, part))
     }
 
     /// Where a part's rows are, and whether they are stored transposed.
@@ -187,14 +196,4 @@ impl DeviceStore {
             end,
         }
     }
-}
-
-/// Copies of some rows of a matrix.
-fn select_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
-    // candle's own operation counts the elements of a table in 32 bits there.
-    #[cfg(feature = "cuda")]
-    if from.device().is_cuda() {
-        return super::cuda::read_rows(from, rows);
-    }
-    Ok(from.index_select(rows, 0)?)
 }

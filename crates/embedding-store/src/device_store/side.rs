@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use super::DeviceStore;
 use super::index::{Index, numbers};
+use super::matrix::Matrix;
 use super::update::write_rows;
-use super::{DeviceStore, Matrix};
 use crate::cold_rows::ColdRows;
 use crate::layout::PartKind;
+use crate::rounding::Rounding;
 use crate::split::HotSide;
 use crate::{Error, Plan, Result};
 
@@ -119,6 +121,10 @@ impl HotSide for DeviceStore {
 
     fn held(&self, part: usize) -> Range<u64> {
         self.held.get(part).cloned().unwrap_or_default()
+    }
+
+    fn rounding(&self) -> Option<Rounding> {
+        self.rounding
     }
 
     fn stage(&self, plan: &Plan, cold: &ColdRows, into: &mut Staged) -> Result<()> {

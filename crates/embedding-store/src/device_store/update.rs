@@ -2,10 +2,11 @@
 
 use candle_core::{DType, Tensor};
 
+use super::DeviceStore;
 use super::index::ClassIndex;
 use super::lookup::Pooled;
+use super::matrix::{Matrix, moved_rows, select_rows};
 use super::side::Staged;
-use super::{DeviceStore, Matrix};
 use crate::cold_rows::ColdRows;
 use crate::kernel::LANES;
 use crate::layout::{Composition, GradientOf, PartKind};
@@ -53,13 +54,14 @@ impl DeviceStore {
             }
         }
 
+        let keys = self.next_keys();
         for (number, bags) in gradients.into_iter().enumerate() {
             #[cfg(feature = "cuda")]
             if let Some(lists) = &index.lists {
                 let floats = cold.class(&self.layout.classes[number].parts);
                 let cold = super::cuda::Cold::ToHost(&mut cold.grads.as_mut_slice()[floats]);
                 let (matrix, sums) = (&self.classes[number], &mut self.piece_sums);
-                lists.update(number, matrix, &bags, rule, cold, sums)?;
+                lists.update(number, matrix, &bags, rule, keys[number], cold, sums)?;
                 continue;
             }
             let class = &index.classes[number];
@@ -68,7 +70,7 @@ impl DeviceStore {
             };
             if let Some(hot) = &class.hot {
                 let hot_gradient = gradient.narrow(0, 0, class.hot_rows)?;
-                self.classes[number].step_rows(hot, &hot_gradient, rule)?;
+                self.classes[number].step_rows(hot, &hot_gradient, rule, keys[number])?;
             }
             if class.cold_rows > 0 {
                 let floats = cold.class(&self.layout.classes[number].parts);
@@ -105,6 +107,8 @@ impl DeviceStore {
         let rule = Rule::new(self.optimizer, learning_rate);
         let index = self.index_for(plan, cold, staged)?;
         let bags = self.bag_gradients(0, None, staged, grad)?;
+        // Plain tables are all of one class.
+        let key = self.next_keys()[0];
         #[cfg(feature = "cuda")]
         if let Some(lists) = &index.lists {
             let cold = match staged.copies() {
@@ -112,7 +116,7 @@ impl DeviceStore {
                 None => super::cuda::Cold::ToHost(&mut []),
             };
             let (matrix, sums) = (&self.classes[0], &mut self.piece_sums);
-            return lists.update(0, matrix, &bags, rule, cold, sums);
+            return lists.update(0, matrix, &bags, rule, key, cold, sums);
         }
         let class = &index.classes[0];
         let Some(gradient) = self.class_gradient(0, class, &bags)? else {
@@ -120,7 +124,7 @@ impl DeviceStore {
         };
         if let Some(hot) = &class.hot {
             let hot_gradient = gradient.narrow(0, 0, class.hot_rows)?;
-            self.classes[0].step_rows(hot, &hot_gradient, rule)?;
+            self.classes[0].step_rows(hot, &hot_gradient, rule, key)?;
         }
         match staged.copies() {
             Some(copies) => {
@@ -223,14 +227,24 @@ impl DeviceStore {
 }
 
 impl Matrix {
-    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`.
-    fn step_rows(&self, rows: &Tensor, gradient: &Tensor, rule: Rule) -> Result<()> {
-        let weights = self.weights.index_select(rows, 0)?;
+    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where there is a key.
+    fn step_rows(
+        &self,
+        rows: &Tensor,
+        gradient: &Tensor,
+        rule: Rule,
+        key: Option<u64>,
+    ) -> Result<()> {
+        let weights = select_rows(&self.weights, rows)?;
         let state = match &self.state {
             Some(state) => Some(state.index_select(rows, 0)?),
             None => None,
         };
         let (weights, state) = step(rule, gradient, &weights, state.as_ref())?;
+        let weights = match key {
+            Some(key) => moved_rows(&weights, rows, key)?,
+            None => weights,
+        };
         write_rows(&self.weights, rows, &weights)?;
         if let (Some(into), Some(state)) = (&self.state, state) {
             write_rows(into, rows, &state)?;
@@ -249,7 +263,7 @@ impl Matrix {
     }
 }
 
-/// Overwrites rows of a matrix, in place.
+/// Overwrites rows of a matrix, in place, by values of its own type.
 pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
     #[cfg(feature = "cuda")]
     if into.device().is_cuda() {

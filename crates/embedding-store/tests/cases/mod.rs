@@ -144,6 +144,7 @@ pub fn case() -> impl Strategy<Value = Case> {
                         optimizer,
                         initialization: Initialization::ReferenceUniform,
                         seed,
+                        ..StoreOptions::default()
                     },
                     hot_rows: hot_rows.clone(),
                     batches,
@@ -213,4 +214,22 @@ pub fn contents(store: &impl EmbeddingStore) -> Vec<(Vec<u32>, Vec<u32>)> {
     };
     let parts = store.parts().iter().map(|part| part.rows).enumerate();
     parts.map(all).collect()
+}
+
+/// Whether training has not diverged. Which NaN comes of a sum of two depends on their order, which nobody promises.
+pub fn is_finite(contents: &[(Vec<u32>, Vec<u32>)]) -> bool {
+    let all = contents
+        .iter()
+        .flat_map(|(weights, state)| weights.iter().chain(state));
+    all.copied().map(f32::from_bits).all(f32::is_finite)
+}
+
+/// Weights and state of some rows, bit for bit.
+pub fn rows(
+    store: &dyn EmbeddingStore,
+    part: usize,
+    rows: std::ops::Range<u64>,
+) -> (Vec<u32>, Vec<u32>) {
+    let Rows { weights, state, .. } = store.export(part, rows).unwrap();
+    (bits(&weights), bits(&state))
 }

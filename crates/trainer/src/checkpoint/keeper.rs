@@ -197,6 +197,7 @@ impl<'a> Keeper<'a> {
                     order: self.order.clone(),
                     progress: progress.clone(),
                     schedule,
+                    updates: trainer.store().updates(),
                     files: vec![
                         SavedFile::new(MODEL_FILE, model),
                         SavedFile::new(TABLES_FILE, tables),

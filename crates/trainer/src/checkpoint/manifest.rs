@@ -32,7 +32,15 @@ pub(super) struct Manifest {
     pub(super) order: Order,
     pub(super) progress: Progress,
     pub(super) schedule: Value,
+    /// Of the store, as [`EmbeddingStore::updates`](embedding_store::EmbeddingStore::updates) counts them; left out where nothing depends
+    /// on them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) updates: u64,
     pub(super) files: Vec<SavedFile>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What decides the numbers of a run.

@@ -109,12 +109,14 @@ impl Checkpoint {
         self.read(trainer, false)
     }
 
-    /// Reads all weights and all optimizer state.
+    /// Reads all weights and all optimizer state, and how far the store has come.
     pub(super) fn load<M: Model, S: EmbeddingStore>(
         &self,
         trainer: &mut Trainer<M, S>,
     ) -> Result<()> {
-        self.read(trainer, true)
+        self.read(trainer, true)?;
+        trainer.store_mut().continue_from(self.manifest.updates);
+        Ok(())
     }
 
     fn read<M: Model, S: EmbeddingStore>(

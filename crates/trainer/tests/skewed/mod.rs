@@ -1,6 +1,10 @@
 //! Small data with hot inputs to find, and trainers for them on every placement.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared by test binaries that each use some of it; a test ends where something fails"
+)]
 
 use std::sync::{Arc, Mutex};
 
@@ -117,6 +121,20 @@ pub(crate) fn sliced(
     hot: [u64; 4],
     replicas: usize,
 ) -> AnyTrainer {
+    let options = StoreOptions {
+        optimizer,
+        ..StoreOptions::default()
+    };
+    with_options(slice, placement, options, hot, replicas)
+}
+
+pub(crate) fn with_options(
+    slice: SliceSize,
+    placement: Placement,
+    options: StoreOptions,
+    hot: [u64; 4],
+    replicas: usize,
+) -> AnyTrainer {
     let config = DlrmConfig {
         tables: ROWS.len(),
         dim: DIM,
@@ -128,8 +146,7 @@ pub(crate) fn sliced(
     };
     let options = StoreOptions {
         dim: DIM,
-        optimizer,
-        ..StoreOptions::default()
+        ..options
     };
     let devices = vec![Device::Cpu; replicas];
     let store = placement
