@@ -83,7 +83,7 @@ fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {
     };
     let mut runner = TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(100)
+        ..ProptestConfig::with_cases(40)
     });
     let rounded = case().prop_map(|mut case| {
         case.options.device_rows = RowFormat::Bf16;
@@ -145,8 +145,8 @@ fn a_row_in_every_bag_on_a_device() {
     ] {
         for dim in [1, 16, 30, 64, 512, 516] {
             let batch = cases::Batch {
-                size: 2048,
-                ids: (0..2 * 2048).map(|id| id % 2 * (id % 700)).collect(),
+                size: 600,
+                ids: (0..2 * 600).map(|id| id % 2 * (id % 700)).collect(),
                 offsets: Vec::new(),
             };
             let case = Case {
