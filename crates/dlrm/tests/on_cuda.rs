@@ -127,7 +127,7 @@ fn the_model_is_the_engine() -> TestResult {
                 output,
                 ..DlrmConfig::default()
             };
-            let shapes: [&[usize]; 2] = [&[300, 13], &[300, 26, 16]];
+            let shapes: [&[usize]; 2] = [&[60, 13], &[60, 26, 16]];
             let gradients = |device: &Device| -> Result<Vec<Vec<f32>>, Box<dyn std::error::Error>> {
                 let model = Dlrm::new(config.clone(), 7, device)?;
                 let forward = |vars: &[Var]| {

@@ -65,7 +65,7 @@ fn train(
     }
     let mut trainer = Trainer::new(model, store, devices[0].clone());
     let data = RandomData::new(RandomDataOptions {
-        samples: 1500,
+        samples: 1100,
         dense: 5,
         table_rows: ROWS.to_vec(),
         lookups: 2,
@@ -78,7 +78,7 @@ fn train(
         batch_size: 128,
         order: Order::Shuffled,
         learning_rate: 0.05,
-        test_every: Some(15),
+        test_every: Some(12),
         lookahead,
         ..TrainOptions::default()
     };
