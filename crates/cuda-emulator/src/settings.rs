@@ -13,7 +13,7 @@ pub(crate) struct Settings {
     pub(crate) memory: usize,
     /// `CUDA_EMULATOR_LAUNCHES`: kernels that run before the devices are lost; 0 for all.
     pub(crate) launches: u64,
-    /// `CUDA_EMULATOR_RACES`: whether blocks of a launch are looked after that touch what another writes; it takes three times as long.
+    /// `CUDA_EMULATOR_RACES`: whether blocks of a launch are looked after that touch what another writes.
     pub(crate) races: bool,
     /// `CUDA_EMULATOR_REPORT`: whether the process says at its end what it has asked for.
     pub(crate) report: bool,
