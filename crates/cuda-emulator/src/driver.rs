@@ -187,17 +187,6 @@ extern "C" fn cuCtxSynchronize() -> u32 {
     done(machine().finish_all())
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceCanAccessPeer(into: *mut c_int, _device: c_int, _peer: c_int) -> u32 {
-    give(Ok(1), into)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxEnablePeerAccess(peer: *mut c_void, _flags: c_uint) -> u32 {
-    let peer = number(peer).saturating_sub(1) as usize;
-    done(machine().let_peer(CURRENT.get(), peer))
-}
-
 // Memory.
 
 #[unsafe(no_mangle)]

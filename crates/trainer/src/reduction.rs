@@ -30,15 +30,6 @@ fn place<T: Default>(places: &mut Vec<T>, at: usize) -> &mut T {
     &mut places[at]
 }
 
-/// As many places as of others.
-#[cfg(feature = "nccl")]
-fn place_for<'a, T: Default, U>(places: &'a mut Vec<T>, others: &[U]) -> &'a mut [T] {
-    if places.len() < others.len() {
-        places.resize_with(others.len(), T::default);
-    }
-    places
-}
-
 impl Reduction {
     /// Forgets the gradients of the step before.
     pub(crate) fn begin(&mut self) {
@@ -67,11 +58,8 @@ impl Reduction {
     pub(crate) fn meet(&mut self, devices: &[Device]) -> Result<()> {
         #[cfg(feature = "nccl")]
         if let Some(nccl) = &self.nccl {
-            for (taken, sums) in self
-                .taken
-                .iter()
-                .zip(place_for(&mut self.sums, &self.taken))
-            {
+            for (parameter, taken) in self.taken.iter().enumerate() {
+                let sums = place(&mut self.sums, parameter);
                 let Some(first) = taken.iter().flatten().next() else {
                     continue;
                 };

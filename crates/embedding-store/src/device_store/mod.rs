@@ -239,12 +239,11 @@ impl DeviceStore {
         none
     }
 
-    /// Counts an update; the keys by which it rounds the rows of every class.
-    fn next_keys(&mut self) -> Vec<Option<u64>> {
-        let updates = self.updates;
+    /// Counts an update; the key by which it rounds the rows of a class, where they are rounded.
+    fn next_update(&mut self) -> impl Fn(usize) -> Option<u64> + use<> {
+        let (rounding, updates) = (self.rounding, self.updates);
         self.updates = updates.wrapping_add(1);
-        let key = |class| Some(self.rounding?.update_key(updates, class));
-        (0..self.classes.len()).map(key).collect()
+        move |class| Some(rounding?.update_key(updates, class))
     }
 
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {

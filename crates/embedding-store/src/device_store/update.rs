@@ -54,14 +54,14 @@ impl DeviceStore {
             }
         }
 
-        let keys = self.next_keys();
+        let key = self.next_update();
         for (number, bags) in gradients.into_iter().enumerate() {
             #[cfg(feature = "cuda")]
             if let Some(lists) = &index.lists {
                 let floats = cold.class(&self.layout.classes[number].parts);
                 let cold = super::cuda::Cold::ToHost(&mut cold.grads.as_mut_slice()[floats]);
                 let (matrix, sums) = (&self.classes[number], &mut self.piece_sums);
-                lists.update(number, matrix, &bags, rule, keys[number], cold, sums)?;
+                lists.update(number, matrix, &bags, rule, key(number), cold, sums)?;
                 continue;
             }
             let class = &index.classes[number];
@@ -70,7 +70,7 @@ impl DeviceStore {
             };
             if let Some(hot) = &class.hot {
                 let hot_gradient = gradient.narrow(0, 0, class.hot_rows)?;
-                self.classes[number].step_rows(hot, &hot_gradient, rule, keys[number])?;
+                self.classes[number].step_rows(hot, &hot_gradient, rule, key(number))?;
             }
             if class.cold_rows > 0 {
                 let floats = cold.class(&self.layout.classes[number].parts);
@@ -108,7 +108,7 @@ impl DeviceStore {
         let index = self.index_for(plan, cold, staged)?;
         let bags = self.bag_gradients(0, None, staged, grad)?;
         // Plain tables are all of one class.
-        let key = self.next_keys()[0];
+        let key = self.next_update()(0);
         #[cfg(feature = "cuda")]
         if let Some(lists) = &index.lists {
             let cold = match staged.copies() {
