@@ -14,6 +14,13 @@ INLINE unsigned row_start(unsigned i, unsigned with_self) {
     return (with_self ? i * (i + 1) : i * (i - 1)) / 2;
 }
 
+// Feature `row % count` of sample `first + row / count`: the bottom MLP's output, or a row.
+INLINE const float* feature(const float* bottom, const float* rows, unsigned long long first, unsigned row, unsigned count, unsigned dim) {
+    const unsigned table = row % count;
+    const unsigned long long sample = first + row / count;
+    return table == 0 ? bottom + sample * dim : rows + (sample * (count - 1) + table - 1) * dim;
+}
+
 // The row of element `k` of a triangle with its diagonal. The root is rounded, hence the steps.
 INLINE unsigned triangle_row(unsigned k) {
     unsigned row = (unsigned)((SQRT(8.0f * (float)k + 1.0f) - 1.0f) * 0.5f);
@@ -40,19 +47,14 @@ KERNEL(interaction_forward, const float* __restrict__ bottom, const float* __res
     for (unsigned start = 0; start < dim; start += columns) {
         const unsigned in = dim - start < columns ? dim - start : columns;
         THREADS {
-            for (unsigned k = thread; k < here * count * in; k += BLOCK_THREADS) {
-                const unsigned row = k / in, column = k % in;
-                const unsigned feature = row % count;
-                const unsigned long long sample = first + row / count;
-                float value;
-                if (feature == 0) {
-                    value = bottom[sample * dim + start + column];
-                    output[sample * width + start + column] = value;
-                } else {
-                    value = rows[(sample * tables + feature - 1) * dim + start + column];
-                }
-                features[row * stride + column] = value;
-            }
+            move_items(
+                thread, here * count * in,
+                [&](unsigned k) { return feature(bottom, rows, first, k / in, count, dim)[start + k % in]; },
+                [&](unsigned k, float value) {
+                    const unsigned row = k / in, column = k % in;
+                    features[row * stride + column] = value;
+                    if (row % count == 0) output[(first + row / count) * width + start + column] = value;
+                });
         }
         SYNC;
         THREADS {
@@ -117,31 +119,24 @@ KERNEL(interaction_backward, const float* __restrict__ bottom, const float* __re
     const unsigned long long first = (unsigned long long)BLOCK * samples;
     const unsigned here = batch - first < samples ? (unsigned)(batch - first) : samples;
     THREADS {
-        for (unsigned k = thread; k < here * count * count; k += BLOCK_THREADS) {
-            const unsigned row = k / count, j = k % count;
-            const unsigned sample = row / count, i = row % count;
-            const float* products = output_grad + (first + sample) * width + dim;
-            float value;
-            if (i == j) {
-                // A square's derivative.
-                value = with_self ? 2.0f * products[row_start(i, with_self) + i] : 0.0f;
-            } else {
-                value = products[i < j ? row_start(j, with_self) + i : row_start(i, with_self) + j];
-            }
-            coefficients[row * quads + j / 4].of[j % 4] = value;
-        }
+        move_items(
+            thread, here * count * count,
+            [&](unsigned k) {
+                const unsigned row = k / count, i = row % count, j = k % count;
+                const float* products = output_grad + (first + row / count) * width + dim;
+                // A square's derivative, where there are squares.
+                if (i == j) return with_self ? 2.0f * products[row_start(i, with_self) + i] : 0.0f;
+                return products[i < j ? row_start(j, with_self) + i : row_start(i, with_self) + j];
+            },
+            [&](unsigned k, float value) { coefficients[k / count * quads + k % count / 4].of[k % count % 4] = value; });
     }
     for (unsigned start = 0; start < dim; start += columns) {
         const unsigned in = dim - start < columns ? dim - start : columns;
         THREADS {
-            for (unsigned k = thread; k < here * count * in; k += BLOCK_THREADS) {
-                const unsigned row = k / in, column = k % in;
-                const unsigned feature = row % count;
-                const unsigned long long sample = first + row / count;
-                features[row * columns + column] = feature == 0
-                    ? bottom[sample * dim + start + column]
-                    : rows[(sample * tables + feature - 1) * dim + start + column];
-            }
+            move_items(
+                thread, here * count * in,
+                [&](unsigned k) { return feature(bottom, rows, first, k / in, count, dim)[start + k % in]; },
+                [&](unsigned k, float value) { features[k / in * columns + k % in] = value; });
         }
         SYNC;
         THREADS {

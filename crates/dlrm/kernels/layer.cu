@@ -99,8 +99,16 @@ KERNEL(bias_gradient, const float* __restrict__ sums, float* __restrict__ bias_g
         const unsigned long long column = (unsigned long long)BLOCK * wide + thread % wide;
         float sum = 0.0f;
         if (column < columns) {
-#pragma unroll 8
-            for (unsigned long long row = lane; row < count; row += LANES) sum += sums[row * columns + column];
+            for (unsigned long long row = lane; row < count; row += AT_ONCE * LANES) {
+                float some[AT_ONCE];
+                for (unsigned i = 0; i < AT_ONCE; ++i) {
+                    const unsigned long long at = row + i * LANES;
+                    some[i] = sums[(at < count ? at : count - 1) * columns + column];
+                }
+                for (unsigned i = 0; i < AT_ONCE; ++i) {
+                    if (row + i * LANES < count) sum += some[i];
+                }
+            }
         }
         lanes[thread] = sum;
     }

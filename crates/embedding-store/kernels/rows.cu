@@ -19,7 +19,11 @@ constexpr unsigned PIECE = 128;
 constexpr unsigned PIECE_COLUMNS = 32;
 // Bags that a thread gathers.
 constexpr unsigned GATHERED = 4;
+// Loads of a thread that are on their way at once, where it adds up what it loads.
+constexpr unsigned AT_ONCE = 4;
 constexpr unsigned MAX_THREADS = 256;
+// Blocks of a processor that sum gradients: 48 registers a thread, of which `AT_ONCE` loads take 16.
+constexpr unsigned SUMMING = 5;
 // Sums at hand: four columns a thread, and a tile at least.
 constexpr unsigned SUMS = 4 * MAX_THREADS;
 // Partial sums of a reduction, as in `kernel.rs`.
@@ -104,18 +108,9 @@ INLINE void gather(const Stored* __restrict__ weights, unsigned hot_rows, const 
     };
     if (single_hot) {
         THREADS {
-            for (unsigned item = thread; item < all; item += GATHERED * BLOCK_THREADS) {
-                // Beyond the last item, the last again: without a branch, all loads are on their way before one is waited for.
-                Floats<N> x[GATHERED];
-                for (unsigned i = 0; i < GATHERED; ++i) {
-                    const unsigned at = smaller(item + i * BLOCK_THREADS, all - 1);
-                    x[i] = row(first + at / vectors, at % vectors * N);
-                }
-                for (unsigned i = 0; i < GATHERED; ++i) {
-                    const unsigned at = item + i * BLOCK_THREADS;
-                    if (at < all) write<N>(into + ((unsigned long long)first * vectors + at) * N, x[i]);
-                }
-            }
+            move_items(
+                thread, all, [&](unsigned at) { return row(first + at / vectors, at % vectors * N); },
+                [&](unsigned at, Floats<N> x) { write<N>(into + ((unsigned long long)first * vectors + at) * N, x); });
         }
         return;
     }
@@ -153,7 +148,8 @@ struct Update {
     const unsigned* bags;
     unsigned rows;
     // So many rows, the first, have many bags: where their pieces start, `[long_rows + 1]`, and the sums of all pieces, `[pieces, width]`.
-    unsigned long_rows;
+    // The first of these rows have so many pieces that their sum is in the place of their first piece's already.
+    unsigned long_rows, summed_rows;
     const unsigned* row_pieces;
     const float* piece_sums;
     // For the rows that are elsewhere, in the order of their addresses: where the sums of their gradients go, or else copies of them and
@@ -166,57 +162,80 @@ struct Update {
     unsigned long long key;
 };
 
-template <int N, class Stored>
-INLINE Floats<N> gradient(const Update<Stored>& update, unsigned bag, unsigned column) {
-    return read<N>(update.gradients + (unsigned long long)update.bags[bag] * update.width + column);
+template <int N>
+INLINE void add(Floats<N>& sum, Floats<N> x) {
+    for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
 }
 
 // The sum of a row's gradients, in the order of its bags or of its pieces, by one thread.
+//
+// Loads come in turns of `AT_ONCE`, beyond the last the last again: written so, they are on their way together. Where the compiler
+// unrolls a plain loop, it has two under way, to save registers, and a row of many bags waits for memory as many times.
 template <int N, class Stored>
 INLINE Floats<N> sum_of_bags(const Update<Stored>& update, unsigned row, unsigned column) {
+    const auto vector = [&](const float* matrix, unsigned at) {
+        return read<N>(matrix + (unsigned long long)at * update.width + column);
+    };
+    Floats<N> x[AT_ONCE];
     if (row < update.long_rows) {
-        const unsigned begin = update.row_pieces[row], end = update.row_pieces[row + 1];
-        const float* const sums = update.piece_sums + column;
-        Floats<N> sum = read<N>(sums + (unsigned long long)begin * update.width);
-#pragma unroll 8
-        for (unsigned piece = begin + 1; piece < end; ++piece) {
-            const Floats<N> x = read<N>(sums + (unsigned long long)piece * update.width);
-            for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
+        const unsigned begin = update.row_pieces[row], end = row < update.summed_rows ? begin + 1 : update.row_pieces[row + 1];
+        Floats<N> sum = vector(update.piece_sums, begin);
+        for (unsigned next = begin + 1; next < end; next += AT_ONCE) {
+            for (unsigned i = 0; i < AT_ONCE; ++i) x[i] = vector(update.piece_sums, smaller(next + i, end - 1));
+            for (unsigned i = 0; i < AT_ONCE; ++i) {
+                if (next + i < end) add(sum, x[i]);
+            }
         }
         return sum;
     }
-    const unsigned begin = update.offsets[row], end = update.offsets[row + 1];
-    Floats<N> sum = gradient<N>(update, begin, column);
-#pragma unroll 4
-    for (unsigned bag = begin + 1; bag < end; ++bag) {
-        const Floats<N> x = gradient<N>(update, bag, column);
-        for (int i = 0; i < N; ++i) sum.at[i] += x.at[i];
+    const unsigned begin = update.offsets[row], last = update.offsets[row + 1] - 1;
+    // The bags of the coming turn are read while the gradients of this one are on their way.
+    unsigned bags[AT_ONCE];
+    const auto read_bags = [&](unsigned next) {
+        for (unsigned i = 0; i < AT_ONCE; ++i) bags[i] = update.bags[smaller(next + i, last)];
+    };
+    const unsigned first = update.bags[begin];
+    if (begin < last) read_bags(begin + 1);
+    Floats<N> sum = vector(update.gradients, first);
+    for (unsigned next = begin + 1; next <= last; next += AT_ONCE) {
+        for (unsigned i = 0; i < AT_ONCE; ++i) x[i] = vector(update.gradients, bags[i]);
+        if (next + AT_ONCE <= last) read_bags(next + AT_ONCE);
+        for (unsigned i = 0; i < AT_ONCE; ++i) {
+            if (next + i <= last) add(sum, x[i]);
+        }
     }
     return sum;
 }
 
-// The sum of the gradients of one piece of a row of many bags, some columns of it, by a block: all threads fetch gradients, then every
-// column is added by one thread, in order. `stage` has room for a piece's columns.
+// The sum of the rows `begin` to `end` of `bags`, or of `from` itself where there is no such list, some columns of it, by a block: all
+// threads fetch rows, then every column is added by one thread, in order. `stage` has room for a piece's columns, `sums` for a row's.
 template <int N>
-INLINE void sum_piece(const float* gradients, const unsigned* bags, unsigned count, float* into, unsigned width, unsigned start,
-                      unsigned columns, float* stage) {
-    const unsigned vectors = columns / N, all = count * vectors;
-    THREADS {
-#pragma unroll 4
-        for (unsigned item = thread; item < all; item += BLOCK_THREADS) {
-            const unsigned bag = bags[item / vectors], column = start + item % vectors * N;
-            write<N>(stage + item * N, read<N>(gradients + (unsigned long long)bag * width + column));
+INLINE void sum_piece(const float* from, const unsigned* bags, unsigned begin, unsigned end, float* into, unsigned width, unsigned start,
+                      unsigned columns, float* stage, float* sums) {
+    const unsigned vectors = columns / N;
+    for (unsigned first = begin; first < end; first += PIECE) {
+        const unsigned count = smaller(PIECE, end - first), all = count * vectors;
+        THREADS {
+            move_items(
+                thread, all,
+                [&](unsigned at) {
+                    const unsigned bag = first + at / vectors;
+                    return read<N>(from + (unsigned long long)(bags ? bags[bag] : bag) * width + start + at % vectors * N);
+                },
+                [&](unsigned at, Floats<N> x) { write<N>(stage + at * N, x); });
         }
-    }
-    SYNC;
-    THREADS {
-        for (unsigned column = thread; column < columns; column += BLOCK_THREADS) {
-            // From the first gradient on, not from zero: the sum of negative zeros is one.
-            float sum = stage[column];
+        SYNC;
+        THREADS {
+            for (unsigned column = thread; column < columns; column += BLOCK_THREADS) {
+                // From the first gradient on, not from zero: the sum of negative zeros is one.
+                float sum = first == begin ? stage[column] : sums[column] + stage[column];
 #pragma unroll 8
-            for (unsigned bag = 1; bag < count; ++bag) sum += stage[bag * columns + column];
-            into[start + column] = sum;
+                for (unsigned bag = 1; bag < count; ++bag) sum += stage[bag * columns + column];
+                sums[column] = sum;
+                if (first + count == end) into[start + column] = sum;
+            }
         }
+        SYNC;
     }
 }
 
@@ -244,8 +263,7 @@ INLINE void move_columns(const Update<Stored>& update, Row* matrix, float* state
 
 // The same where the row is, or writes the gradient where a row that is elsewhere has no copy.
 template <Rule RULE, int N, class Stored>
-INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Floats<N> gradient, float denominator) {
-    const unsigned address = update.addresses[row];
+INLINE void step(const Update<Stored>& update, unsigned address, unsigned column, Floats<N> gradient, float denominator) {
     if (address < update.hot_rows) {
         move_columns<RULE, N>(update, update.weights, update.state, address, column, gradient, denominator);
         return;
@@ -261,7 +279,7 @@ INLINE void step(const Update<Stored>& update, unsigned row, unsigned column, Fl
 // Combines the gradients of every distinct row and moves it, in one pass. A block has several rows, with a thread for one to four columns
 // of each.
 template <Rule RULE, int N, class Stored>
-INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
+INLINE void move(const Update<Stored>& update, unsigned* addresses, float* lanes, float* sums) {
     const unsigned width = update.width, side_by_side = rows_a_block(width / N);
     const unsigned first = BLOCK * side_by_side;
     const unsigned here = smaller(side_by_side, update.rows - first);
@@ -270,10 +288,17 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
         THREADS {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = first + item / vectors, column = item % vectors * N;
-                step<RULE, N>(update, row, column, sum_of_bags<N>(update, row, column), 0);
+                // Before the sum, which would make it wait.
+                const unsigned address = update.addresses[row];
+                step<RULE, N>(update, address, column, sum_of_bags<N>(update, row, column), 0);
             }
         }
         return;
+    }
+    if constexpr (RULE == ROWWISE) {
+        THREADS {
+            for (unsigned row = thread; row < here; row += BLOCK_THREADS) addresses[row] = update.addresses[first + row];
+        }
     }
     // More than one row has at most a tile of columns, and then all sums fit.
     const auto sum = [&](unsigned start, unsigned count) {
@@ -302,7 +327,7 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
     THREADS {
         for (unsigned row = thread; row < here; row += BLOCK_THREADS) {
             float* const lane = lanes + row * LANES;
-            const unsigned address = update.addresses[first + row];
+            const unsigned address = addresses[row];
             const bool hot = address < update.hot_rows;
             if (hot || !update.cold_gradients) {
                 float* const own = hot ? update.state + address : update.cold_state + (address - update.hot_rows);
@@ -323,7 +348,7 @@ INLINE void move(const Update<Stored>& update, float* lanes, float* sums) {
             for (unsigned item = thread; item < here * vectors; item += BLOCK_THREADS) {
                 const unsigned row = item / vectors, column = item % vectors * N;
                 const Floats<N> gradient = read<N>(sums + row * count + column);
-                step<RULE, N>(update, first + row, start + column, gradient, lanes[row * LANES]);
+                step<RULE, N>(update, addresses[row], start + column, gradient, lanes[row * LANES]);
             }
         }
         SYNC;
@@ -350,36 +375,43 @@ KERNEL(rows_gather_bf16, const unsigned short* weights, unsigned hot_rows, const
 
 // The sums of the pieces of rows of many bags. `starts` says where each piece starts among the bags, `[pieces + 1]`.
 //
-// Launch: a block for every `PIECE_COLUMNS` columns of every piece.
-KERNEL(rows_sum_pieces, const float* gradients, const unsigned* bags, const unsigned* starts, float* sums, unsigned width,
-       unsigned vector) {
+// Without `bags`, the sums of all pieces of each row, from those of the pieces, `[pieces, width]`: `starts` says where each row's pieces
+// start, and the sum takes the place of the first.
+//
+// Launch: a block for every `PIECE_COLUMNS` columns of every piece, or row.
+KERNEL_OF(MAX_THREADS, SUMMING, rows_sum_pieces, const float* gradients, const unsigned* bags, const unsigned* starts, float* sums,
+          unsigned width, unsigned vector) {
     SHARED(Floats<4>, stage, PIECE * PIECE_COLUMNS / 4);
+    SHARED(float, carried, PIECE_COLUMNS);
     const unsigned tiles = (width + PIECE_COLUMNS - 1) / PIECE_COLUMNS;
     const unsigned piece = BLOCK / tiles, start = BLOCK % tiles * PIECE_COLUMNS;
-    const unsigned columns = smaller(PIECE_COLUMNS, width - start), count = starts[piece + 1] - starts[piece];
-    float* const into = sums + (unsigned long long)piece * width;
+    const unsigned columns = smaller(PIECE_COLUMNS, width - start), begin = starts[piece], end = starts[piece + 1];
+    float* const into = sums + (unsigned long long)(bags ? piece : begin) * width;
     if (vector)
-        sum_piece<4>(gradients, bags + starts[piece], count, into, width, start, columns, (float*)stage);
+        sum_piece<4>(gradients, bags, begin, end, into, width, start, columns, (float*)stage, carried);
     else
-        sum_piece<1>(gradients, bags + starts[piece], count, into, width, start, columns, (float*)stage);
+        sum_piece<1>(gradients, bags, begin, end, into, width, start, columns, (float*)stage, carried);
 }
 
 // `state` is `[hot_rows, width]` for Adagrad, `[hot_rows]` for its row-wise form, and unused by SGD; `key` is used by bf16 rows.
 // What belongs to cold rows alone may be missing where there are none, and `cold_gradients` where their copies are moved.
 #define UPDATE(name, Stored, RULE)                                                                                                \
-    KERNEL(name, Stored* weights, float* state, unsigned hot_rows, const float* gradients, const unsigned* addresses,             \
-           const unsigned* offsets, const unsigned* bags, unsigned rows, unsigned long_rows, const unsigned* row_pieces,          \
-           const float* piece_sums, float* cold_gradients, float* cold_weights, float* cold_state, unsigned width,                \
-           unsigned vector, float rate, float epsilon, unsigned long long key) {                                                  \
+    KERNEL_OF(MAX_THREADS, SUMMING, name, Stored* weights, float* state, unsigned hot_rows, const float* gradients,               \
+              const unsigned* addresses, const unsigned* offsets, const unsigned* bags, unsigned rows, unsigned long_rows,        \
+              unsigned summed_rows, const unsigned* row_pieces, const float* piece_sums, float* cold_gradients,                   \
+              float* cold_weights, float* cold_state, unsigned width, unsigned vector, float rate, float epsilon,                 \
+              unsigned long long key) {                                                                                           \
+        SHARED(unsigned, addresses_here, RULE == ROWWISE ? MAX_THREADS : 1);                                                      \
         SHARED(Floats<4>, lanes, RULE == ROWWISE ? MAX_THREADS * LANES / 4 : 1);                                                  \
         SHARED(Floats<4>, sums, RULE == ROWWISE ? SUMS / 4 : 1);                                                                  \
-        const Update<Stored> update = {weights,   state,     hot_rows,   gradients,  addresses,      offsets,      bags,       rows,  \
-                                       long_rows, row_pieces, piece_sums, cold_gradients, cold_weights, cold_state, width, rate,  \
-                                       epsilon,   key};                                                                           \
+        const Update<Stored> update = {weights,    state,          hot_rows,     gradients,  addresses,   offsets,                \
+                                       bags,       rows,           long_rows,    summed_rows, row_pieces, piece_sums,             \
+                                       cold_gradients, cold_weights, cold_state, width,      rate,        epsilon,                \
+                                       key};                                                                                      \
         if (vector)                                                                                                               \
-            move<RULE, 4>(update, (float*)lanes, (float*)sums);                                                                   \
+            move<RULE, 4>(update, addresses_here, (float*)lanes, (float*)sums);                                                   \
         else                                                                                                                      \
-            move<RULE, 1>(update, (float*)lanes, (float*)sums);                                                                   \
+            move<RULE, 1>(update, addresses_here, (float*)lanes, (float*)sums);                                                   \
     }
 
 UPDATE(rows_update_sgd, float, SGD)

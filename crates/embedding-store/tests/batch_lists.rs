@@ -109,6 +109,7 @@ fn check(case: &Case, batch: &Batch) {
             let list = between(numbers(&class.row_offsets), numbers(&class.row_bags), index);
             assert_eq!(Some(&list), rows.get(address));
             assert_eq!(list.len() > 32, index < class.long_rows);
+            assert_eq!(list.len() > 2048, index < class.summed_rows);
         }
         // Of rows of many bags, pieces of 128.
         let (mut starts, mut of_rows) = (Vec::new(), vec![0]);
@@ -158,7 +159,7 @@ fn a_row_of_many_bags_has_pieces() {
         hot_rows: vec![1],
         batches: Vec::new(),
     };
-    for size in [128, 129, 400, 2000] {
+    for size in [128, 129, 400, 2000, 3072, 3073, 7000] {
         let ids = (0..size as u32).map(|sample| u32::from(sample % 3 == 0));
         let batch = Batch {
             size,

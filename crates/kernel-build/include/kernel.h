@@ -13,6 +13,9 @@
 #ifdef __CUDACC__
 
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
+// The same for blocks of at most so many threads, so many of them side by side: told so, the assembler spends the registers that this
+// leaves on loads under way. Untold, it saves registers, and loads wait for each other.
+#define KERNEL_OF(threads, side_by_side, name, ...) extern "C" __global__ void __launch_bounds__(threads, side_by_side) name(__VA_ARGS__)
 #define INLINE __device__ __forceinline__
 #define BLOCK blockIdx.x
 #define BLOCKS gridDim.x
@@ -41,6 +44,7 @@ extern thread_local unsigned char* kernel_shared;
 }
 
 #define KERNEL(name, ...) extern "C" void name(__VA_ARGS__)
+#define KERNEL_OF(threads, side_by_side, name, ...) KERNEL(name, __VA_ARGS__)
 #define INLINE static inline
 #define BLOCK kernel_block
 #define BLOCKS kernel_blocks
@@ -63,3 +67,21 @@ static inline To kernel_cast(From from) {
 }
 
 #endif
+
+// Moves `all` items by the threads of a block: `store(item, load(item))`. A thread loads some before it stores one, behind the last
+// item the last again: without a branch, all are on their way before one is waited for.
+template <class Load, class Store>
+INLINE void move_items(unsigned thread, unsigned all, Load load, Store store) {
+    constexpr unsigned AT_ONCE = 4;
+    for (unsigned item = thread; item < all; item += AT_ONCE * BLOCK_THREADS) {
+        decltype(load(item)) values[AT_ONCE];
+        for (unsigned i = 0; i < AT_ONCE; ++i) {
+            const unsigned at = item + i * BLOCK_THREADS;
+            values[i] = load(at < all ? at : all - 1);
+        }
+        for (unsigned i = 0; i < AT_ONCE; ++i) {
+            const unsigned at = item + i * BLOCK_THREADS;
+            if (at < all) store(at, values[i]);
+        }
+    }
+}

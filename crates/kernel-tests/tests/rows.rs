@@ -128,6 +128,7 @@ fn update_all(
                 numbers.as_ptr(),
                 rows as u32,
                 0,
+                0,
                 null(),
                 null(),
                 null_mut(),
@@ -219,6 +220,19 @@ fn a_row_in_every_bag() {
 }
 
 #[test]
+fn rows_whose_pieces_are_summed_ahead() {
+    for (dim, threads) in [(1, 8), (16, 256), (17, 96), (64, 256)] {
+        for optimizer in OPTIMIZERS {
+            for hot in [0, 1] {
+                let case = Case::drawn(dim, optimizer, &[60, 2, 1], 5000, None).split(|_| hot);
+                assert!(case.clone().begin().lists().summed_rows > 1);
+                check(&case, threads, true);
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_bags_give_zeros_and_move_nothing() {
     for optimizer in OPTIMIZERS {
         let case = Case::drawn(16, optimizer, &[50, 50], 9, Some(0));
@@ -230,7 +244,7 @@ fn empty_bags_give_zeros_and_move_nothing() {
 
 #[test]
 fn a_sum_of_negative_zeros_is_one() {
-    for batch in [3, 40, 600] {
+    for batch in [3, 40, 600, 2100] {
         for dim in [1, 4, 16] {
             let case = Case::drawn(dim, Optimizer::Sgd, &[1], batch, None).split(|_| 0);
             let step = case.begin();

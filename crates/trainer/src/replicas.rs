@@ -34,6 +34,17 @@ struct Share {
     grad: Mirror,
 }
 
+/// What one replica does of a step.
+struct Work {
+    replica: usize,
+    samples: Range<usize>,
+    dense: Tensor,
+    rows: Tensor,
+    /// Where the replica writes the gradient of its rows, and where that belongs: the same memory, or two devices'.
+    rows_grad: Tensor,
+    share_of_grad: Tensor,
+}
+
 impl<M: Model> Replicas<M> {
     /// Puts replicas together; the first one's parameters are copied to the others.
     ///
@@ -188,7 +199,7 @@ impl<M: Model> Model for Replicas<M> {
         #[cfg(feature = "cuda")]
         self.reduction.begin();
         // All shares leave before the first device has work to do.
-        let mut inputs = Vec::with_capacity(self.models.len());
+        let mut works = Vec::with_capacity(self.models.len());
         for replica in 0..self.models.len() {
             let (samples, device) = (self.share(replica, batch), &self.devices[replica]);
             if samples.is_empty() {
@@ -196,38 +207,44 @@ impl<M: Model> Model for Replicas<M> {
             }
             let of = |tensor: &Tensor| tensor.narrow(0, samples.start, samples.len());
             let share = &mut self.shares[replica];
-            let dense = share.dense.of(&of(dense)?, device)?;
-            let rows = share.rows.of(&of(rows)?, device)?;
-            let share_of_grad = of(rows_grad)?;
-            let grad = match device.same_device(rows_grad.device()) {
+            let (rows, share_of_grad) = (share.rows.of(&of(rows)?, device)?, of(rows_grad)?);
+            let rows_grad = match device.same_device(rows_grad.device()) {
                 true => share_of_grad.clone(),
                 false => share.grad.room(rows.dims(), device)?,
             };
-            inputs.push((replica, samples, dense, rows, grad, share_of_grad));
+            works.push(Work {
+                replica,
+                dense: share.dense.of(&of(dense)?, device)?,
+                rows,
+                rows_grad,
+                share_of_grad,
+                samples,
+            });
         }
-        let mut order: Vec<_> = inputs.iter().collect();
+        let mut order: Vec<&Work> = works.iter().collect();
         if rows.device().is_cuda() {
             // The first device is asked last: what the others still need of it does not wait for its share.
             order.reverse();
         }
-        for (replica, samples, dense, rows, grad, _) in order {
+        for work in order {
             let sums = &mut self.sums;
             #[cfg(feature = "cuda")]
             let reduction = &mut self.reduction;
-            self.models[*replica].forward_backward(
-                dense,
-                rows,
-                grad,
+            self.models[work.replica].forward_backward(
+                &work.dense,
+                &work.rows,
+                &work.rows_grad,
                 &mut |part, logits| {
-                    let part = samples.start + part.start..samples.start + part.end;
-                    Ok(loss(part, logits)?.to_device(dense.device())?)
+                    let first = work.samples.start;
+                    let part = first + part.start..first + part.end;
+                    Ok(loss(part, logits)?.to_device(work.dense.device())?)
                 },
                 &mut |index, _, gradient| {
                     #[cfg(feature = "cuda")]
                     if let Gradient::Tensor(gradient) = &gradient
                         && gradient.device().is_cuda()
                     {
-                        reduction.take(index, *replica, gradient);
+                        reduction.take(index, work.replica, gradient);
                         return Ok(());
                     }
                     if sums.len() <= index {
@@ -237,9 +254,10 @@ impl<M: Model> Model for Replicas<M> {
                 },
             )?;
         }
-        for (_, _, _, _, grad, share_of_grad) in &inputs {
-            if !grad.device().same_device(share_of_grad.device()) {
-                copy_between(grad, share_of_grad)?;
+        for work in &works {
+            let (from, into) = (&work.rows_grad, &work.share_of_grad);
+            if !from.device().same_device(into.device()) {
+                copy_between(from, into)?;
             }
         }
         #[cfg(feature = "cuda")]

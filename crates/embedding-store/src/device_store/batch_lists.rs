@@ -7,15 +7,17 @@ use crate::layout::{Class, Layout, PartKind, RowOf};
 use crate::plan::PIECE;
 use crate::{Error, Plan, Planner, Result};
 
-/// Bags of a row from which on its gradients are summed by blocks of threads, piece by piece.
+/// A row of more bags has its gradients summed by blocks of threads, piece by piece.
 const LONG: usize = 32;
+/// A row of more bags has the sums of its pieces added by a block too.
+const SUMMED: usize = 16 * PIECE;
 /// Rows are listed by how many bags they have, those of many first: threads side by side then have about as many to add.
-const SIZES: usize = 2 + LONG.ilog2() as usize;
+const SIZES: usize = 3 + LONG.ilog2() as usize;
 
-/// 0 for many bags, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
+/// 0 for the most bags, 1 for many, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
 fn size_of_row(bags: usize) -> usize {
     if bags > LONG {
-        return 0;
+        return usize::from(bags <= SUMMED);
     }
     SIZES - 1 - bags.next_power_of_two().ilog2() as usize
 }
@@ -59,6 +61,8 @@ pub struct ClassLists {
     pub rows: Range<usize>,
     /// How many those are.
     pub long_rows: usize,
+    /// How many of these, the first, have so many bags that the sums of their pieces are added ahead.
+    pub summed_rows: usize,
     /// Where every distinct row's bags start, `[rows + 1]`.
     pub row_offsets: Range<usize>,
     /// The bags of every distinct row, in the order of the samples, as often as they name it.
@@ -85,9 +89,9 @@ impl ClassLists {
         self.piece_starts.len().saturating_sub(1)
     }
 
-    /// Blocks that sum the pieces of rows of many bags.
-    pub fn piece_blocks(&self) -> u32 {
-        (self.pieces() * self.width.div_ceil(PIECE_COLUMNS)) as u32
+    /// Blocks that sum so many pieces of rows of many bags, or so many rows' sums of pieces.
+    pub fn piece_blocks(&self, pieces: usize) -> u32 {
+        (pieces * self.width.div_ceil(PIECE_COLUMNS)) as u32
     }
 }
 
@@ -254,7 +258,8 @@ impl BatchLists {
                 (*rows, *bags) = (*rows + 1, *bags + samples);
             }
         }
-        lists.long_rows = next[0].0;
+        lists.summed_rows = next[0].0;
+        lists.long_rows = next[0].0 + next[1].0;
         let mut first = (0, 0);
         for size in &mut next {
             let (rows, bags) = std::mem::replace(size, first);

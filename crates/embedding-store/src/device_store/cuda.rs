@@ -314,23 +314,33 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// Sums the pieces of rows of many bags.
+    /// Sums the pieces of rows of many bags, then those of the rows that have most of them.
     fn sum_pieces(&self, sums: u64) -> Result<()> {
         let Self { lists, .. } = *self;
-        if lists.pieces() == 0 {
-            return Ok(());
-        }
-        let kernel = self
-            .device
-            .get_or_load_custom_func("rows_sum_pieces", MODULE, PTX)?;
-        let [bags, starts] =
-            [&lists.row_bags, &lists.piece_starts].map(|range| self.numbers.slice(range.clone()));
+        let [bags, starts, row_pieces] = [&lists.row_bags, &lists.piece_starts, &lists.row_pieces]
+            .map(|range| self.numbers.slice(range.clone()));
         let (width, vector) = (lists.width as u32, u32::from(self.vector));
-        let mut launch = kernel.builder();
-        launch.arg(&self.gradients).arg(&bags).arg(&starts);
-        launch.arg(&sums).arg(&width).arg(&vector);
-        // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients, and every piece has its own sums.
-        unsafe { launch.launch(grid(lists.piece_blocks())) }.w()?;
+        for (from, bags, starts, pieces) in [
+            (self.gradients, Some(&bags), &starts, lists.pieces()),
+            (sums, None, &row_pieces, lists.summed_rows),
+        ] {
+            if pieces == 0 {
+                continue;
+            }
+            let kernel = self
+                .device
+                .get_or_load_custom_func("rows_sum_pieces", MODULE, PTX)?;
+            let mut launch = kernel.builder();
+            launch.arg(&from);
+            match bags {
+                Some(bags) => launch.arg(bags),
+                None => launch.arg(&NULL),
+            };
+            launch.arg(starts).arg(&sums).arg(&width).arg(&vector);
+            // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients, every piece has its own sums, and so has
+            // every row.
+            unsafe { launch.launch(grid(lists.piece_blocks(pieces))) }.w()?;
+        }
         Ok(())
     }
 
@@ -360,13 +370,14 @@ impl Update<'_> {
         ]
         .map(|range| self.numbers.slice(range.clone()));
         let (hot_rows, width) = (lists.hot_rows as u32, lists.width as u32);
-        let (rows, long_rows) = (lists.rows.len() as u32, lists.long_rows as u32);
+        let [rows, long_rows, summed_rows] =
+            [lists.rows.len(), lists.long_rows, lists.summed_rows].map(|count| count as u32);
         let (vectorised, key) = (u32::from(vector), self.key.unwrap_or_default());
         let mut launch = kernel.builder();
         launch.arg(&weights).arg(&state).arg(&hot_rows);
         launch.arg(&self.gradients);
         launch.arg(&addresses).arg(&offsets).arg(&bags);
-        launch.arg(&rows).arg(&long_rows);
+        launch.arg(&rows).arg(&long_rows).arg(&summed_rows);
         launch.arg(&pieces).arg(&piece_sums);
         cold.iter().for_each(|cold| {
             launch.arg(cold);

@@ -7,7 +7,7 @@
 )]
 
 use std::ops::{Deref, DerefMut};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use embedding_store::{
     BatchLists, ClassLists, CpuStore, EmbeddingStore, Ids, Optimizer, Plan, Rows, StoreOptions,
@@ -26,6 +26,7 @@ pub type UpdateKernel<Stored> = unsafe extern "C" fn(
     bags: *const u32,
     rows: u32,
     long_rows: u32,
+    summed_rows: u32,
     row_pieces: *const u32,
     piece_sums: *const f32,
     cold_gradients: *mut f32,
@@ -52,6 +53,7 @@ macro_rules! update_kernels {
                 bags: *const u32,
                 rows: u32,
                 long_rows: u32,
+                summed_rows: u32,
                 row_pieces: *const u32,
                 piece_sums: *const f32,
                 cold_gradients: *mut f32,
@@ -215,12 +217,26 @@ impl Step {
         let (lists, vector) = (self.lists(), u32::from(vector));
         let mut sums = Aligned::from(vec![f32::NAN; lists.pieces() * lists.width].as_slice());
         let bags = self.numbers(&lists.row_bags);
-        launch(lists.piece_blocks(), threads).run(|| {
-            let starts = self.numbers(&lists.piece_starts);
-            let (width, sums) = (lists.width as u32, sums.as_mut_ptr());
-            // SAFETY: the arguments are those of the kernel, as long as it reads and writes them.
-            unsafe { rows_sum_pieces(gradients.as_ptr(), bags, starts, sums, width, vector) };
-        });
+        let (width, all) = (lists.width as u32, sums.as_mut_ptr());
+        for (pieces, from, bags, starts) in [
+            (
+                lists.pieces(),
+                gradients.as_ptr(),
+                bags,
+                &lists.piece_starts,
+            ),
+            (
+                lists.summed_rows,
+                all.cast_const(),
+                null(),
+                &lists.row_pieces,
+            ),
+        ] {
+            launch(lists.piece_blocks(pieces), threads).run(|| {
+                // SAFETY: the arguments are those of the kernel, as long as it reads and writes them.
+                unsafe { rows_sum_pieces(from, bags, self.numbers(starts), all, width, vector) };
+            });
+        }
         let (cold_gradients, cold_weights, cold_state) = match cold {
             Cold::Gradients(sums) => (sums.as_mut_ptr(), null_mut(), null_mut()),
             Cold::Copies(weights, state) => (null_mut(), weights.as_mut_ptr(), state.as_mut_ptr()),
@@ -238,6 +254,7 @@ impl Step {
                     bags,
                     lists.rows.len() as u32,
                     lists.long_rows as u32,
+                    lists.summed_rows as u32,
                     self.numbers(&lists.row_pieces),
                     sums.as_ptr(),
                     cold_gradients,
