@@ -30,7 +30,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from pytorch_steps import layers, zipf_ids
+from pytorch_steps import Dlrm, layers, table, zipf_ids
 
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}
 # Random labels teach nothing; a small rate keeps the values finite however long the comparison takes.
@@ -46,31 +46,6 @@ class Case(NamedTuple):
     def run(self, repetitions):
         for batch in itertools.islice(self.batches, repetitions):
             self.step(*batch)
-
-
-def table(rows, dim):
-    bound = rows**-0.5
-    weights = torch.empty(rows, dim).uniform_(-bound, bound)
-    return nn.EmbeddingBag.from_pretrained(weights, freeze=False, mode="sum", sparse=True)
-
-
-class Dlrm(nn.Module):
-    """From dense features `[batch, features]` and, per table, `batch` ids to the top MLP's output `[batch, top[-1]]`."""
-
-    def __init__(self, bottom, top, rows, relu_last=False):
-        super().__init__()
-        self.dim, features = bottom[-1], len(rows) + 1
-        self.tables = nn.ModuleList(table(count, self.dim) for count in rows)
-        self.bottom = layers(bottom, last=True)
-        self.top = layers([self.dim + math.comb(features, 2), *top], last=relu_last)
-        self.lower = torch.tril_indices(features, features, -1)
-
-    def forward(self, dense, ids, offsets):
-        x = self.bottom(dense)
-        pooled = [bag(ids[k], offsets) for k, bag in enumerate(self.tables)]
-        vectors = torch.cat([x, *pooled], 1).view(len(x), -1, self.dim)
-        products = torch.bmm(vectors, vectors.transpose(1, 2))[:, self.lower[0], self.lower[1]]
-        return self.top(torch.cat([x, products], 1))
 
 
 class Tbsm(nn.Module):

@@ -8,6 +8,7 @@ the device. Prints one JSON object.
 
 import argparse
 import json
+import math
 import statistics
 import time
 
@@ -31,23 +32,29 @@ def layers(widths, last):
     return nn.Sequential(*steps)
 
 
+def table(rows, dim, device=None):
+    bound = rows**-0.5
+    weights = torch.empty(rows, dim, device=device).uniform_(-bound, bound)
+    return nn.EmbeddingBag.from_pretrained(weights, freeze=False, mode="sum", sparse=True)
+
+
 class Dlrm(nn.Module):
-    def __init__(self, bottom, top, rows, network, tables):
+    """From dense features `[batch, features]` and, per table, `batch` ids to the top MLP's output `[batch, top[-1]]`."""
+
+    def __init__(self, bottom, top, rows, relu_last=False, network=None, tables=None):
         super().__init__()
-        dim, features = bottom[-1], TABLES + 1
-        make = lambda: nn.EmbeddingBag(rows, dim, mode="sum", sparse=True, device=tables)
-        self.tables = nn.ModuleList(make() for _ in range(TABLES))
-        self.bottom = layers(bottom, True).to(network)
-        self.top = layers([dim + features * (features - 1) // 2, *top], False).to(network)
+        self.dim, features = bottom[-1], len(rows) + 1
+        self.tables = nn.ModuleList(table(count, self.dim, tables) for count in rows)
+        self.bottom = layers(bottom, last=True).to(network)
+        self.top = layers([self.dim + math.comb(features, 2), *top], last=relu_last).to(network)
         self.lower = torch.tril_indices(features, features, -1, device=network)
-        self.network = network
 
     def forward(self, dense, ids, offsets):
         x = self.bottom(dense)
-        rows = [table(ids[k], offsets).to(self.network, non_blocking=True) for k, table in enumerate(self.tables)]
-        all = torch.stack([x, *rows], 1)
-        products = torch.bmm(all, all.transpose(1, 2))[:, self.lower[0], self.lower[1]]
-        return self.top(torch.cat([x, products], 1)).squeeze(1)
+        pooled = [bag(ids[k], offsets).to(x.device, non_blocking=True) for k, bag in enumerate(self.tables)]
+        vectors = torch.cat([x, *pooled], 1).view(len(x), -1, self.dim)
+        products = torch.bmm(vectors, vectors.transpose(1, 2))[:, self.lower[0], self.lower[1]]
+        return self.top(torch.cat([x, products], 1))
 
 
 def zipf_ids(rows, count, exponent, generator):
@@ -74,7 +81,7 @@ def main():
     torch.manual_seed(1)
     generator = torch.Generator().manual_seed(2)
     bottom, top = SHAPES[options.shape]
-    model = Dlrm(bottom, top, options.rows, network, tables)
+    model = Dlrm(bottom, top, [options.rows] * TABLES, network=network, tables=tables)
     make = torch.optim.SGD if options.optimizer == "sgd" else torch.optim.Adagrad
     optimizer = make(model.parameters(), lr=0.1)
     loss = nn.BCEWithLogitsLoss()
@@ -95,7 +102,8 @@ def main():
         dense, ids, labels = batches[number % BATCHES]
         dense, labels = (tensor.to(network, non_blocking=True) for tensor in (dense, labels))
         optimizer.zero_grad(set_to_none=True)
-        loss(model(dense, ids.to(tables, non_blocking=True), offsets), labels).backward()
+        logits = model(dense, ids.to(tables, non_blocking=True), offsets).squeeze(1)
+        loss(logits, labels).backward()
         optimizer.step()
 
     def wait():
