@@ -175,6 +175,13 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         &self.cold
     }
 
+    /// The side in host memory with all rows that batches have moved, to change it: what was fetched of it is forgotten.
+    pub(crate) fn cold_mut(&mut self) -> Result<&mut Cold> {
+        self.settle(0)?;
+        self.forget();
+        Ok(&mut self.cold)
+    }
+
     /// Batches whose cold rows are at hand.
     pub fn staged_batches(&self) -> usize {
         self.staged.len()
@@ -338,7 +345,8 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
     }
 
     fn planner(&self) -> Planner {
-        self.hot.planner().with_slots().with_cold_lists()
+        let planner = self.hot.planner().with_slots();
+        planner.with_lists_otherwise(self.hot_rows.as_slice().into())
     }
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
@@ -407,14 +415,13 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         let count = rows.check(self.parts(), part)?;
         let all = first_row..first_row.saturating_add(count as u64);
         let boundary = self.boundary(part, &all)?;
-        self.settle(0)?;
-        self.forget();
+        let cold = self.cold_mut()?;
         let hot = (boundary - first_row) as usize;
+        if hot < count {
+            cold.import(part, boundary, &rows.slice(hot..count))?;
+        }
         if hot > 0 {
             self.hot.import(part, first_row, &rows.slice(0..hot))?;
-        }
-        if hot < count {
-            self.cold.import(part, boundary, &rows.slice(hot..count))?;
         }
         Ok(())
     }

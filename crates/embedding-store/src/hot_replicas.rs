@@ -14,8 +14,9 @@ use crate::rounding::Rounding;
 use crate::split::HotSide;
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, Mirror, OnDevice, Optimizer, Part, Plan, Planner,
-    Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
+    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Optimizer, Part, Plan,
+    Planner, Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices,
+    copy_between,
 };
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
@@ -26,12 +27,14 @@ const ROWS_AT_ONCE: usize = 8192;
 ///
 /// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
 /// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
-/// the whole tables, whose pooled rows cross to the first device. [`enter`](EmbeddingStore::enter) copies the hot rows
+/// the whole tables, as on those of a [`HotCold`] whose device has no hot rows: the batch's distinct rows cross to the first device, ahead
+/// of time where the batch is shown, are moved there, and come back while the next steps run. Where the first replica cannot move them
+/// (it is in host memory, or tables are not plain), pooled rows cross, and their gradients. [`enter`](EmbeddingStore::enter) copies the hot rows
 /// that have changed on the side that is left, with their optimizer state. Where replicas are [bf16](RowFormat::Bf16), a row is rounded
 /// when it enters them, in host memory too: on both sides it has one value, which cold batches move in f32.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
-    full: OnDevice,
+    full: Whole,
     replicas: Vec<Hot>,
     layout: Arc<Layout>,
     /// The rows of every part that the replicas hold.
@@ -43,6 +46,54 @@ pub struct HotReplicas<Hot: HotSide> {
     buffers: SyncBuffers,
     /// Of each replica that is on another device than the first: what crosses between the two.
     crossing: Vec<Crossing>,
+}
+
+/// The whole tables, beside the first device.
+#[derive(Debug)]
+enum Whole {
+    /// Pooled rows cross.
+    Pooled(Box<OnDevice>),
+    /// Distinct rows cross; none is hot.
+    Staged(Box<HotCold<DeviceStore, CpuStore>>),
+}
+
+impl Whole {
+    fn new(full: CpuStore, first: &impl HotSide) -> Result<Self> {
+        let device = first.device();
+        if !first.moves_staged() {
+            return Ok(Self::Pooled(Box::new(OnDevice::new(full, device))));
+        }
+        let options = StoreOptions {
+            dim: full.dim(),
+            optimizer: full.optimizer(),
+            ..StoreOptions::default()
+        };
+        let tables = full.tables().to_vec();
+        let none = DeviceStore::hot(tables, options, &vec![0; full.tables().len()], &device)?;
+        Ok(Self::Staged(Box::new(HotCold::new(none, full)?)))
+    }
+
+    fn store(&self) -> &dyn EmbeddingStore {
+        match self {
+            Self::Pooled(store) => &**store,
+            Self::Staged(store) => &**store,
+        }
+    }
+
+    fn store_mut(&mut self) -> &mut dyn EmbeddingStore {
+        match self {
+            Self::Pooled(store) => &mut **store,
+            Self::Staged(store) => &mut **store,
+        }
+    }
+
+    /// The tables alone, with all that batches have moved, to change them.
+    fn host(&mut self) -> Result<&mut CpuStore> {
+        match self {
+            Self::Pooled(store) => Ok(store.store_mut()),
+            Self::Staged(store) => store.cold_mut(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -141,11 +192,11 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         for part in 0..parts.len() {
             dirty.mark_all(part);
         }
-        let device = first.device();
+        let full = Whole::new(full, first)?;
         let devices: Vec<_> = replicas.iter().map(EmbeddingStore::device).collect();
         connect_devices(&devices);
         let mut store = Self {
-            full: OnDevice::new(full, device),
+            full,
             crossing: replicas.iter().map(|_| Crossing::default()).collect(),
             replicas,
             layout,
@@ -208,7 +259,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             weights,
             state,
         } = buffers;
-        let full = full.store_mut();
+        let full = full.host()?;
         // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
         let (mut floats, mut halves) = (0, 0);
         let rounding = replicas.first().and_then(|first| first.rounding());
@@ -297,21 +348,28 @@ impl<Hot: HotSide> HotReplicas<Hot> {
 
 impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     fn dim(&self) -> usize {
-        self.full.dim()
+        self.full.store().dim()
     }
 
     fn tables(&self) -> &[TableSpec] {
-        self.full.tables()
+        self.full.store().tables()
     }
 
     fn optimizer(&self) -> Optimizer {
-        self.full.optimizer()
+        self.full.store().optimizer()
     }
 
     fn planner(&self) -> Planner {
-        match self.replicas.first() {
-            Some(replica) => replica.planner(),
-            None => self.full.planner(),
+        let Some(replica) = self.replicas.first() else {
+            return self.full.store().planner();
+        };
+        match &self.full {
+            Whole::Pooled(_) => replica.planner(),
+            // Batches that touch other rows are listed for a device that has none.
+            Whole::Staged(_) => {
+                let none = vec![0; self.layout.parts.len()];
+                replica.planner().with_lists_otherwise(none.into())
+            }
         }
     }
 
@@ -323,7 +381,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
                 self.counters.to_device(self.id_bytes(plan));
                 Ok(())
             }
-            Side::Cold => self.full.lookup(plan, into),
+            Side::Cold => self.full.store().lookup(plan, into),
         }
     }
 
@@ -344,7 +402,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
                 Ok(())
             }
             Side::Cold => {
-                self.full.update(plan, grad, learning_rate)?;
+                self.full.store_mut().update(plan, grad, learning_rate)?;
                 // What enters the replicas is rounded by the number of all updates.
                 self.continue_from(self.updates().wrapping_add(1));
                 Ok(())
@@ -353,11 +411,11 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     }
 
     fn parts(&self) -> &[Part] {
-        self.full.parts()
+        self.full.store().parts()
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        let mut out = self.full.export(part, rows.clone())?;
+        let mut out = self.full.store().export(part, rows.clone())?;
         if let (Side::Hot, Some(replica)) = (self.side, self.replicas.first()) {
             let hot = rows.start..self.held[part].end.clamp(rows.start, rows.end);
             let current = replica.export(part, hot)?;
@@ -368,7 +426,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.full.import(part, first_row, rows)?;
+        self.full.store_mut().import(part, first_row, rows)?;
         let count = rows.check(self.parts(), part)?;
         let hot = self.held[part]
             .end
@@ -388,24 +446,27 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
 
     fn memory_bytes(&self) -> u64 {
         let replicas = self.replicas.iter().map(EmbeddingStore::memory_bytes);
-        self.full.memory_bytes() + replicas.sum::<u64>()
+        self.full.store().memory_bytes() + replicas.sum::<u64>()
     }
 
     fn mapped_bytes(&self) -> u64 {
-        self.full.mapped_bytes()
+        self.full.store().mapped_bytes()
     }
 
     fn device(&self) -> Device {
-        self.full.device()
+        self.full.store().device()
     }
 
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        plan.check(&self.layout)?;
         match self.side {
+            // It will run on the other side.
+            Side::Hot if plan.check_rows(self.parts(), &self.held).is_err() => Ok(()),
             Side::Hot => {
                 let mut replicas = self.replicas.iter_mut();
                 replicas.try_for_each(|replica| replica.prefetch(plan))
             }
-            Side::Cold => self.full.prefetch(plan),
+            Side::Cold => self.full.store_mut().prefetch(plan),
         }
     }
 
@@ -427,7 +488,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     }
 
     fn traffic(&self) -> Traffic {
-        let (own, crossed) = (self.counters.read(), self.full.traffic());
+        let (own, crossed) = (self.counters.read(), self.full.store().traffic());
         Traffic {
             host_to_device: own.host_to_device + crossed.host_to_device,
             device_to_host: own.device_to_host + crossed.device_to_host,

@@ -34,8 +34,8 @@ pub struct Planner {
 struct Lists {
     /// Rows of every part that are there.
     hot_rows: Arc<[u32]>,
-    /// Whether batches that touch others have lists too.
-    cold: bool,
+    /// The same for batches that touch others; without it these have no lists.
+    otherwise: Option<Arc<[u32]>>,
 }
 
 /// The number of the next plan.
@@ -71,17 +71,19 @@ impl Planner {
         self
     }
 
-    /// Also makes what kernels read of a plan, for a device that has so many rows of every part; of plans that touch other rows where
-    /// `cold` says so.
-    pub(crate) fn with_lists(mut self, hot_rows: Arc<[u32]>, cold: bool) -> Self {
-        self.lists = Some(Lists { hot_rows, cold });
+    /// Also makes what kernels read of a plan that touches no rows but those of a device that has so many of every part.
+    pub(crate) fn with_lists(mut self, hot_rows: Arc<[u32]>) -> Self {
+        self.lists = Some(Lists {
+            hot_rows,
+            otherwise: None,
+        });
         self.with_slots()
     }
 
-    /// The same for all plans, where this planner makes lists.
-    pub(crate) fn with_cold_lists(mut self) -> Self {
+    /// The same for all other plans, where this planner makes lists: for a device that has so many rows.
+    pub(crate) fn with_lists_otherwise(mut self, hot_rows: Arc<[u32]>) -> Self {
         if let Some(lists) = &mut self.lists {
-            lists.cold = true;
+            lists.otherwise = Some(hot_rows);
         }
         self
     }
@@ -106,18 +108,27 @@ impl Planner {
 
     /// Makes the lists for a device, where it is asked for.
     fn list(&self, plan: &mut Plan) -> Result<()> {
-        let Some(Lists { hot_rows, cold }) = &self.lists else {
+        let Some(Lists {
+            hot_rows,
+            otherwise,
+        }) = &self.lists
+        else {
             return Ok(());
         };
         let mut device = std::mem::take(&mut plan.device);
-        let floats = device.cold.count(plan, &self.layout, hot_rows);
-        let listed = if floats == 0 || *cold {
-            device.hot_rows = Arc::clone(hot_rows);
-            let DevicePlan { lists, cold, .. } = &mut device;
-            lists.fill(&self.layout, plan, cold, hot_rows, 0..plan.batch)
-        } else {
-            Ok(())
+        let DevicePlan { lists, cold, .. } = &mut device;
+        let mut of = Some(hot_rows);
+        if cold.count(plan, &self.layout, hot_rows) > 0 {
+            of = otherwise.as_ref();
+            if let Some(others) = of.filter(|others| *others != hot_rows) {
+                cold.count(plan, &self.layout, others);
+            }
+        }
+        let listed = match of {
+            Some(rows) => lists.fill(&self.layout, plan, cold, rows, 0..plan.batch),
+            None => Ok(()),
         };
+        device.hot_rows = of.cloned().unwrap_or_default();
         plan.device = device;
         listed
     }

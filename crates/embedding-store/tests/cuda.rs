@@ -45,6 +45,48 @@ fn check(
     }
 }
 
+/// Trains replicas on the device and with the CPU in its place, batches of any rows and of hot ones by turns, each shown while the one
+/// before runs.
+fn check_replicas(case: &Case, device: &Device) {
+    let replicas = |device: &Device| {
+        let (tables, devices) = (case.tables.clone(), [device.clone(), device.clone()]);
+        HotReplicas::on_devices(tables, case.options, &case.hot_rows, &devices).unwrap()
+    };
+    let (mut store, mut plain) = (replicas(device), replicas(&Device::Cpu));
+    let all = case.batches.iter().filter(|batch| batch.size > 0);
+    let turns: Vec<_> = all
+        .enumerate()
+        .map(|(step, batch)| {
+            let (side, batch) = match step % 4 {
+                0 | 1 => (Side::Cold, batch.clone()),
+                _ => (Side::Hot, batch.within(&case.hot_rows)),
+            };
+            let plans = (case.plan(&store, &batch), case.plan(&plain, &batch));
+            (side, batch, plans)
+        })
+        .collect();
+    for (step, (side, batch, (plan, own))) in turns.iter().enumerate() {
+        store.enter(*side).unwrap();
+        plain.enter(*side).unwrap();
+        let shape = (batch.size, case.tables.len(), case.options.dim);
+        let into = Tensor::zeros(shape, DType::F32, device).unwrap();
+        store.lookup(plan, &into).unwrap();
+        let rows = floats(&into);
+        assert_eq!(rows, case.lookup(&plain, batch, own));
+        if let Some((_, _, (coming, _))) = turns.get(step + 1) {
+            store.prefetch(coming).unwrap();
+        }
+        let grad = case.grad(batch, &rows, step);
+        plain.update(own, &grad, 0.1).unwrap();
+        let grad = grad.to_device(device).unwrap();
+        store.update(plan, &grad, 0.1).unwrap();
+        if !is_finite(&contents(&plain)) {
+            return;
+        }
+        assert!(contents(&store) == contents(&plain), "after step {step}");
+    }
+}
+
 #[test]
 fn rows_on_a_device_are_rows_in_memory() {
     let device = match cuda_device(0) {
@@ -69,6 +111,7 @@ fn rows_on_a_device_are_rows_in_memory() {
             check(&case, whole, case.plain(), &device);
             let split = HotCold::on_device(tables, case.options, &case.hot_rows, &device).unwrap();
             check(&case, split, case.plain(), &device);
+            check_replicas(&case, &device);
             Ok(())
         })
         .unwrap();
@@ -98,35 +141,7 @@ fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {
                 HotCold::on_device(tables.clone(), options, &case.hot_rows, device).unwrap()
             };
             check(&case, split(&device), split(&Device::Cpu), &device);
-            let replicas = |device: &Device| {
-                let devices = [device.clone(), device.clone()];
-                HotReplicas::on_devices(tables.clone(), options, &case.hot_rows, &devices).unwrap()
-            };
-            let (mut store, mut plain) = (replicas(&device), replicas(&Device::Cpu));
-            let all = case.batches.iter().filter(|batch| batch.size > 0);
-            for (step, batch) in all.enumerate() {
-                let (side, batch) = match step % 3 {
-                    0 => (Side::Cold, batch.clone()),
-                    _ => (Side::Hot, batch.within(&case.hot_rows)),
-                };
-                store.enter(side).unwrap();
-                plain.enter(side).unwrap();
-                let (plan, own) = (case.plan(&store, &batch), case.plan(&plain, &batch));
-                let shape = (batch.size, tables.len(), options.dim);
-                let into = Tensor::zeros(shape, DType::F32, &device).unwrap();
-                store.lookup(&plan, &into).unwrap();
-                let rows = floats(&into);
-                assert_eq!(rows, case.lookup(&plain, &batch, &own));
-                let grad = case.grad(&batch, &rows, step);
-                plain.update(&own, &grad, 0.1).unwrap();
-                store
-                    .update(&plan, &grad.to_device(&device).unwrap(), 0.1)
-                    .unwrap();
-                if !is_finite(&contents(&plain)) {
-                    break;
-                }
-                assert!(contents(&store) == contents(&plain), "after step {step}");
-            }
+            check_replicas(&case, &device);
             Ok(())
         })
         .unwrap();

@@ -20,21 +20,29 @@ fn prefix(case: &Case, store: &impl EmbeddingStore) -> Vec<(Vec<u32>, Vec<u32>)>
         .collect()
 }
 
-/// Runs all batches on both stores; those on the hot side are cut down to hot ids.
+/// Runs all batches on both stores; those on the hot side are cut down to hot ids. Some are shown ahead, whatever their side.
 macro_rules! check {
     ($case:expr, $sides:expr, $store:expr) => {
         let (case, mut store) = ($case, $store);
         let mut plain = case.plain();
-        for (step, (batch, &side)) in case.batches.iter().zip($sides).enumerate() {
-            store.enter(side).unwrap();
-            prop_assert!(contents(&store) == contents(&plain), "entering {:?}", side);
+        let turns = case.batches.iter().zip($sides).map(|(batch, &side)| {
             let batch = match side {
                 Side::Hot => batch.within(&case.hot_rows),
                 Side::Cold => batch.clone(),
             };
-            let expected = case.step(&mut plain, &batch, &case.plan(&case.plain(), &batch), step);
             let plan = case.plan(&store, &batch);
-            prop_assert_eq!(case.step(&mut store, &batch, &plan, step), expected);
+            (side, batch, plan)
+        });
+        let turns: Vec<_> = turns.collect();
+        for (step, (side, batch, plan)) in turns.iter().enumerate() {
+            let side = *side;
+            store.enter(side).unwrap();
+            prop_assert!(contents(&store) == contents(&plain), "entering {:?}", side);
+            for (_, _, coming) in turns[step..].iter().take(step % 4) {
+                store.prefetch(coming).unwrap();
+            }
+            let expected = case.step(&mut plain, batch, &case.plan(&case.plain(), batch), step);
+            prop_assert_eq!(case.step(&mut store, batch, plan, step), expected);
             prop_assert!(contents(&store) == contents(&plain), "after step {}", step);
             if side == Side::Hot {
                 for replica in store.replicas() {

@@ -21,8 +21,9 @@ pub enum Placement {
     Cpu,
     /// Rows on the CPU, the model on the device: every batch's rows and their gradients cross. The baseline of the FAE paper.
     CpuDevice,
-    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs run on the devices, the others as
-    /// in [`Placement::CpuDevice`].
+    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs run on the devices. The others run as in
+    /// [`Placement::Mixed`] without hot rows, or, where the device does not move rows (the CPU, tables that are not plain), as in
+    /// [`Placement::CpuDevice`].
     Fae,
     /// Hot rows on the device, the others on the CPU: every batch is split by lookup, and the cold rows of coming batches are
     /// fetched ahead. With several devices, rows live on the first.
@@ -50,7 +51,7 @@ impl Placement {
 
     /// Coming batches that its store makes use of.
     pub fn lookahead(self) -> usize {
-        if self == Self::Mixed { 1 } else { 0 }
+        usize::from(self.needs_hot_rows())
     }
 
     /// Makes the store. `devices` are those of the model's replicas, of which the first computes the pooled rows; `hot_rows` has a

@@ -267,7 +267,7 @@ impl EmbeddingStore for DeviceStore {
     fn planner(&self) -> Planner {
         let planner = Planner::new(Arc::clone(&self.layout)).with_slots();
         if self.device.is_cuda() {
-            planner.with_lists(Arc::clone(&self.hot_rows), false)
+            planner.with_lists(Arc::clone(&self.hot_rows))
         } else {
             planner
         }
