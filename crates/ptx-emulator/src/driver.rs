@@ -95,7 +95,7 @@ unsafe extern "C" {
 }
 
 extern "C" fn say_counts() {
-    eprintln!("cuda-emulator: {}", machine().report());
+    eprintln!("ptx-emulator: {}", machine().report());
 }
 
 #[unsafe(no_mangle)]
@@ -265,7 +265,7 @@ fn to_moving_host(into: *mut c_void, from: u64, bytes: usize, stream: StreamId) 
     let mut machine = machine();
     let copied = machine.finish(stream).and_then(|()| {
         if !machine.memory.holds(from, bytes) {
-            eprintln!("cuda-emulator: {bytes} bytes at {from:#x} are copied, outside of memory");
+            eprintln!("ptx-emulator: {bytes} bytes at {from:#x} are copied, outside of memory");
             return Err(Status::InvalidValue);
         }
         // SAFETY: the source is within an allocation, and the caller gives room for so many bytes.

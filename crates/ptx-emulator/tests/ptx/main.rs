@@ -6,7 +6,7 @@ mod mistakes;
 
 use std::ops::Range;
 
-use cuda_emulator::ptx::{Error, Fault, FaultKind, Function, Launch, Memory, Module, Space};
+use ptx_emulator::ptx::{Error, Fault, FaultKind, Function, Launch, Memory, Module, Space};
 
 /// The allocations of a test.
 #[derive(Default)]

@@ -185,7 +185,7 @@ impl Machine {
 
     /// Says what is wrong; from now on every call fails, as on a device after a fault.
     fn lose(&mut self, why: &str) -> Status {
-        eprintln!("cuda-emulator: {why}");
+        eprintln!("ptx-emulator: {why}");
         *self.lost.get_or_insert(Status::IllegalAddress)
     }
 
@@ -391,7 +391,7 @@ impl Machine {
         self.check()?;
         self.refuse_recording("loading a module")?;
         let module = ptx::Module::parse(text).map_err(|error| {
-            eprintln!("cuda-emulator: {error}");
+            eprintln!("ptx-emulator: {error}");
             Status::InvalidPtx
         })?;
         let number = self.number();
@@ -408,7 +408,7 @@ impl Machine {
     pub(crate) fn find(&mut self, module: u64, name: &str) -> Outcome<u64> {
         let module = self.modules.get(&module).ok_or(Status::InvalidValue)?;
         let function = module.function(name).map_err(|error| {
-            eprintln!("cuda-emulator: {error}");
+            eprintln!("ptx-emulator: {error}");
             Status::NotFound
         })?;
         let number = self.number();
@@ -477,7 +477,7 @@ impl Machine {
 
 /// Says what may not be done while a stream is recorded.
 fn refused(what: &str) -> Status {
-    eprintln!("cuda-emulator: {what} while a stream is recorded");
+    eprintln!("ptx-emulator: {what} while a stream is recorded");
     Status::CaptureUnsupported
 }
 

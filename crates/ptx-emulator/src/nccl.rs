@@ -107,7 +107,7 @@ extern "C" fn ncclGroupEnd() -> u32 {
     let mut ranks: Vec<_> = asked.iter().map(|asked| asked.rank).collect();
     ranks.sort_unstable();
     if !asked.iter().all(one) || !ranks.into_iter().eq(0..first.devices) {
-        eprintln!("cuda-emulator: a group of NCCL is not one sum of all its devices: {asked:?}");
+        eprintln!("ptx-emulator: a group of NCCL is not one sum of all its devices: {asked:?}");
         return INVALID_ARGUMENT;
     }
     let parts: Vec<_> = asked.iter().map(|asked| asked.part).collect();

@@ -85,7 +85,7 @@ impl Machine {
     fn launch(&mut self, kernel: &Kernel, device: usize) -> Outcome {
         self.counts.launches += 1;
         if self.settings.launches > 0 && self.counts.launches > self.settings.launches {
-            return Err(self.lose("the devices are lost, as CUDA_EMULATOR_LAUNCHES asks"));
+            return Err(self.lose("the devices are lost, as PTX_EMULATOR_LAUNCHES asks"));
         }
         let reach = Reach {
             memory: &self.memory,

@@ -5,17 +5,17 @@ use std::env;
 /// Settings, each from a variable.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// `CUDA_EMULATOR_SEED`: decides the order in which streams, blocks and threads run.
+    /// `PTX_EMULATOR_SEED`: decides the order in which streams, blocks and threads run.
     pub(crate) seed: u64,
-    /// `CUDA_EMULATOR_DEVICES`: how many there are.
+    /// `PTX_EMULATOR_DEVICES`: how many there are.
     pub(crate) devices: usize,
-    /// `CUDA_EMULATOR_MEMORY`: bytes of each.
+    /// `PTX_EMULATOR_MEMORY`: bytes of each.
     pub(crate) memory: usize,
-    /// `CUDA_EMULATOR_LAUNCHES`: kernels that run before the devices are lost; 0 for all.
+    /// `PTX_EMULATOR_LAUNCHES`: kernels that run before the devices are lost; 0 for all.
     pub(crate) launches: u64,
-    /// `CUDA_EMULATOR_RACES`: whether blocks of a launch are looked after that touch what another writes.
+    /// `PTX_EMULATOR_RACES`: whether blocks of a launch are looked after that touch what another writes.
     pub(crate) races: bool,
-    /// `CUDA_EMULATOR_REPORT`: whether the process says at its end what it has asked for.
+    /// `PTX_EMULATOR_REPORT`: whether the process says at its end what it has asked for.
     pub(crate) report: bool,
 }
 
@@ -23,18 +23,18 @@ impl Settings {
     pub(crate) fn from_environment() -> Self {
         let number = |name: &str, default: u64| match env::var(name) {
             Ok(text) => text.trim().parse().unwrap_or_else(|_| {
-                eprintln!("cuda-emulator: {name} is {text:?}, not a number; {default} is used");
+                eprintln!("ptx-emulator: {name} is {text:?}, not a number; {default} is used");
                 default
             }),
             Err(_) => default,
         };
         Self {
-            seed: number("CUDA_EMULATOR_SEED", 1),
-            devices: number("CUDA_EMULATOR_DEVICES", 1) as usize,
-            memory: number("CUDA_EMULATOR_MEMORY", 4 << 30) as usize,
-            launches: number("CUDA_EMULATOR_LAUNCHES", 0),
-            races: number("CUDA_EMULATOR_RACES", 0) != 0,
-            report: number("CUDA_EMULATOR_REPORT", 0) != 0,
+            seed: number("PTX_EMULATOR_SEED", 1),
+            devices: number("PTX_EMULATOR_DEVICES", 1) as usize,
+            memory: number("PTX_EMULATOR_MEMORY", 4 << 30) as usize,
+            launches: number("PTX_EMULATOR_LAUNCHES", 0),
+            races: number("PTX_EMULATOR_RACES", 0) != 0,
+            report: number("PTX_EMULATOR_REPORT", 0) != 0,
         }
     }
 }
