@@ -217,6 +217,25 @@ fn a_restart_discards_what_was_there() {
     assert_eq!(run(&restart).unwrap().resumed, Default::default());
 }
 
+/// A run may be killed while it removes its work folder, when all is done.
+#[test]
+fn what_is_left_of_a_removed_work_folder_goes() {
+    let place = Workplace::new();
+    let options = days(&place);
+    run(&options).unwrap();
+    let complete = contents(&options.out);
+    for left in [None, Some("published.json"), Some("tables/00")] {
+        let work = place.path(".out.work");
+        fs::create_dir_all(work.join("tables")).unwrap();
+        if let Some(left) = left {
+            fs::write(work.join(left), "left behind").unwrap();
+        }
+        run(&options).unwrap_err();
+        assert_eq!(place.names(), ["day_0", "day_1", "day_2", "out"]);
+        assert!(contents(&options.out) == complete);
+    }
+}
+
 #[test]
 fn a_folder_in_use_is_left_alone() {
     let place = Workplace::new();

@@ -77,6 +77,7 @@ impl PrepareTerabyte {
         let budget = Budget::new(options.memory, rayon::current_num_threads(), self.limits)?;
         let lock = OutputLock::take(&options.out)?;
         let target = lock.target();
+        WorkFolder::remove_closed(target)?;
         if options.restart || !WorkFolder::has_in(target, PUBLISHED) {
             check_contents(&options.out, &options.raw, options.force)?;
             check_target(target, options.force)?;

@@ -53,7 +53,7 @@ impl WorkFolder {
         }
         let unfinished = folder.unfinished("");
         if unfinished.exists() {
-            fs::remove_dir_all(&unfinished).map_err(Error::io("cannot remove", &unfinished))?;
+            remove_folder(&unfinished)?;
         }
         for name in FOLDERS {
             let path = folder.at(name);
@@ -67,13 +67,27 @@ impl WorkFolder {
         beside(target).join(name).exists()
     }
 
-    fn discard(&self) -> Result<()> {
+    /// Removes the folder of a target that a killed run was about to remove: it says no more what it is of.
+    pub(super) fn remove_closed(target: &Path) -> Result<()> {
+        let path = beside(target);
+        if path.exists() && !path.join(STATE).exists() {
+            remove_folder(&path)?;
+        }
+        Ok(())
+    }
+
+    fn remove_folders(&self) -> Result<()> {
         for name in FOLDERS {
             let path = self.at(name);
             if path.exists() {
-                fs::remove_dir_all(&path).map_err(Error::io("cannot remove", &path))?;
+                remove_folder(&path)?;
             }
         }
+        Ok(())
+    }
+
+    fn discard(&self) -> Result<()> {
+        self.remove_folders()?;
         for entry in fs::read_dir(&self.path).map_err(Error::io("cannot read", &self.path))? {
             let path = entry.map_err(Error::io("cannot read", &self.path))?.path();
             if path.extension().is_some_and(|kind| kind == "json") {
@@ -166,15 +180,22 @@ impl WorkFolder {
         self.keep(&unfinished, name)
     }
 
-    /// Removes the folder.
+    /// Removes the folder, what takes long first: a run that is killed meanwhile goes on with that. Once the state is gone, the next
+    /// run removes what is left.
     pub(super) fn close(self) -> Result<()> {
-        fs::remove_dir_all(&self.path).map_err(Error::io("cannot remove", &self.path))
+        self.remove_folders()?;
+        self.remove(STATE)?;
+        remove_folder(&self.path)
     }
 }
 
 /// The folder that belongs to a target.
 fn beside(target: &Path) -> PathBuf {
     target.with_file_name(sibling(target.file_name().unwrap_or_default(), ".work"))
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    fs::remove_dir_all(path).map_err(Error::io("cannot remove", path))
 }
 
 fn remove(path: &Path) -> Result<()> {
