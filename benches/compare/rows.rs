@@ -103,9 +103,8 @@ impl Table<'_> {
             .beside(PRODUCTS, products, share)
             .beside(MULTIPLY_ADDS, arithmetic, None)
             .bound(
-                "Nine tenths of the time are the library's matrix products, which run at half the rate of multiply-adds here, and at 80 to 90% of it \
-                 while nobody else uses the core (its shapes on one thread, measured apart). Tried: one pass over all slices' gradients in registers (kept); tiles of our own (a step \
-                 at 0.8 of the library's products). Other libraries and cuts were no faster on another machine, earlier.",
+                "Nine tenths of the time are the library's matrix products, which run at half the rate of multiply-adds here. Tried: one \
+                 pass over all slices' gradients in registers (kept); tiles of our own (a step at 0.8 of the library's products). Other libraries and cuts were no faster on another machine, earlier.",
             )
     }
 

@@ -34,7 +34,7 @@ struct Share {
     grad: Mirror,
 }
 
-/// What one replica does of a step.
+/// What one replica works on in a step.
 struct Work {
     replica: usize,
     samples: Range<usize>,
