@@ -18,7 +18,8 @@ use examples::process::exit_on_error;
 use examples::training::{
     TrainArguments, evaluation_header, evaluation_row, on_threads, write_json,
 };
-use recsys_data::{Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
 use serde::Deserialize;
 use serde_json::json;
 use trainer::{Model, Trainer};

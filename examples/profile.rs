@@ -17,7 +17,8 @@ use fae_profiler::{
     AccessSkew, BudgetSweep, CountOptions, EstimateSweep, HotSet, Report, Selector, Strategy,
 };
 use indicatif::ProgressBar;
-use recsys_data::{Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
 
 /// Choose which embedding rows are hot.
 ///

@@ -30,10 +30,10 @@ use examples::process::{exit_on_error, peak_memory_bytes, write_text};
 use examples::progress::Bars;
 use examples::training::{Settings, TrainArguments, bytes, evaluations, results, write_json};
 use fae_profiler::{Axis, LineChart, Series};
-use recsys_data::{
-    Batch, Dataset, PackedDataset, Planted, PlantedOptions, PlantedSequences,
-    PlantedSequencesOptions, PrepareCriteo, PrepareOptions, Split, SplitRows,
-};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::generate::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Split, SplitRows};
 use serde_json::json;
 use trainer::{Evaluation, Placement, RunReport, Scores, TrainOptions, Trainer, fit};
 

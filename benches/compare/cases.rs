@@ -27,9 +27,10 @@ use examples::speedup;
 use examples::training::TrainArguments;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use recsys_data::{
-    PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, Split, SplitRows,
-};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Split, SplitRows};
 use tbsm::{Tbsm, TbsmConfig};
 use trainer::{
     Evaluations, FusedDlrm, FusedTbsm, Model, Placement, StepTimes, TrainOptions, Trainer, fit,

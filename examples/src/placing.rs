@@ -12,7 +12,8 @@ use embedding_store::{
     allow_tf32, cuda_device, device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
-use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Schema, Split};
 use serde::Serialize;
 use trainer::{
     Checkpoints, Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, ExitCode};
 
-use recsys_data::OutputFile;
+use recsys_data::output_file::OutputFile;
 
 use crate::training::bytes;
 

@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use embedding_store::{RowFormat, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
-use recsys_data::{
-    Card, Dataset, PackedDataset, PackedSplit, Planted, PlantedOptions, Schema, Split, SplitRows,
-};
+use recsys_data::card::Card;
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::{PackedDataset, PackedSplit};
+use recsys_data::{Dataset, Schema, Split, SplitRows};
 use tempfile::TempDir;
 
 use crate::model::named;

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dlrm::SliceSize;
 use embedding_store::{EmbeddingStore, Optimizer};
-use recsys_data::{Card, Dataset, Order, PackedDataset, Schema, Split};
+use recsys_data::card::Card;
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Order, Schema, Split};
 use serde::Serialize;
 use serde_json::{Value, json};
 use trainer::{

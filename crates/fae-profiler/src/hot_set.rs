@@ -1,6 +1,7 @@
 //! A hot set: what was chosen, for which data set, and how.
 
-use recsys_data::{Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::select::Bound;
@@ -99,7 +100,7 @@ impl HotSet {
     /// use fae_profiler::{HotSet, SelectOptions, Strategy};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let data = recsys_data::PackedDataset::open("kaggle")?;
+    /// let data = recsys_data::packed::PackedDataset::open("kaggle")?;
     /// let options = SelectOptions {
     ///     strategy: Strategy::Inputs,
     ///     budget: 256 << 20,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use recsys_data::{Dataset, LastPositions};
+use recsys_data::Dataset;
+use recsys_data::views::LastPositions;
 use serde::{Deserialize, Serialize};
 
 use crate::{Axis, Bound, HotCounts, LineChart, Result, SelectOptions, Selector, Series, Strategy};

@@ -8,7 +8,7 @@ mod support;
 
 use fae_profiler::{HotSet, Strategy};
 use fuzzing::Target;
-use recsys_data::PackedDataset;
+use recsys_data::packed::PackedDataset;
 use support::{Memory, options};
 use xxhash_rust::xxh3::xxh3_64;
 

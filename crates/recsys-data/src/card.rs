@@ -3,7 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The cards that come with the crate, by name.
 const BUILTIN: [(&str, &str); 4] = [

@@ -1,6 +1,8 @@
 //! Where samples come from.
 
-use crate::{Batch, Result, Schema};
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::schema::Schema;
 
 /// The categorical ids of some samples, borrowed from wherever they lie.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Split;
+use crate::split::Split;
 
 /// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -375,7 +375,7 @@ pub enum Error {
         /// The line, counted from 1.
         line: u64,
         /// What is wrong with it.
-        defect: crate::EventDefect,
+        defect: crate::taobao::EventDefect,
     },
     /// A line of the original's text is no sequence.
     #[error("{path}, line {line}: {defect}; such files are written by the original's taobao_prepare.py: restore the file", path = path.display())]
@@ -385,7 +385,7 @@ pub enum Error {
         /// The line, counted from 1.
         line: u64,
         /// What is wrong with it.
-        defect: crate::SequenceDefect,
+        defect: crate::taobao::SequenceDefect,
     },
     /// An array in an `.npz` or `.npy` file is missing, damaged or of another form.
     #[error("{path}: array {array} {problem}; restore the file, or write it again with the program that made it", path = path.display())]
@@ -425,7 +425,7 @@ pub enum Error {
         /// Events that a user must have.
         needed: u64,
         /// What was counted.
-        report: Box<crate::TaobaoReport>,
+        report: Box<crate::taobao::PrepareReport>,
     },
     /// A line of a raw file is no row.
     #[error("{path}, line {line}: {defect}; mend the file, or leave such lines out with --bad-rows skip", path = path.display())]
@@ -435,7 +435,7 @@ pub enum Error {
         /// The line, counted from 1.
         line: u64,
         /// What is wrong with it.
-        defect: crate::RowDefect,
+        defect: crate::criteo::RowDefect,
     },
     /// The raw files hold no row.
     #[error(
@@ -501,7 +501,7 @@ pub enum Error {
     #[error("{unseen}")]
     Unseen {
         /// The category and its table.
-        unseen: crate::UnseenCategory,
+        unseen: crate::criteo::UnseenCategory,
     },
     /// A category of a line is not in the vocabulary, and its table has no id for such categories.
     #[error("{path}, line {line}: {unseen}", path = path.display())]
@@ -511,7 +511,7 @@ pub enum Error {
         /// The line, counted from 1.
         line: u64,
         /// The category and its table.
-        unseen: crate::UnseenCategory,
+        unseen: crate::criteo::UnseenCategory,
     },
     /// Files of days were asked for, and there is one.
     #[error(

@@ -7,7 +7,10 @@ mod criteo_text;
 use std::io::Write;
 
 use criteo_text::{Workplace, prepare, row, rows};
-use recsys_data::{BadRows, Error, PrepareCriteo, PrepareOptions, Progress, Stage};
+use recsys_data::Error;
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::progress::{Progress, Stage};
+use recsys_data::text::BadRows;
 
 /// Prepares one file that must be refused; returns the message, after a look that nothing was left.
 fn refusal(name: &str, content: impl AsRef<[u8]>) -> String {

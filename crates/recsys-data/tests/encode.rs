@@ -7,11 +7,13 @@ mod numbered;
 
 use criteo_text::{Workplace, contents, ids, prepare, row, rows, samples};
 use numbered::{schema, write};
-use recsys_data::{
-    BadRows, EncodeCriteo, EncodeOptions, EncodeReport, Error, Numbering, PackedDataset,
-    PrepareOptions, RawRow, Result, RowEncoder, Split, SplitRows, Unseen, Verify, WriterOptions,
-    parse_row,
+use recsys_data::criteo::{
+    EncodeCriteo, EncodeOptions, EncodeReport, Numbering, PrepareOptions, RawRow, RowEncoder,
+    Unseen, parse_row,
 };
+use recsys_data::packed::{PackedDataset, Verify, WriterOptions};
+use recsys_data::text::BadRows;
+use recsys_data::{Error, Result, Split, SplitRows};
 
 const TRAIN_FIRST: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 

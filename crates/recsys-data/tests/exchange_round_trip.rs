@@ -7,11 +7,13 @@ mod criteo_text;
 use std::path::{Path, PathBuf};
 
 use criteo_text::{Workplace, contents, prepare, rows, samples};
-use recsys_data::{
-    DenseValues, Error, ExportForeign, ExportFormat, ExportOptions, ForeignFormat, ForeignIds,
-    ForeignOptions, ForeignParts, ImportForeign, Numbering, PackedDataset, PrepareOptions, Rerank,
-    RerankOptions, Split,
+use recsys_data::criteo::{Numbering, PrepareOptions};
+use recsys_data::exchange::{
+    DenseValues, ExportForeign, ExportFormat, ExportOptions, ForeignIds, ForeignParts,
+    ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
 };
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Error, Split};
 
 /// Exports a data set and returns the files of train, validation and test.
 fn export(data: &Path, out: &Path, format: ExportFormat, dense: DenseValues) -> [PathBuf; 3] {
@@ -45,9 +47,9 @@ fn import(
 ) {
     let counts = files[0].with_file_name("day_fea_count.npz");
     let format = match format {
-        ExportFormat::Npz => ForeignFormat::Npz,
-        ExportFormat::MlPerf => ForeignFormat::MlPerf,
-        _ => ForeignFormat::TorchRec,
+        ExportFormat::Npz => ImportFormat::Npz,
+        ExportFormat::MlPerf => ImportFormat::MlPerf,
+        _ => ImportFormat::TorchRec,
     };
     let [train, validation, test] = files.map(|file| vec![file]);
     let parts = ForeignParts::Named {
@@ -55,11 +57,11 @@ fn import(
         validation,
         test,
     };
-    let options = ForeignOptions {
+    let options = ImportOptions {
         dense,
         ids,
         counts: counts.exists().then_some(counts),
-        ..ForeignOptions::new(format, parts, out.to_path_buf())
+        ..ImportOptions::new(format, parts, out.to_path_buf())
     };
     ImportForeign::new(options).run(&()).unwrap();
 }

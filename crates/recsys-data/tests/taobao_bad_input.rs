@@ -6,17 +6,19 @@ mod taobao_text;
 
 use std::io::Write;
 
-use recsys_data::{
-    BadRows, Duplicates, Error, OutOfRange, PointsPerUser, SequenceRules, SequenceSplit,
-    ShortHistory, TaobaoOptions,
+use recsys_data::Error;
+use recsys_data::taobao::{
+    Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,
+    ShortHistory,
 };
+use recsys_data::text::BadRows;
 use taobao_text::{Workplace, contents, event, events, prepare, zip};
 
 /// Prepares one file that must be refused; returns the message, after a look that nothing was left.
-fn refusal_with(name: &str, content: impl AsRef<[u8]>, options: TaobaoOptions) -> String {
+fn refusal_with(name: &str, content: impl AsRef<[u8]>, options: PrepareOptions) -> String {
     let place = Workplace::new();
     place.file(name, content);
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         raw: vec![place.path(name)],
         out: place.path("out"),
         ..options
@@ -27,7 +29,7 @@ fn refusal_with(name: &str, content: impl AsRef<[u8]>, options: TaobaoOptions) -
 }
 
 fn refusal(name: &str, content: impl AsRef<[u8]>) -> String {
-    let message = refusal_with(name, content, TaobaoOptions::default());
+    let message = refusal_with(name, content, PrepareOptions::default());
     assert!(message.contains(name), "the file is not named: {message}");
     message
 }
@@ -122,9 +124,9 @@ fn an_item_in_two_categories_is_named_with_both() {
 
 #[test]
 fn times_out_of_range_are_bad_rows_on_demand() {
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         out_of_range: OutOfRange::Bad,
-        ..TaobaoOptions::default()
+        ..PrepareOptions::default()
     };
     for time in ["1511539199", "1512316800", "-2134949234", "2037766482"] {
         let line = format!("1,2,3,pv,{time}");
@@ -151,7 +153,7 @@ fn an_event_that_occurs_twice_is_bad_on_demand() {
     let line = event(7);
     place.file("once.csv", &text);
     place.file("twice.csv", format!("{text}{line}\n{line}\n"));
-    let options = |raw: &str, duplicates, bad_rows| TaobaoOptions {
+    let options = |raw: &str, duplicates, bad_rows| PrepareOptions {
         duplicates,
         bad_rows,
         ..place.options(&[raw])
@@ -185,9 +187,9 @@ fn a_user_who_touched_everything_is_an_error_and_no_endless_search() {
         .map(|index| format!("{},{},0,pv,{index}\n", index % 2, index % 5))
         .collect();
     for rules in [SequenceRules::Windows, SequenceRules::Reference] {
-        let options = TaobaoOptions {
+        let options = PrepareOptions {
             rules,
-            ..TaobaoOptions::default()
+            ..PrepareOptions::default()
         };
         let message = refusal_with("events.csv", &text, options);
         assert!(
@@ -203,16 +205,16 @@ fn too_short_histories_are_named_with_the_remedy() {
     let text: String = (0..40)
         .map(|index| format!("{},{index},0,pv,{index}\n", index % 2))
         .collect();
-    let message = refusal_with("events.csv", &text, TaobaoOptions::default());
+    let message = refusal_with("events.csv", &text, PrepareOptions::default());
     assert!(
         message.contains("none of the 2 users has the 21 events")
             && message.contains("--short-history pad"),
         "{message}"
     );
     let single = "1,2,3,pv,4\n2,3,3,pv,4\n";
-    let padding = TaobaoOptions {
+    let padding = PrepareOptions {
         short_history: ShortHistory::Pad,
-        ..TaobaoOptions::default()
+        ..PrepareOptions::default()
     };
     assert!(refusal_with("events.csv", single, padding).contains("the 2 events"));
 }
@@ -276,14 +278,14 @@ fn streams_that_are_cut_off_are_told_from_bad_rows() {
 fn outputs_that_hold_something_and_options_without_meaning_are_refused() {
     let place = Workplace::new();
     place.file("events.csv", events(900));
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         force: false,
         ..place.options(&["events.csv"])
     };
     std::fs::create_dir(&options.out).unwrap();
     std::fs::write(options.out.join("mine"), "precious").unwrap();
     assert!(matches!(prepare(&options), Err(Error::OutputExists { .. })));
-    let forced = TaobaoOptions {
+    let forced = PrepareOptions {
         force: true,
         ..options.clone()
     };
@@ -291,7 +293,7 @@ fn outputs_that_hold_something_and_options_without_meaning_are_refused() {
         prepare(&forced),
         Err(Error::NotReplaceable { .. })
     ));
-    let around = TaobaoOptions {
+    let around = PrepareOptions {
         out: place.path(""),
         ..forced
     };
@@ -299,62 +301,62 @@ fn outputs_that_hold_something_and_options_without_meaning_are_refused() {
         prepare(&around),
         Err(Error::OutputHoldsSource { .. })
     ));
-    let reference = TaobaoOptions {
+    let reference = PrepareOptions {
         rules: SequenceRules::Reference,
         ..options.clone()
     };
     for bad in [
-        TaobaoOptions {
+        PrepareOptions {
             raw: Vec::new(),
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             history: 0,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             validation: 0.5,
             test: 0.5,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             test: f64::NAN,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             validation: -0.1,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             points_per_user: PointsPerUser::Most(0),
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             from: 5,
             until: 5,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             memory: 0,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             shard_rows: 0,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             split: SequenceSplit::Time,
             ..reference.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             history: 10,
             ..reference.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             train_users: 0,
             ..reference.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             points_per_user: PointsPerUser::All,
             ..reference
         },

@@ -8,10 +8,12 @@ use std::fs;
 use std::io::Write;
 
 use criteo_text::{Workplace, contents, prepare, row, rows, samples};
-use recsys_data::{
-    BadRows, DaySplit, Error, Numbering, PackedDataset, PrepareOptions, PrepareTerabyte, Result,
-    Split, TerabyteOptions, TerabyteReport,
+use recsys_data::criteo::{
+    DaySplit, Numbering, PrepareOptions, PrepareTerabyte, TerabyteOptions, TerabyteReport,
 };
+use recsys_data::packed::PackedDataset;
+use recsys_data::text::BadRows;
+use recsys_data::{Error, Result, Split};
 
 const DAYS: [std::ops::Range<u64>; 3] = [0..1500, 1500..1800, 1800..2801];
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use recsys_data::Vocabulary;
+use recsys_data::vocabulary::Vocabulary;
 
 /// Where the rows of a table are in weights that were trained under other ids.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use embedding_store::{EmbeddingStore, Side, Traffic};
-use recsys_data::{Dataset, Subset};
+use recsys_data::Dataset;
+use recsys_data::views::Subset;
 use serde_json::{Value, json};
 
 use crate::checkpoint::Keeper;

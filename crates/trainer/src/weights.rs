@@ -7,7 +7,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use embedding_store::{EmbeddingStore, Part, Rows, read_slice};
-use recsys_data::OutputFile;
+use recsys_data::output_file::OutputFile;
 
 use crate::pickled_file::PickledFile;
 use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};

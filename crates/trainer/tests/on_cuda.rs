@@ -11,7 +11,8 @@ use std::sync::Arc;
 use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig};
 use embedding_store::{Optimizer, StoreOptions, TableSpec, cuda_device};
-use recsys_data::{Dataset, Order, RandomData, RandomDataOptions};
+use recsys_data::generate::{RandomData, RandomDataOptions};
+use recsys_data::{Dataset, Order};
 use skewed::weights;
 use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig, Interaction};
 use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
-use recsys_data::Vocabulary;
+use recsys_data::vocabulary::Vocabulary;
 use trainer::{Error, FusedDlrm, Model, RowMap, Trainer, load_weights, load_weights_by_category};
 
 fn file(name: &str) -> PathBuf {

@@ -10,7 +10,9 @@ use candle_core::Device;
 use dlrm::{DlrmConfig, SliceSize};
 use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec};
 use fae_profiler::Partition;
-use recsys_data::{Dataset, LastPositions, Order, PlantedSequences, PlantedSequencesOptions};
+use recsys_data::generate::{PlantedSequences, PlantedSequencesOptions};
+use recsys_data::views::LastPositions;
+use recsys_data::{Dataset, Order};
 use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
     Error, Evaluations, FusedTbsm, Inputs, Interleave, Model, Placement, Replicas, RunReport,

@@ -8,7 +8,8 @@ use embedding_store::{
     Combine, CpuStore, DeviceStore, EmbeddingStore, Encoding, Ids, Optimizer, Plan, RowFormat,
     StoreOptions, TableSpec,
 };
-use recsys_data::{Batch, Dataset, RandomData, RandomDataOptions};
+use recsys_data::generate::{RandomData, RandomDataOptions};
+use recsys_data::{Batch, Dataset};
 use serde::Serialize;
 use trainer::Placement;
 

@@ -5,7 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     CpuStore, DeviceStore, EmbeddingStore, Ids, Optimizer, Plan, RowFormat, StoreOptions, TableSpec,
 };
-use recsys_data::{Batch, Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Split};
 use serde::Serialize;
 
 use super::{billions_per_second, median_time};

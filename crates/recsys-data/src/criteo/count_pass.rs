@@ -4,10 +4,12 @@ use rayon::prelude::*;
 
 use super::encode::Categories;
 use super::parse::parse_rows;
-use super::{BadRows, CRITEO_TABLES, PrepareOptions, RowDefect};
+use super::{PrepareOptions, RowDefect, TABLES};
 use crate::category_counts::CategoryCounts;
-use crate::text::{Chunk, SkipLog, read_all};
-use crate::{Error, Progress, Result, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::progress::Progress;
+use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// Categories between the one that is counted and the one whose slot is asked for.
 const PREFETCH: usize = 16;
@@ -44,7 +46,7 @@ pub(super) fn count(
     let mut counted = Counted {
         rows: 0,
         tables: std::iter::repeat_with(CategoryCounts::new)
-            .take(CRITEO_TABLES)
+            .take(TABLES)
             .collect(),
         skipped: SkipLog::default(),
         sources: Vec::new(),
@@ -74,7 +76,7 @@ pub(super) fn count(
 
 fn columns(options: &PrepareOptions, categories: Categories, chunk: &Chunk) -> Result<Columns> {
     let stride = chunk.lines as usize;
-    let mut values = vec![0; CRITEO_TABLES * stride];
+    let mut values = vec![0; TABLES * stride];
     let mut missing = Vec::with_capacity(stride);
     let mut skipped = SkipLog::default();
     let good = |row: &super::RawRow| {
@@ -126,7 +128,7 @@ fn count_table(table: usize, counts: &mut CategoryCounts, chunks: &[Columns]) ->
     // Entries are numbered in 32 bits; one group of chunks is far below what is left here.
     if counts.len() > CategoryCounts::MOST {
         return Err(Error::TooManyCategories {
-            table: super::field_name(1 + super::CRITEO_DENSE + table),
+            table: super::field_name(1 + super::DENSE_FEATURES + table),
         });
     }
     Ok(())

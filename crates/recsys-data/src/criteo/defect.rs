@@ -134,7 +134,7 @@ impl RowDefect {
         if text.is_empty() {
             return None;
         }
-        if field > super::CRITEO_DENSE {
+        if field > super::DENSE_FEATURES {
             if !text.iter().all(u8::is_ascii_hexdigit) {
                 return Some(Self::Category {
                     field,

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::PassReport;
-use crate::{SkippedRows, SourceFile, Split};
+use crate::packed::SourceFile;
+use crate::split::Split;
+use crate::text::SkippedRows;
 
 /// What encoding found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]

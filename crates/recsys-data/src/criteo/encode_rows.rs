@@ -7,11 +7,14 @@ use std::time::Instant;
 use super::encode_report::{EncodeReport, UnseenReport};
 use super::parse::parse_rows;
 use super::row_encoder::{RowEncoder, Unseen};
-use super::{BadRows, CRITEO_DENSE, CRITEO_TABLES, PassReport, RowDefect, SplitReport};
-use crate::text::{Chunk, SkipLog, check_output, folder_bytes, read_all, staged, stored_bytes};
-use crate::{
-    Batch, Error, PackedDataset, PackedWriter, Progress, Provenance, Result, SkippedRows,
-    SourceFile, Split, SplitRows, Stage, WriterOptions,
+use super::{DENSE_FEATURES, PassReport, RowDefect, SplitReport, TABLES};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::packed::{PackedDataset, PackedWriter, Provenance, SourceFile, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::split::{Split, SplitRows};
+use crate::text::{
+    BadRows, Chunk, SkipLog, SkippedRows, check_output, folder_bytes, read_all, stored_bytes,
 };
 
 /// What to encode, by which vocabulary, and where to write it.
@@ -100,7 +103,7 @@ impl EncodeCriteo {
         };
         let schema = data.schema().clone();
         let mut writer = PackedWriter::create_locked(lock, schema, split_rows, writer_options)?;
-        for table in 0..CRITEO_TABLES {
+        for table in 0..TABLES {
             if let Some(vocabulary) = data.vocabulary(table)? {
                 writer.write_vocabulary(table, &vocabulary)?;
             }
@@ -194,12 +197,12 @@ struct Pass<'a> {
 struct Written {
     rows: u64,
     clicks: u64,
-    unseen: [u64; CRITEO_TABLES],
+    unseen: [u64; TABLES],
 }
 
 struct Encoded {
     batch: Batch,
-    unseen: [u64; CRITEO_TABLES],
+    unseen: [u64; TABLES],
     stored_bytes: u64,
 }
 
@@ -292,13 +295,13 @@ impl Pass<'_> {
         let lines = chunk.lines as usize;
         let mut encoded = Encoded {
             batch: Batch::default(),
-            unseen: [0; CRITEO_TABLES],
+            unseen: [0; TABLES],
             stored_bytes: chunk.stored_bytes,
         };
         let batch = &mut encoded.batch;
         batch.label.reserve_exact(lines);
-        batch.dense.reserve_exact(lines * CRITEO_DENSE);
-        batch.sparse.ids.reserve_exact(lines * CRITEO_TABLES);
+        batch.dense.reserve_exact(lines * DENSE_FEATURES);
+        batch.sparse.ids.reserve_exact(lines * TABLES);
         // Lines so far, good and bad ones, which two closures count.
         let line = Cell::new(chunk.first_line);
         let mut refused = None;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::text::BadRows;
 
 /// How raw categories become ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,17 +18,6 @@ pub enum Numbering {
     /// As the original programs do: in order of first appearance, the rows of every split counted. A missing value is
     /// the category `00000000`.
     Reference,
-}
-
-/// What becomes of lines that are no rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BadRows {
-    /// The first one ends the preparation.
-    #[default]
-    Error,
-    /// They are left out, counted by kind and reported.
-    Skip,
 }
 
 /// Which training rows change places, once and for all, under [`SplitRule::ReferenceDays`].

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Batch, SkippedRows, SourceFile, Split, Stage};
+use crate::batch::Batch;
+use crate::packed::SourceFile;
+use crate::progress::Stage;
+use crate::split::Split;
+use crate::text::SkippedRows;
 
 /// What a preparation found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]

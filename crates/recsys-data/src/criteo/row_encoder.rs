@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::encode::{Categories, Encoder};
-use super::{CRITEO_DENSE, CRITEO_TABLES, Numbering, RawRow, field_name};
+use super::{DENSE_FEATURES, Numbering, RawRow, TABLES, field_name};
 use crate::category_counts::CategoryCounts;
-use crate::{Category, Error, Notation, PackedDataset, Result, Vocabulary};
+use crate::error::{Error, Result};
+use crate::packed::PackedDataset;
+use crate::vocabulary::{Category, Notation, Vocabulary};
 
 /// What becomes of a category that the vocabulary does not have, and of a missing one where the data that the vocabulary was made
 /// of missed none.
@@ -65,9 +67,9 @@ impl fmt::Display for UnseenCategory {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EncodedRow {
     /// Ids of the 26 tables.
-    pub ids: [u32; CRITEO_TABLES],
+    pub ids: [u32; TABLES],
     /// `ln(max(x, 0) + 1)` of the 13 integers.
-    pub dense: [f32; CRITEO_DENSE],
+    pub dense: [f32; DENSE_FEATURES],
     /// Bit `t` is set where the category of table `t` is not in the vocabulary.
     pub unseen: u32,
 }
@@ -77,7 +79,11 @@ pub struct EncodedRow {
 /// Memory is 20 to 35 bytes for each category. Encoding allocates nothing and takes `&self`, so that threads can share an encoder.
 ///
 /// ```
-/// use recsys_data::{PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, RawRow, RowEncoder, Unseen, parse_row};
+/// use recsys_data::criteo::{
+///     PrepareCriteo, PrepareOptions, RawRow, RowEncoder, Unseen, parse_row,
+/// };
+/// use recsys_data::generate::{Planted, PlantedOptions};
+/// use recsys_data::packed::PackedDataset;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
@@ -98,9 +104,9 @@ pub struct EncodedRow {
 /// ```
 pub struct RowEncoder {
     encoder: Encoder,
-    rows: [u64; CRITEO_TABLES],
+    rows: [u64; TABLES],
     /// The id that stands in for unseen categories.
-    unknown: [Option<u32>; CRITEO_TABLES],
+    unknown: [Option<u32>; TABLES],
     unseen: Unseen,
 }
 
@@ -128,8 +134,8 @@ impl RowEncoder {
         let tables = schema.tables.iter().map(|table| table.name.clone());
         if schema.multi_hot
             || schema.sequence_length.is_some()
-            || !schema.dense.iter().cloned().eq(names(1, CRITEO_DENSE))
-            || !tables.eq(names(1 + CRITEO_DENSE, CRITEO_TABLES))
+            || !schema.dense.iter().cloned().eq(names(1, DENSE_FEATURES))
+            || !tables.eq(names(1 + DENSE_FEATURES, TABLES))
         {
             return Err(refuse(format!(
                 "its columns are not those of Criteo's rows (it is \"{}\"); behaviour sequences need whole histories: prepare \
@@ -146,9 +152,9 @@ impl RowEncoder {
             .filter(|range| *range != Some(0))
             .ok_or_else(|| refuse("its manifest has no valid max_ind_range".into()))?;
 
-        let mut unknown = [None; CRITEO_TABLES];
-        let mut rows = [0; CRITEO_TABLES];
-        let mut indices = Vec::with_capacity(CRITEO_TABLES);
+        let mut unknown = [None; TABLES];
+        let mut rows = [0; TABLES];
+        let mut indices = Vec::with_capacity(TABLES);
         for (table, column) in schema.tables.iter().enumerate() {
             let Some(vocabulary) = data.vocabulary(table)? else {
                 return Err(refuse(format!("table {} has none", column.name)));
@@ -186,7 +192,7 @@ impl RowEncoder {
         let mut row = *row;
         self.encoder.categories.apply(&mut row);
         let mut encoded = EncodedRow {
-            ids: [0; CRITEO_TABLES],
+            ids: [0; TABLES],
             dense: row.dense.map(|value| self.encoder.dense(value)),
             unseen: 0,
         };
@@ -218,7 +224,7 @@ impl RowEncoder {
             Unseen::Error => None,
         };
         id.ok_or_else(|| UnseenCategory {
-            table: field_name(1 + CRITEO_DENSE + table),
+            table: field_name(1 + DENSE_FEATURES + table),
             category: if missing {
                 Category::Missing
             } else {

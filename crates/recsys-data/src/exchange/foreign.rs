@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::options::DenseValues;
 use crate::criteo::logarithm;
-use crate::{Category, Error, Result, SourceFile, Texts};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::vocabulary::{Category, Texts};
 
 /// The columns that files of another program hold.
 #[derive(Debug, Clone, Default)]

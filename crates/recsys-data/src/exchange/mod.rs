@@ -15,11 +15,14 @@ mod rerank;
 mod table;
 mod torchrec;
 
+#[doc(hidden)]
+pub use crate::numpy::parse_npy_header;
 pub use export::{ExportForeign, ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use import::ImportForeign;
+#[doc(hidden)]
 pub use mlperf::parse_mlperf;
 pub use options::{
-    DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts, ForeignReport,
+    DenseValues, ForeignCut, ForeignIds, ForeignParts, ImportFormat, ImportOptions, ImportReport,
 };
 pub use ranking::Ranking;
 pub use rerank::{Rerank, RerankOptions};

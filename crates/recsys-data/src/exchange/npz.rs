@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::options::DenseValues;
+use crate::error::{Error, Result};
 use crate::numpy::Array;
+use crate::packed::SourceFile;
 use crate::text::{ZipEntry, ZipPlace, entries_of_zip, identity, stored_bytes};
-use crate::{Error, Result, SourceFile};
 
 type Member = Array<ZipEntry<File>>;
 

@@ -6,9 +6,10 @@ use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::npz::check_counts;
 use super::options::{DenseValues, ForeignIds};
+use crate::error::{Error, Result};
 use crate::numpy::Array;
+use crate::packed::SourceFile;
 use crate::text::{Source, stored_bytes};
-use crate::{Error, Result, SourceFile};
 
 /// What the names of the three files end with.
 pub(super) const ENDINGS: [&str; 3] = ["labels", "dense", "sparse"];

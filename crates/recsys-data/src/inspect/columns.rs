@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::sample::Sample;
-use crate::Schema;
+use crate::schema::Schema;
 
 /// A dense feature over a sample, all positions of sequences together.
 #[derive(Debug, Clone, PartialEq, Serialize)]

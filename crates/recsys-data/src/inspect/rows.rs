@@ -2,8 +2,12 @@
 
 use serde::Serialize;
 
+use crate::batch::Batch;
 use crate::criteo::logarithm;
-use crate::{Batch, Dataset, Notation, PackedSplit, Result, Vocabulary};
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::packed::PackedSplit;
+use crate::vocabulary::{Notation, Vocabulary};
 
 /// A sample, its ids decoded.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use super::permutation::Permutation;
 use super::queue::Queue;
 use super::{Buffers, Order, Source};
-use crate::{Batch, Error, Result};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
 
 /// The batches of an epoch, in order: an iterator made by [`Loader::epoch`](crate::Loader::epoch).
 pub struct Epoch<E: Default + Send + 'static> {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Batch, Dataset, Error, Result};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 
 pub use epoch::{Epoch, Loaded};
 pub(crate) use permutation::Permutation;
@@ -156,7 +158,7 @@ impl<E> Source<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RandomData, RandomDataOptions};
+    use crate::generate::{RandomData, RandomDataOptions};
 
     fn dataset(samples: u64) -> Arc<dyn Dataset> {
         let options = RandomDataOptions {

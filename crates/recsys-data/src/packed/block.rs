@@ -1,7 +1,9 @@
 //! The bytes of a block of samples as they lie in a shard, and the check of their values.
 
-use super::Split;
-use crate::{Batch, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// Little-endian floats.
 pub(super) fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
@@ -142,7 +144,8 @@ impl BlockBytes<'_> {
             return None;
         }
         for (position, row) in self.ids.chunks_exact(4 * tables.len()).enumerate() {
-            let beyond = |(id, table): (u32, &crate::TableSchema)| u64::from(id) >= table.rows;
+            let beyond =
+                |(id, table): (u32, &crate::schema::TableSchema)| u64::from(id) >= table.rows;
             if ids(row)
                 .zip(tables)
                 .fold(false, |any, pair| any | beyond(pair))

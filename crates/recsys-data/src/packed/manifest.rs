@@ -5,8 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, Split, xxh3_hex};
-use crate::{Error, Result, Schema};
+use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, xxh3_hex};
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// A raw file that a data set was made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

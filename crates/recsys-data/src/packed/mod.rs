@@ -12,7 +12,6 @@ mod reader;
 mod shard;
 mod shard_files;
 mod shard_writer;
-mod split;
 mod split_writer;
 mod verify;
 mod verify_report;
@@ -22,7 +21,6 @@ pub use manifest::{
     Manifest, Provenance, ShardFile, SourceFile, SplitFiles, Splits, VocabularyFile,
 };
 pub use reader::{PackedDataset, PackedSplit};
-pub use split::{Split, SplitRows};
 pub use verify::Verify;
 pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};

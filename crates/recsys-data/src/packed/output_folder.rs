@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::output_lock::OutputLock;
-use super::{FORMAT, MANIFEST_FILE, Split, VOCABULARY_FOLDER};
+use super::{FORMAT, MANIFEST_FILE, VOCABULARY_FOLDER};
+use crate::error::{Error, Result};
 use crate::output_file::{self, folder_of};
-use crate::{Error, Result};
+use crate::split::Split;
 
 /// Behind the name of a folder that is being written: the process.
 const PARTIAL: &str = ".partial-";

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::output_folder::sibling;
+use crate::error::{Error, Result};
 use crate::output_file::{folder_of, lock_by_name};
-use crate::{Error, Result};
 
 /// Whoever holds this is alone in making an output folder; the system drops the lock of a killed process.
 ///

@@ -13,7 +13,10 @@ use super::header::parse_header;
 use super::layout::ShardLayout;
 use super::manifest::ShardFile;
 use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION, xxh3_hex};
-use crate::{Batch, Error, IdBlock, Result, Schema, SparseIds};
+use crate::batch::{Batch, SparseIds};
+use crate::dataset::IdBlock;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
 
 /// A shard whose header and checksums are those of the manifest. Blocks are checked when they are first touched.
 #[derive(Debug)]

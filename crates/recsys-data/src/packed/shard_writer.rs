@@ -9,8 +9,11 @@ use super::manifest::ShardFile;
 use super::output_folder::sync_folder;
 use super::shard_files::ShardFiles;
 use super::split_writer::{ShardPlan, SplitWriter};
-use super::{Split, xxh3_hex};
-use crate::{Batch, Error, Result, Schema};
+use super::xxh3_hex;
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// Which shard of a data set, and how many samples it takes. Single-hot data only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

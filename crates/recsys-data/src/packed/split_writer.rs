@@ -6,8 +6,11 @@ use super::block::{BlockBuffer, BlockBytes, check_shape};
 use super::layout::ShardLayout;
 use super::manifest::{ShardFile, SplitFiles};
 use super::shard_files::ShardFiles;
-use super::{BLOCK_SAMPLES, Split, xxh3_hex};
-use crate::{Batch, Error, Result, Schema};
+use super::{BLOCK_SAMPLES, xxh3_hex};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// A shard to be written: its name, its shape, and where its tensors start in the file.
 #[derive(Debug)]

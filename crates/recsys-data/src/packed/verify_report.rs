@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::{SourceFile, Split, SplitRows};
-use crate::Error;
+use super::SourceFile;
+use crate::error::Error;
+use crate::split::{Split, SplitRows};
 
 /// Something wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

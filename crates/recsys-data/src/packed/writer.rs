@@ -8,8 +8,12 @@ use super::output_folder::{OutputFolder, sync_folder};
 use super::output_lock::OutputLock;
 use super::shard_files::{ShardFiles, write_file};
 use super::split_writer::SplitWriter;
-use super::{MANIFEST_FILE, Split, SplitRows, VOCABULARY_FOLDER, disk_space, xxh3_hex};
-use crate::{Batch, Error, Result, Schema, Vocabulary};
+use super::{MANIFEST_FILE, VOCABULARY_FOLDER, disk_space, xxh3_hex};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+use crate::split::{Split, SplitRows};
+use crate::vocabulary::Vocabulary;
 
 /// How to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

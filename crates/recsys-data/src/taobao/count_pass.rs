@@ -1,10 +1,12 @@
 //! Pass one: who and what there is, and every event to its user.
 
 use super::store::{Event, EventStore};
-use super::{Behaviour, EventDefect, OutOfRange, RawEvent, TaobaoOptions, parse_events};
+use super::{Behaviour, EventDefect, OutOfRange, PrepareOptions, RawEvent, parse_events};
 use crate::category_counts::CategoryCounts;
-use crate::text::{Chunk, SkipLog, read_all};
-use crate::{BadRows, Error, Progress, Result, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::progress::Progress;
+use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// What pass one found.
 pub(super) struct Counted {
@@ -54,7 +56,7 @@ impl Parsed {
 const LEFT_OUT: u32 = u32::MAX;
 
 impl Counted {
-    fn new(options: &TaobaoOptions, folder: &std::path::Path, by_minute: bool) -> Self {
+    fn new(options: &PrepareOptions, folder: &std::path::Path, by_minute: bool) -> Self {
         Self {
             users: CategoryCounts::new(),
             items: CategoryCounts::new(),
@@ -74,7 +76,7 @@ impl Counted {
     /// Takes the events of some chunks, which follow those before in the text.
     fn take(
         &mut self,
-        options: &TaobaoOptions,
+        options: &PrepareOptions,
         chunks: Vec<Parsed>,
         progress: &dyn Progress,
     ) -> Result<()> {
@@ -114,7 +116,7 @@ impl Counted {
 
     fn take_chunk(
         &mut self,
-        options: &TaobaoOptions,
+        options: &PrepareOptions,
         chunk: &Parsed,
         users: &[u32],
         items: &[u32],
@@ -145,7 +147,7 @@ impl Counted {
     /// An event whose item has another category than before: an error, or left out.
     fn second_category(
         &mut self,
-        options: &TaobaoOptions,
+        options: &PrepareOptions,
         chunk: &Parsed,
         place: usize,
         user: u32,
@@ -176,7 +178,7 @@ impl Counted {
 /// # Errors
 /// A file that cannot be read; a bad row, unless those are skipped; no event at all; a temporary file that cannot be written.
 pub(super) fn count(
-    options: &TaobaoOptions,
+    options: &PrepareOptions,
     folder: &std::path::Path,
     by_minute: bool,
     progress: &dyn Progress,
@@ -193,7 +195,7 @@ pub(super) fn count(
     Ok(counted)
 }
 
-fn parse(options: &TaobaoOptions, chunk: &Chunk) -> Result<Parsed> {
+fn parse(options: &PrepareOptions, chunk: &Chunk) -> Result<Parsed> {
     let mut events: Vec<RawEvent> = Vec::with_capacity(chunk.lines as usize);
     let mut late: Vec<usize> = Vec::new();
     let mut bad_lines = Vec::new();
@@ -236,7 +238,7 @@ fn parse(options: &TaobaoOptions, chunk: &Chunk) -> Result<Parsed> {
 }
 
 /// Leaves out events whose time is out of range.
-fn leave_out(options: &TaobaoOptions, parsed: &mut Parsed, late: &[usize]) -> Result<()> {
+fn leave_out(options: &PrepareOptions, parsed: &mut Parsed, late: &[usize]) -> Result<()> {
     let mut lines = Vec::with_capacity(late.len());
     for &place in late {
         let line = parsed.line(place);

@@ -10,12 +10,14 @@ use super::encode::rank;
 use super::npz::read_npz;
 use super::sequence_text::{Use, samples_of};
 use super::{PointsPerUser, TABLES, schema};
+use crate::batch::Batch;
 use crate::category_counts::CategoryCounts;
-use crate::text::{check_output, folder_bytes, identity, read_all, staged, stored_bytes};
-use crate::{
-    Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, SourceFile, Split,
-    SplitReport, SplitRows, Stage, WriterOptions,
-};
+use crate::criteo::{PassReport, SplitReport};
+use crate::error::{Error, Result};
+use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::split::{Split, SplitRows};
+use crate::text::{check_output, folder_bytes, identity, read_all, stored_bytes};
 
 /// Positions of a sample of the original programs.
 const POSITIONS: u32 = 21;

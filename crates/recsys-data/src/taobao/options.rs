@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BadRows, Error, Result};
+use crate::error::{Error, Result};
+use crate::text::BadRows;
 
 /// By which rules samples are made of a user's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,7 +89,7 @@ pub enum Duplicates {
 
 /// What to read, how to make samples of it, and where to write them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TaobaoOptions {
+pub struct PrepareOptions {
     /// Raw text, plain, `.gz`, `.zst` or a `.zip` with one file; several files are read in this order as if they were one.
     pub raw: Vec<PathBuf>,
     /// Folder of the packed data set.
@@ -129,7 +130,7 @@ pub struct TaobaoOptions {
     pub shard_rows: u64,
 }
 
-impl Default for TaobaoOptions {
+impl Default for PrepareOptions {
     fn default() -> Self {
         Self {
             raw: Vec::new(),
@@ -155,7 +156,7 @@ impl Default for TaobaoOptions {
     }
 }
 
-impl TaobaoOptions {
+impl PrepareOptions {
     /// Checks what can be checked without the files.
     ///
     /// # Errors

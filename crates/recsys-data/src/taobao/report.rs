@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
-use crate::{PassReport, SkippedRows, SourceFile, SplitReport};
+use crate::criteo::{PassReport, SplitReport};
+use crate::packed::SourceFile;
+use crate::text::SkippedRows;
 
 /// What a preparation of events found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
-pub struct TaobaoReport {
+pub struct PrepareReport {
     /// Events read, without those left out.
     pub events: u64,
     /// Distinct users, items and categories.
@@ -51,7 +53,7 @@ pub struct TaobaoReport {
     pub packed_bytes: u64,
 }
 
-impl TaobaoReport {
+impl PrepareReport {
     /// Events per second over all passes and everything between.
     pub fn events_per_second(&self) -> f64 {
         self.events as f64 / self.seconds

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
-use super::TaobaoOptions;
+use super::PrepareOptions;
 use super::division::Division;
 use super::encode::Ids;
 use super::store::Event;
 use super::windows::choose;
 use super::{ShortHistory, positions};
+use crate::batch::Batch;
 use crate::category_counts::CategoryCounts;
+use crate::error::{Error, Result};
 use crate::generate::{Counter, mix};
-use crate::{Batch, Error, Result, Split, SplitRows};
+use crate::split::{Split, SplitRows};
 
 /// How samples are made of the events of a user, point by point. A point is one or more samples.
 pub(super) trait Rules: Sync {
@@ -72,7 +74,7 @@ impl Samples {
 
 /// The default rules.
 pub(super) struct WindowRules<'a> {
-    options: &'a TaobaoOptions,
+    options: &'a PrepareOptions,
     ids: &'a Ids,
     /// Raw numbers of users, for messages.
     users: &'a CategoryCounts,
@@ -86,7 +88,7 @@ pub(super) struct WindowRules<'a> {
 
 impl<'a> WindowRules<'a> {
     pub(super) fn new(
-        options: &'a TaobaoOptions,
+        options: &'a PrepareOptions,
         ids: &'a Ids,
         users: &'a CategoryCounts,
         division: &'a Division,
@@ -171,7 +173,7 @@ impl<'a> WindowRules<'a> {
 }
 
 /// Windows of a user with some events.
-pub(super) fn windows(options: &TaobaoOptions, events: u64) -> u64 {
+pub(super) fn windows(options: &PrepareOptions, events: u64) -> u64 {
     events.saturating_sub(match options.short_history {
         ShortHistory::Skip => u64::from(options.history),
         ShortHistory::Pad => 1,
@@ -179,7 +181,7 @@ pub(super) fn windows(options: &TaobaoOptions, events: u64) -> u64 {
 }
 
 /// The draws that choose windows.
-fn counter(options: &TaobaoOptions) -> Counter {
+fn counter(options: &PrepareOptions) -> Counter {
     Counter::new(options.seed, super::windows::FAMILY)
 }
 

@@ -9,8 +9,8 @@ use super::parse::decimal;
 use super::positions;
 use super::reference::{SEQUENCE, points_of, window_draws, window_end};
 use super::windows::below;
+use crate::error::{Error, Result};
 use crate::text::{Chunk, shorten};
-use crate::{Error, Result};
 
 /// The columns of a line.
 const COLUMNS: [&str; 8] = [

@@ -2,7 +2,7 @@
 
 use super::MAX_LINE;
 use super::input::Source;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Text is handed out in pieces of about this size.
 const CHUNK: usize = 1 << 20;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{ZipEntry, entries_of_zip};
-use crate::packed::OutputLock;
-use crate::{Error, Result, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::{OutputLock, SourceFile};
 
 /// How a raw file is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@ mod chunk;
 mod input;
 mod lines;
 mod pipeline;
-mod progress;
 mod skip_log;
 mod zip_entry;
 
@@ -14,9 +13,7 @@ pub(crate) use input::{
 };
 pub(crate) use lines::for_each_line;
 pub(crate) use pipeline::read_all;
-pub(crate) use progress::staged;
-pub use progress::{Progress, Stage};
-pub use skip_log::SkippedRows;
+pub use skip_log::{BadRows, SkippedRows};
 pub(crate) use skip_log::{Defect, SkipLog, shorten};
 pub(crate) use zip_entry::{ZipEntry, ZipPlace, entries_of_zip};
 

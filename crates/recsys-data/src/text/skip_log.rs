@@ -12,10 +12,21 @@ pub(crate) trait Defect: std::fmt::Display {
     fn kind(&self) -> &'static str;
 }
 
+/// What becomes of lines that are no rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRows {
+    /// The first one ends the preparation.
+    #[default]
+    Error,
+    /// They are left out, counted by kind and reported.
+    Skip,
+}
+
 /// Lines that were left out for one kind of defect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedRows {
-    /// The kind, as in [`RowDefect::kind`](crate::RowDefect::kind) or [`EventDefect::kind`](crate::EventDefect::kind).
+    /// The kind, as in [`RowDefect::kind`](crate::criteo::RowDefect::kind) or [`EventDefect::kind`](crate::taobao::EventDefect::kind).
     pub kind: Cow<'static, str>,
     /// How many lines.
     pub rows: u64,

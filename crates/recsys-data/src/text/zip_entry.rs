@@ -8,7 +8,7 @@ use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
 use super::io_error;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Read ahead of the decoder.
 const READ: usize = 1 << 18;

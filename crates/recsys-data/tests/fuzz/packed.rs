@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use fuzzing::Target;
-use recsys_data::{
-    Batch, Dataset, PackedDataset, Result, Split, SplitRows, Vocabulary, WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, WriterOptions};
+use recsys_data::vocabulary::Vocabulary;
+use recsys_data::{Batch, Dataset, Result, Split, SplitRows};
 use safetensors::SafeTensors;
 use xxhash_rust::xxh3::xxh3_64;
 

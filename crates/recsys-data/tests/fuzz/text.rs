@@ -1,10 +1,9 @@
 //! Text that is parsed in memory.
 
 use fuzzing::Target;
-use recsys_data::{
-    Card, EventDefect, RawEvent, RawRow, RowDefect, parse_event, parse_events, parse_row,
-    parse_rows,
-};
+use recsys_data::card::Card;
+use recsys_data::criteo::{RawRow, RowDefect, parse_row, parse_rows};
+use recsys_data::taobao::{EventDefect, RawEvent, parse_event, parse_events};
 
 use crate::reference;
 use crate::taobao_text::event;

@@ -134,5 +134,6 @@ pub(super) fn remove(checkpoint: &Path) -> Result<()> {
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    recsys_data::sync_folder(folder).map_err(|source| Error::io("cannot sync", folder, source))
+    recsys_data::output_file::sync_folder(folder)
+        .map_err(|source| Error::io("cannot sync", folder, source))
 }

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
 use embedding_store::{Combine, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
-use recsys_data::{
-    Batch, Dataset, RandomData, RandomDataOptions, Result as DataResult, SampleList, Schema, Subset,
-};
+use recsys_data::generate::{RandomData, RandomDataOptions};
+use recsys_data::views::{SampleList, Subset};
+use recsys_data::{Batch, Dataset, Result as DataResult, Schema};
 use trainer::{FusedDlrm, Model, Placement, Replicas, Trainer};
 
 pub(crate) const ROWS: [u64; 4] = [40, 6, 90, 25];

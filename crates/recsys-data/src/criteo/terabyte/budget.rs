@@ -3,7 +3,7 @@
 use super::Limits;
 use super::columns::BlockLayout;
 use super::tally::Tally;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The program itself, its stacks, and what allocators keep.
 const BASE: u64 = 64 << 20;

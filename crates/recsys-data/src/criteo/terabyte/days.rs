@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Limits;
 use super::columns::ColumnFile;
 use super::work_folder::WorkFolder;
-use crate::{Error, Result, SkippedRows, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::text::SkippedRows;
 
 /// What a day holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

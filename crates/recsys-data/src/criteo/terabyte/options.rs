@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{BadRows, Error, Numbering, Result};
+use crate::criteo::options::Numbering;
+use crate::error::{Error, Result};
+use crate::text::BadRows;
 
 /// Which rows of the last day validate and which test; all days before it train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

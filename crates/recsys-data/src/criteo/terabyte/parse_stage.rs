@@ -12,8 +12,10 @@ use super::days::Day;
 use super::sub_sample::SubSample;
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
-use crate::text::{Chunk, Chunks, SkipLog, Source};
-use crate::{BadRows, Error, Progress, Result, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::progress::Progress;
+use crate::text::{BadRows, Chunk, Chunks, SkipLog, Source};
 
 /// What all days are parsed with.
 pub(super) struct ParseStage<'a> {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PassReport, SkippedRows, SourceFile, SplitReport};
+use crate::criteo::report::{PassReport, SplitReport};
+use crate::packed::SourceFile;
+use crate::text::SkippedRows;
 
 /// What a preparation by days found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]

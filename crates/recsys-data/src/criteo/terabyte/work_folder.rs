@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::error::{Error, Result};
 use crate::packed::{sibling, sync_folder};
-use crate::{Error, Result};
 
 const STATE: &str = "state.json";
 /// Folders in it: what is not complete yet and belongs to nobody after a kill, and what stays.

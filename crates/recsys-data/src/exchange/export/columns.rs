@@ -12,11 +12,15 @@ use parquet::file::properties::WriterProperties;
 
 use super::output::Output;
 use super::samples::{Block, filled, for_each, with_progress};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
 use crate::exchange::options::DenseValues;
 use crate::exchange::table::{
     CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform,
 };
-use crate::{Batch, Error, PackedDataset, Progress, Result, Schema};
+use crate::packed::PackedDataset;
+use crate::progress::Progress;
+use crate::schema::Schema;
 
 /// Samples of a row group, which the writer holds in memory.
 const GROUP: usize = 1 << 17;

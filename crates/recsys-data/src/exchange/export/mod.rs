@@ -15,8 +15,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::options::DenseValues;
-use crate::packed::{OutputFolder, OutputLock};
-use crate::{Error, PackedDataset, Progress, Result, Schema, Split};
+use crate::error::{Error, Result};
+use crate::packed::{OutputFolder, OutputLock, PackedDataset};
+use crate::progress::Progress;
+use crate::schema::Schema;
+use crate::split::Split;
 use output::Output;
 
 /// The format of another program.
@@ -205,7 +208,9 @@ fn check_options(
         ));
     }
     let shape = (schema.dense.len(), schema.tables.len());
-    if format == ExportFormat::MlPerf && shape != (crate::CRITEO_DENSE, crate::CRITEO_TABLES) {
+    if format == ExportFormat::MlPerf
+        && shape != (crate::criteo::DENSE_FEATURES, crate::criteo::TABLES)
+    {
         return cannot(format!(
             "a sample has 13 dense values and 26 ids there, and {} and {} here: export it as npz, torchrec or parquet",
             shape.0, shape.1

@@ -4,7 +4,12 @@ use rayon::prelude::*;
 
 use super::super::id_rows::SAMPLES;
 use super::integers::integer_of;
-use crate::{Batch, Dataset, Error, PackedDataset, PackedSplit, Progress, Result, Split, Stage};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::packed::{PackedDataset, PackedSplit};
+use crate::progress::{Progress, Stage};
+use crate::split::Split;
 
 /// The splits that have samples.
 pub(super) fn filled(data: &PackedDataset) -> impl Iterator<Item = PackedSplit> + '_ {

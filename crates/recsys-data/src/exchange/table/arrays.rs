@@ -14,7 +14,8 @@ use arrow_select::take::take;
 use super::super::foreign::{Bags, Foreign, Place, Values};
 use super::arrow_files::Places;
 use super::{CategoricalColumn, CategoryKind, TableFiles};
-use crate::{Category, Error, Result};
+use crate::error::{Error, Result};
+use crate::vocabulary::Category;
 
 /// The samples of a batch; its first one is number `first` of the file.
 pub(super) fn add(

@@ -13,8 +13,9 @@ use super::super::foreign::Foreign;
 use super::super::id_rows::{SAMPLES, share};
 use super::arrays::add;
 use super::{Form, TableFiles, position};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
 use crate::text::{identity, io_error};
-use crate::{Error, Result, SourceFile};
 
 /// A file that is read batch by batch.
 struct Table {

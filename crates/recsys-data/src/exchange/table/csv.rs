@@ -8,8 +8,10 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use super::super::foreign::{Foreign, Place};
 use super::super::id_rows::SAMPLES;
 use super::{TableFiles, position};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
 use crate::text::{MAX_LINE, Source, shorten};
-use crate::{Category, Error, Result, SourceFile};
+use crate::vocabulary::Category;
 
 /// The file, and how much of it was read since the last record ended.
 struct Guarded {

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Which columns of a table become what, as a TOML file says it.
 ///
 /// ```
-/// let mapping = recsys_data::TableMapping::parse(
+/// let mapping = recsys_data::exchange::TableMapping::parse(
 ///     r#"
 ///         label = "clicked"
 ///         dense = ["age", { column = "price", transform = "log1p" }]

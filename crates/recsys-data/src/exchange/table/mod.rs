@@ -14,8 +14,9 @@ pub use mapping::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMa
 
 use super::foreign::{Columns, Foreign, ForeignReader, TableColumn};
 use super::options::ForeignIds;
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
 use crate::text::stored_bytes;
-use crate::{Error, Result, SourceFile};
 
 /// Files of tables under one mapping.
 struct TableFiles {

@@ -2,7 +2,8 @@
 
 use super::super::foreign::{Bags, Foreign, Place, Values};
 use super::{CategoricalColumn, CategoryKind, TableFiles, Transform};
-use crate::{Category, Result, Texts};
+use crate::error::Result;
+use crate::vocabulary::{Category, Texts};
 
 impl Transform {
     /// The value in the data set.

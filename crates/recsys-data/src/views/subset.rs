@@ -3,7 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{Batch, Dataset, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
 
 /// A list of sample numbers that may be computed instead of stored.
 pub trait SampleList: Send + Sync {
@@ -95,7 +98,7 @@ impl Dataset for Subset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RandomData, RandomDataOptions};
+    use crate::generate::{RandomData, RandomDataOptions};
 
     struct Every(u64);
 

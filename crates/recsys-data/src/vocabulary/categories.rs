@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::Notation;
-
 /// The raw categories of a table, in the order of their ids, where they are no numbers of 32 bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +24,26 @@ impl WideCategories {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// How the categories of a data set are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notation {
+    /// Eight hexadecimal digits, as in Criteo's text.
+    Hexadecimal,
+    /// Whole numbers, as in Taobao's.
+    Decimal,
+}
+
+impl Notation {
+    /// That of a data set, by its name in the manifest.
+    pub fn of(dataset: &str) -> Self {
+        if dataset.starts_with("criteo") {
+            Self::Hexadecimal
+        } else {
+            Self::Decimal
+        }
     }
 }
 

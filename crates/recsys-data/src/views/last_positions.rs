@@ -3,7 +3,10 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::{Batch, Dataset, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
 
 /// The last positions of every sequence of a data set: the candidate, and as much of the history before it.
 #[derive(Clone)]
@@ -97,7 +100,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
     use super::*;
-    use crate::{SparseIds, TableSchema};
+    use crate::batch::SparseIds;
+    use crate::schema::TableSchema;
 
     /// Two sequences of three positions, one dense feature, two tables.
     struct Two(Schema, Batch);

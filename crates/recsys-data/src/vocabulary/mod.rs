@@ -1,9 +1,14 @@
 //! What the ids of a table stand for.
 
+mod categories;
+
 use safetensors::{Dtype, SafeTensors};
 
+use crate::error::{Error, Result};
 use crate::packed::{TensorEntry, encode_header};
-use crate::{Category, Error, Result, TableSchema, Texts, WideCategories};
+use crate::schema::TableSchema;
+
+pub use categories::{Category, Notation, Texts, WideCategories};
 
 /// The raw categories of a table, in the order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,26 +24,6 @@ pub struct Vocabulary {
     pub missing: Option<u32>,
     /// The id that rare categories share.
     pub other: Option<u32>,
-}
-
-/// How the categories of a data set are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notation {
-    /// Eight hexadecimal digits, as in Criteo's text.
-    Hexadecimal,
-    /// Whole numbers, as in Taobao's.
-    Decimal,
-}
-
-impl Notation {
-    /// That of a data set, by its name in the manifest.
-    pub fn of(dataset: &str) -> Self {
-        if dataset.starts_with("criteo") {
-            Self::Hexadecimal
-        } else {
-            Self::Decimal
-        }
-    }
 }
 
 impl Vocabulary {
