@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use fuzzing::Target;
+use testing::fuzzing::Target;
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{PrepareOptions, PrepareTaobao, ShortHistory};
 

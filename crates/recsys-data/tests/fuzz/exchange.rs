@@ -1,6 +1,6 @@
 //! Files of other programs.
 
-use fuzzing::{Check, Target};
+use testing::fuzzing::{Check, Target};
 use recsys_data::exchange::{
     ForeignCut, ForeignParts, ImportForeign, ImportFormat, ImportOptions, TableMapping,
     parse_mlperf,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fuzzing::Target;
+use testing::fuzzing::Target;
 use recsys_data::packed::{PackedDataset, WriterOptions};
 use recsys_data::vocabulary::Vocabulary;
 use recsys_data::{Batch, Dataset, Result, Split, SplitRows};

@@ -1,6 +1,6 @@
 //! Files of the original programs.
 
-use fuzzing::{Check, Target};
+use testing::fuzzing::{Check, Target};
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{ImportOptions, ImportTaobao};
 

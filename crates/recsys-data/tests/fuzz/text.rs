@@ -1,6 +1,6 @@
 //! Text that is parsed in memory.
 
-use fuzzing::Target;
+use testing::fuzzing::Target;
 use recsys_data::card::Card;
 use recsys_data::criteo::{RawRow, RowDefect, parse_row, parse_rows};
 use recsys_data::taobao::{EventDefect, RawEvent, parse_event, parse_events};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Counting, mutate};
+use super::{Counting, mutate};
 
 /// What a parser may take whatever its input is: buffers, tables of fixed size.
 const MOST_FIXED: usize = 64 << 20;

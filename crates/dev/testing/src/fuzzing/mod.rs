@@ -4,8 +4,6 @@
 //! breaks a property of its own or takes too much memory. The same seed gives the same inputs, so a test without
 //! `RECSYS_FUZZ_SECONDS` does the same on every machine, and a failing input is found again by its number.
 
-#![deny(missing_docs)]
-
 mod allocation;
 mod mutation;
 mod run;

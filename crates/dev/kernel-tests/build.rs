@@ -1,9 +1,9 @@
 //! Compiles the kernels of all crates for the CPU.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -11,15 +11,20 @@ fn main() {
         .flag("-ffp-contract=off")
         .flag("-Wno-unknown-pragmas")
         .opt_level(2)
-        .include(kernel_build::include_dir())
+        .include(recsys_kernel_build::include_dir())
         .file("src/host.cpp");
     println!("cargo::rerun-if-changed=src/host.cpp");
     println!(
         "cargo::rerun-if-changed={}",
-        kernel_build::include_dir().display()
+        recsys_kernel_build::include_dir().display()
     );
-    for owner in ["embedding-store", "dlrm", "tbsm", "trainer"] {
-        let kernels = crates.join(owner).join("kernels");
+    let owners = std::fs::read_dir(&crates).expect("the folder of crates");
+    let mut folders: Vec<PathBuf> = owners
+        .map(|owner| owner.expect("a crate").path().join("kernels"))
+        .filter(|kernels| kernels.is_dir())
+        .collect();
+    folders.sort();
+    for kernels in folders {
         println!("cargo::rerun-if-changed={}", kernels.display());
         for entry in std::fs::read_dir(&kernels).expect("a folder") {
             let path = entry.expect("an entry").path();
