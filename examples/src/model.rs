@@ -1,11 +1,11 @@
 //! Which model a data set gets: DLRM for samples, TBSM for sequences, and the options of both.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use dlrm::{Dlrm, DlrmConfig, Interaction, Output, SliceSize};
+use fae_run::{Card, InteractionName, Widths};
 use recsys_data::Schema;
-use recsys_data::card::Card;
 use serde::{Deserialize, Serialize};
 use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{FusedDlrm, FusedTbsm, Model};
@@ -64,6 +64,15 @@ pub enum InteractionKind {
     Cat,
 }
 
+impl From<InteractionKind> for InteractionName {
+    fn from(kind: InteractionKind) -> Self {
+        match kind {
+            InteractionKind::Dot => Self::Dot,
+            InteractionKind::Cat => Self::Cat,
+        }
+    }
+}
+
 /// What runs over the positions of a sequence.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum SequenceLayerName {
@@ -84,6 +93,16 @@ pub enum InnerName {
     Ind,
     /// With a positive semi-definite matrix, trained as a factor, between them.
     Def,
+}
+
+impl From<InnerName> for Inner {
+    fn from(name: InnerName) -> Self {
+        match name {
+            InnerName::Dot => Self::Dot,
+            InnerName::Ind => Self::Ind,
+            InnerName::Def => Self::Def,
+        }
+    }
 }
 
 /// How the time-series layer weighs the history.
@@ -176,25 +195,22 @@ impl ModelArguments {
     pub fn config(&self, card: &Card, schema: &Schema, slice: SliceSize) -> Result<ModelConfig> {
         let model = &card.model;
         let dim = self.dim.or(model.dim).unwrap_or(16);
-        let bottom = match self.bottom_mlp.as_ref().or(model.bottom_mlp.as_ref()) {
-            Some(widths) => widths_from(widths, "--bottom-mlp")?,
+        let bottom = match widths(&self.bottom_mlp, "--bottom-mlp")?.or(model.bottom_mlp.clone()) {
+            Some(widths) => widths.into_vec(),
             None => vec![schema.dense.len(), 512, 256, 64, dim],
         };
-        let top = self.top_mlp.as_ref().or(model.top_mlp.as_ref());
-        let top = widths_from(top.map_or("512-256-1", |top| top), "--top-mlp")?;
-        let interaction = match self.interaction {
-            Some(kind) => kind,
-            None => named(model.interaction.as_deref().unwrap_or("dot"), "interaction")?,
-        };
+        let top = widths(&self.top_mlp, "--top-mlp")?.or(model.top_mlp.clone());
+        let top = top.map_or(vec![512, 256, 1], Widths::into_vec);
+        let interaction = self.interaction.map(InteractionName::from);
         let with_self = self.interact_self || model.interact_self.unwrap_or(false);
         let config = DlrmConfig {
             tables: schema.tables.len(),
             dim,
             bottom,
             top,
-            interaction: match interaction {
-                InteractionKind::Dot => Interaction::Dot { with_self },
-                InteractionKind::Cat => Interaction::Cat,
+            interaction: match interaction.or(model.interaction).unwrap_or_default() {
+                InteractionName::Dot => Interaction::Dot { with_self },
+                InteractionName::Cat => Interaction::Cat,
             },
             slice,
             ..DlrmConfig::default()
@@ -239,15 +255,10 @@ impl ModelArguments {
             (None, Some(heads)) => usize::try_from(heads).context("too many heads")?,
             (None, None) => 1,
         };
-        let inner = match self.attention {
-            Some(inner) => inner,
-            None => named(sequence.attention.as_deref().unwrap_or("def"), "attention")?,
-        };
-        let mlp = self
-            .attention_mlp
-            .as_ref()
-            .or(sequence.attention_mlp.as_ref());
-        let head = self.final_mlp.as_ref().or(sequence.final_mlp.as_ref());
+        let inner = self.attention.map(Inner::from).or(sequence.attention);
+        let mlp = widths(&self.attention_mlp, "--attention-mlp")?;
+        let mlp = mlp.or(sequence.attention_mlp.clone());
+        let head = widths(&self.final_mlp, "--final-mlp")?.or(sequence.final_mlp.clone());
         let config = TbsmConfig {
             tower: DlrmConfig {
                 output: Output::Relu,
@@ -258,44 +269,27 @@ impl ModelArguments {
             sequence: match self.sequence_layer.unwrap_or(SequenceLayerName::Tsl) {
                 SequenceLayerName::Tsl => SequenceLayer::Tsl {
                     heads,
-                    inner: match inner {
-                        InnerName::Dot => Inner::Dot,
-                        InnerName::Ind => Inner::Ind,
-                        InnerName::Def => Inner::Def,
-                    },
+                    inner: inner.unwrap_or(Inner::Def),
                     mechanism: match self.mechanism.unwrap_or(MechanismName::Mlp) {
                         MechanismName::Mlp => Mechanism::Mlp,
                         MechanismName::Mul => Mechanism::Mul,
                     },
-                    mlp: widths_from(mlp.map_or("15-15", |mlp| mlp), "--attention-mlp")?,
+                    mlp: mlp.map_or(vec![15, 15], Widths::into_vec),
                     sequential: self.sequential,
                 },
                 SequenceLayerName::Mha => SequenceLayer::Mha { heads },
                 SequenceLayerName::Rnn => SequenceLayer::Rnn { layers: heads },
             },
-            head: widths_from(head.map_or("60-1", |head| head), "--final-mlp")?,
+            head: head.map_or(vec![60, 1], Widths::into_vec),
         };
         config.validate()?;
         Ok(ModelConfig::Tbsm(config))
     }
 }
 
-/// A value of a command-line choice by its name in a card.
-pub(crate) fn named<T: ValueEnum>(name: &str, key: &str) -> Result<T> {
-    T::from_str(name, true).map_err(|_| {
-        let allowed: Vec<_> = T::value_variants()
-            .iter()
-            .filter_map(ValueEnum::to_possible_value)
-            .collect();
-        let allowed: Vec<&str> = allowed.iter().map(|value| value.get_name()).collect();
-        anyhow::anyhow!("{key} `{name}`, expected one of: {}", allowed.join(", "))
-    })
-}
-
-/// `13-512-256` as widths.
-fn widths_from(text: &str, option: &str) -> Result<Vec<usize>> {
-    text.split('-')
-        .map(|width| width.trim().parse::<usize>())
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("{option} `{text}` is no list of widths such as 512-256-1"))
+/// The widths that an option gives, if it is given.
+fn widths(text: &Option<String>, option: &str) -> Result<Option<Widths>> {
+    let Some(text) = text else { return Ok(None) };
+    let widths = text.parse::<Widths>();
+    Ok(Some(widths.map_err(|error| anyhow!("{option} {error}"))?))
 }

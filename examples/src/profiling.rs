@@ -7,13 +7,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use embedding_store::{RowFormat, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
-use recsys_data::card::Card;
+use fae_run::{Card, OptimizerName};
 use recsys_data::generate::{Planted, PlantedOptions};
 use recsys_data::packed::{PackedDataset, PackedSplit};
 use recsys_data::{Dataset, Schema, Split, SplitRows};
 use tempfile::TempDir;
 
-use crate::model::named;
 use crate::planted::write_planted;
 use crate::training::OptimizerKind;
 
@@ -45,13 +44,8 @@ impl RowArguments {
             Some(name) => Card::builtin(name)?,
             None => Card::default(),
         };
-        let optimizer = match self.optimizer {
-            Some(kind) => kind,
-            None => named(
-                card.training.optimizer.as_deref().unwrap_or("sgd"),
-                "optimizer",
-            )?,
-        };
+        let optimizer = self.optimizer.map(OptimizerName::from);
+        let optimizer = optimizer.or(card.training.optimizer).unwrap_or_default();
         let options = StoreOptions {
             dim: self
                 .dim

@@ -39,9 +39,9 @@ pub enum Error {
         /// What it may be set to.
         allowed: &'static str,
     },
-    /// A data set card or a mapping of columns has a key or a value that does not exist.
+    /// A mapping of columns has a key or a value that does not exist.
     #[error("{origin}, line {line} (`{text}`): {message}")]
-    Card {
+    Mapping {
         /// File or name.
         origin: String,
         /// Line, counted from 1.
@@ -50,14 +50,6 @@ pub enum Error {
         text: String,
         /// What is wrong, and what is allowed.
         message: String,
-    },
-    /// No data set card has this name.
-    #[error("no data set card is called `{name}`; there are: {known}")]
-    UnknownCard {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
     },
     /// An AUC was asked for over samples that are all clicks or all not.
     #[error(

@@ -10,7 +10,6 @@ mod numpy;
 mod schema;
 mod split;
 
-pub mod card;
 pub mod criteo;
 pub mod exchange;
 pub mod generate;

@@ -209,7 +209,17 @@ impl TableMapping {
     /// # Errors
     /// [`Error::Card`] with the line, the key and what is allowed there; a mapping without meaning.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        let mapping: Self = crate::card::parse_toml(text, origin)?;
+        let mapping: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            let line = before.matches('\n').count();
+            Error::Mapping {
+                origin: origin.to_owned(),
+                line: line + 1,
+                text: text.lines().nth(line).unwrap_or("").trim().to_owned(),
+                message: error.message().to_owned(),
+            }
+        })?;
         let invalid = |option, value: &str, allowed| {
             Err(Error::InvalidOption {
                 option,

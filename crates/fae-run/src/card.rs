@@ -1,7 +1,13 @@
 //! Data set cards: what a data set is and how the original programs train on it, one TOML file each.
 
+use std::fmt;
+use std::str::FromStr;
+
+use embedding_store::Optimizer;
+use recsys_data::Order;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tbsm::Inner;
 
 use crate::error::{Error, Result};
 
@@ -9,20 +15,17 @@ use crate::error::{Error, Result};
 const BUILTIN: [(&str, &str); 4] = [
     (
         "criteo-kaggle",
-        include_str!("../../../datasets/criteo-kaggle.toml"),
+        include_str!("../datasets/criteo-kaggle.toml"),
     ),
     (
         "criteo-terabyte",
-        include_str!("../../../datasets/criteo-terabyte.toml"),
+        include_str!("../datasets/criteo-terabyte.toml"),
     ),
     (
         "taobao-userbehavior",
-        include_str!("../../../datasets/taobao-userbehavior.toml"),
+        include_str!("../datasets/taobao-userbehavior.toml"),
     ),
-    (
-        "synthetic",
-        include_str!("../../../datasets/synthetic.toml"),
-    ),
+    ("synthetic", include_str!("../datasets/synthetic.toml")),
 ];
 
 /// A data set card. Every field may be absent, so that a card of one's own can override a few values of another with
@@ -71,7 +74,7 @@ macro_rules! section {
 section! {
     /// What a data set is.
     CardDataset {
-        /// Short name, as used for `--preset`.
+        /// Short name, by which [`Card::builtin`] finds it.
         name: String,
         /// One line for readers.
         title: String,
@@ -126,16 +129,13 @@ section! {
         /// Windows of each sign per user, at most (`--points-per-user`).
         points_per_user: u64,
         /// Inner product of the attention (`--tsl-inner`): `def`, `ind` or `dot`.
-        #[serde(deserialize_with = "attention")]
-        attention: String,
+        attention: Inner,
         /// Number of attention heads (`--tsl-num-heads`).
         heads: u64,
         /// Widths of the attention network, without input and output (`--tsl-mlp`).
-        #[serde(deserialize_with = "widths")]
-        attention_mlp: String,
+        attention_mlp: Widths,
         /// Widths of the last network, without the input (`--arch-mlp`).
-        #[serde(deserialize_with = "widths")]
-        final_mlp: String,
+        final_mlp: Widths,
     }
 }
 
@@ -145,14 +145,11 @@ section! {
         /// Length of an embedding.
         dim: usize,
         /// Widths of the bottom network, number of dense features first: `13-512-256-64-16`.
-        #[serde(deserialize_with = "widths")]
-        bottom_mlp: String,
+        bottom_mlp: Widths,
         /// Widths of the top network, without its input, which follows from the interaction.
-        #[serde(deserialize_with = "widths")]
-        top_mlp: String,
+        top_mlp: Widths,
         /// How embeddings and dense features meet: `dot` or `cat`.
-        #[serde(deserialize_with = "interaction")]
-        interaction: String,
+        interaction: InteractionName,
         /// Whether a vector's product with itself is part of the dot interaction.
         interact_self: bool,
     }
@@ -162,11 +159,9 @@ section! {
     /// How a model is trained.
     CardTraining {
         /// What is minimised: `bce`, `wbce` or `mse`.
-        #[serde(deserialize_with = "loss")]
-        loss: String,
+        loss: LossName,
         /// How weights are updated: `sgd`, `adagrad` or `rowwise-adagrad`.
-        #[serde(deserialize_with = "optimizer")]
-        optimizer: String,
+        optimizer: OptimizerName,
         /// Step size.
         learning_rate: f64,
         /// Samples per step.
@@ -176,8 +171,7 @@ section! {
         /// Steps between two evaluations; absent: after every epoch only.
         test_every: u64,
         /// Order of the training samples: `file` or `shuffled`.
-        #[serde(deserialize_with = "order")]
-        order: String,
+        order: Order,
         /// Passes over the training samples.
         epochs: u64,
         /// Seed of weights and shuffles.
@@ -202,88 +196,95 @@ pub struct CardFile {
     pub description: Option<String>,
 }
 
-/// Reads a name out of a list, so that a typo is reported where it stands.
-fn one_of<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    allowed: &'static [&'static str],
-) -> std::result::Result<Option<String>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    if allowed.contains(&name.as_str()) {
-        Ok(Some(name))
-    } else {
-        Err(D::Error::unknown_variant(&name, allowed))
-    }
+/// How embeddings and dense features meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InteractionName {
+    /// Dot products of all pairs of features.
+    #[default]
+    Dot,
+    /// All features side by side.
+    Cat,
 }
 
-fn interaction<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    one_of(deserializer, &["dot", "cat"])
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossName {
+    /// Binary cross-entropy.
+    #[default]
+    Bce,
+    /// Binary cross-entropy with a weight for each label.
+    Wbce,
+    /// Mean squared error.
+    Mse,
 }
 
-fn attention<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    one_of(deserializer, &["def", "ind", "dot"])
+/// An optimizer with its default constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OptimizerName {
+    /// Stochastic gradient descent.
+    #[default]
+    Sgd,
+    /// Adagrad, a state for every weight.
+    Adagrad,
+    /// Adagrad, a state for every embedding row.
+    RowwiseAdagrad,
 }
 
-fn loss<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    one_of(deserializer, &["bce", "wbce", "mse"])
-}
-
-fn optimizer<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    one_of(deserializer, &["sgd", "adagrad", "rowwise-adagrad"])
-}
-
-fn order<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    one_of(deserializer, &["file", "shuffled"])
-}
-
-/// Reads widths written as `13-512-256`.
-fn widths<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text
-        .split('-')
-        .all(|width| width.parse::<usize>().is_ok_and(|width| width > 0))
-    {
-        Ok(Some(text))
-    } else {
-        Err(D::Error::custom(format!(
-            "`{text}` is no list of widths such as `512-256-1`"
-        )))
-    }
-}
-
-/// Reads TOML. `origin` is what errors call it.
-///
-/// # Errors
-/// [`Error::Card`].
-pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T> {
-    toml::from_str(text).map_err(|error: toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start).min(text.len());
-        let line_start = text.as_bytes()[..start]
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |end| end + 1);
-        let line_end = memchr::memchr(b'\n', &text.as_bytes()[start..])
-            .map_or(text.len(), |length| start + length);
-        Error::Card {
-            origin: origin.to_owned(),
-            line: memchr::memchr_iter(b'\n', &text.as_bytes()[..start]).count() + 1,
-            text: String::from_utf8_lossy(&text.as_bytes()[line_start..line_end])
-                .trim()
-                .to_owned(),
-            message: error.message().to_owned(),
+impl From<OptimizerName> for Optimizer {
+    fn from(name: OptimizerName) -> Self {
+        match name {
+            OptimizerName::Sgd => Self::Sgd,
+            OptimizerName::Adagrad => Self::adagrad(),
+            OptimizerName::RowwiseAdagrad => Self::rowwise_adagrad(),
         }
-    })
+    }
+}
+
+/// Widths of the layers of a network, written as `13-512-256`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Widths(Vec<usize>);
+
+impl Widths {
+    /// The widths, in the order of the layers.
+    pub fn into_vec(self) -> Vec<usize> {
+        self.0
+    }
+}
+
+impl FromStr for Widths {
+    type Err = String;
+
+    /// Reads widths written as `13-512-256`, each 1 or more.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let width = |width: &str| width.trim().parse().ok().filter(|&width| width > 0);
+        let widths = text.split('-').map(width).collect::<Option<_>>();
+        let problem = || format!("`{text}` is not a list of widths such as `512-256-1`");
+        widths.map(Self).ok_or_else(problem)
+    }
+}
+
+impl fmt::Display for Widths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        f.write_str(&widths.join("-"))
+    }
+}
+
+impl Serialize for Widths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Widths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
 }
 
 impl Card {
@@ -292,7 +293,17 @@ impl Card {
     /// # Errors
     /// [`Error::Card`] with the line, the key and what is allowed there.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        parse_toml(text, origin)
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            let line = before.matches('\n').count();
+            Error::Card {
+                origin: origin.to_owned(),
+                line: line + 1,
+                text: text.lines().nth(line).unwrap_or("").trim().to_owned(),
+                message: error.message().to_owned(),
+            }
+        })
     }
 
     /// The card of this name that comes with the crate.

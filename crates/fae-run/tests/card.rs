@@ -1,6 +1,6 @@
 //! Data set cards: the built-in ones are complete, overrides win, mistakes are located.
 
-use recsys_data::card::Card;
+use fae_run::Card;
 
 #[test]
 fn every_builtin_card_parses_and_has_a_preset() {
