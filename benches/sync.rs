@@ -28,7 +28,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     let options = StoreOptions {
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..Default::default()
     };
     let specs = vec![TableSpec::full(ROWS); TABLES];

@@ -389,7 +389,7 @@ impl Case {
         model.load_weights(&dense)?;
         let options = StoreOptions {
             dim: self.embedding_dim,
-            optimizer: self.optimizer()?,
+            optimizer: self.optimizer()?.into(),
             ..StoreOptions::default()
         };
         let mut store = replay.placement.store(

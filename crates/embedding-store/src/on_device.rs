@@ -5,10 +5,10 @@ use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::rule::RowOptimizer;
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, Side, TableSpec,
-    Traffic,
+    CpuStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side, TableSpec, Traffic,
 };
 
 /// A store in host memory whose pooled rows cross to the device of the model, and whose gradients cross back.
@@ -116,7 +116,7 @@ impl EmbeddingStore for OnDevice {
         self.store.tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.store.optimizer()
     }
 
@@ -204,6 +204,14 @@ impl EmbeddingStore for OnDevice {
 
     fn traffic(&self) -> Traffic {
         self.counters.read()
+    }
+
+    fn updates(&self) -> u64 {
+        self.store.updates()
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.store.continue_from(updates);
     }
 }
 

@@ -5,9 +5,16 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Initialization, Optimizer, Part, Plan, Planner, Result, RowFormat, TableSpec, Traffic,
-};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::initialization::Initialization;
+use crate::layout::Part;
+use crate::plan::Plan;
+use crate::planner::Planner;
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
+use crate::rule::RowOptimizer;
+use crate::traffic::Traffic;
 
 /// Embedding tables that are looked up and trained batch by batch.
 ///
@@ -21,7 +28,7 @@ pub trait EmbeddingStore: Send {
     fn tables(&self) -> &[TableSpec];
 
     /// The rule by which rows move.
-    fn optimizer(&self) -> Optimizer;
+    fn optimizer(&self) -> &RowOptimizer;
 
     /// Makes plans for these tables.
     fn planner(&self) -> Planner;
@@ -125,7 +132,7 @@ impl<S: EmbeddingStore + ?Sized> EmbeddingStore for Box<S> {
         (**self).tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         (**self).optimizer()
     }
 
@@ -186,31 +193,40 @@ impl<S: EmbeddingStore + ?Sized> EmbeddingStore for Box<S> {
     }
 }
 
-/// Some rows of a part, with their optimizer state.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rows {
-    /// Floats a row.
-    pub dim: usize,
-    /// `[rows, dim]`.
-    pub weights: Vec<f32>,
-    /// `[rows, state width of the part]`; may be empty for an import.
-    pub state: Vec<f32>,
-}
-
 /// Settings of a store's tables.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoreOptions {
     /// Floats of a looked-up row.
     pub dim: usize,
-    /// The rule by which rows move.
-    pub optimizer: Optimizer,
+    /// How rows move: a built-in [`Optimizer`](crate::Optimizer) or a
+    /// [`RowRule`](crate::RowRule), with a factor on the learning rate for every table.
+    pub optimizer: RowOptimizer,
     /// How rows start.
     pub initialization: Initialization,
     /// The seed of random rows, and of random rounding.
     pub seed: u64,
     /// How rows on a device are kept: those of a [`DeviceStore`](crate::DeviceStore), which are the hot ones of a
-    /// [`HotCold`](crate::HotCold) or [`HotReplicas`](crate::HotReplicas) made on devices. In host memory rows are f32.
+    /// [`HotCold`](crate::HotCold) or [`HotReplicas`](crate::HotReplicas) made on devices. Rows in host memory
+    /// are f32, and a [`CpuStore`](crate::CpuStore) with another format is refused.
     pub device_rows: RowFormat,
+}
+
+impl StoreOptions {
+    /// The same for rows in host memory beside those on devices: f32.
+    pub fn in_host_memory(&self) -> Self {
+        Self {
+            device_rows: RowFormat::F32,
+            ..self.clone()
+        }
+    }
+
+    /// That rows in host memory can be as the options say.
+    pub(crate) fn check_host_memory(&self) -> Result<()> {
+        match self.device_rows {
+            RowFormat::F32 => Ok(()),
+            format => Err(Error::DeviceRowsInHostMemory { format }),
+        }
+    }
 }
 
 impl Default for StoreOptions {
@@ -218,7 +234,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             dim: 16,
-            optimizer: Optimizer::Sgd,
+            optimizer: RowOptimizer::default(),
             initialization: Initialization::default(),
             seed: 0,
             device_rows: RowFormat::F32,

@@ -51,7 +51,7 @@ fn tables() -> (Vec<TableSpec>, StoreOptions) {
         spec(Encoding::MixedDimension { dim: 4 }),
     ];
     let options = StoreOptions {
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..Default::default()
     };
     (tables, options)

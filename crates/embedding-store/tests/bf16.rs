@@ -37,7 +37,7 @@ impl Rounded {
     fn new(case: &Case, hot_rows: Option<&[u64]>) -> Self {
         let plain = case.plain();
         let hot = match hot_rows {
-            Some(hot_rows) => hot_ranges(&case.tables, case.options, hot_rows).unwrap(),
+            Some(hot_rows) => hot_ranges(&case.tables, &case.options, hot_rows).unwrap(),
             None => plain.parts().iter().map(|part| 0..part.rows).collect(),
         };
         let is_read = |part: &embedding_store::Part| !part.name.ends_with("proj.weight");
@@ -123,17 +123,23 @@ fn check(case: &Case, mut store: impl EmbeddingStore, hot_rows: Option<&[u64]>) 
 }
 
 fn whole(case: &Case) -> DeviceStore {
-    DeviceStore::new(case.tables.clone(), case.options, &Device::Cpu).unwrap()
+    DeviceStore::new(case.tables.clone(), case.options.clone(), &Device::Cpu).unwrap()
 }
 
 fn split(case: &Case) -> HotCold<DeviceStore, CpuStore> {
     let tables = case.tables.clone();
-    HotCold::on_device(tables, case.options, &case.hot_rows, &Device::Cpu).unwrap()
+    HotCold::on_device(tables, case.options.clone(), &case.hot_rows, &Device::Cpu).unwrap()
 }
 
 fn replicas(case: &Case, count: usize) -> HotReplicas<DeviceStore> {
     let devices = vec![Device::Cpu; count];
-    HotReplicas::on_devices(case.tables.clone(), case.options, &case.hot_rows, &devices).unwrap()
+    HotReplicas::on_devices(
+        case.tables.clone(),
+        case.options.clone(),
+        &case.hot_rows,
+        &devices,
+    )
+    .unwrap()
 }
 
 /// Gives a new store all that a checkpoint holds of another.
@@ -204,9 +210,9 @@ proptest! {
     /// The rules of a sync, written down with one replica and sets.
     #[test]
     fn replicas_take_rounded_rows_and_give_back_what_they_moved(case in bf16_case(), sides in sides(), count in 1usize..4) {
-        let hot = hot_ranges(&case.tables, case.options, &case.hot_rows).unwrap();
+        let hot = hot_ranges(&case.tables, &case.options, &case.hot_rows).unwrap();
         let mut host = case.plain();
-        let mut device = DeviceStore::hot(case.tables.clone(), case.options, &case.hot_rows, &Device::Cpu).unwrap();
+        let mut device = DeviceStore::hot(case.tables.clone(), case.options.clone(), &case.hot_rows, &Device::Cpu).unwrap();
         let mut store = replicas(&case, count);
         let all = hot.iter().enumerate().flat_map(|(part, rows)| rows.clone().map(move |row| (part, row)));
         // Initial rows on devices are rounded where they are, and those in host memory are made equal to them.
@@ -317,7 +323,7 @@ fn ones() -> (Case, Batch, Rows) {
         tables: vec![TableSpec::full(ROWS)],
         options: StoreOptions {
             dim: DIM,
-            optimizer: Optimizer::Sgd,
+            optimizer: Optimizer::Sgd.into(),
             device_rows: RowFormat::Bf16,
             ..StoreOptions::default()
         },

@@ -32,7 +32,7 @@ fn check(case: &Case, mapped: &mut impl EmbeddingStore, ahead: usize) {
 }
 
 fn store(case: &Case, held: Held<'_>, backing: &Backing) -> CpuStore {
-    CpuStore::with_backing(case.tables.clone(), case.options, held, backing).unwrap()
+    CpuStore::with_backing(case.tables.clone(), case.options.clone(), held, backing).unwrap()
 }
 
 fn scratch(folder: &tempfile::TempDir) -> Backing {
@@ -80,13 +80,13 @@ proptest! {
         let expected = contents(&mapped);
         mapped.close().unwrap();
         for _ in 0..2 {
-            let opened = CpuStore::open(&path, case.tables.clone(), case.options).unwrap();
+            let opened = CpuStore::open(&path, case.tables.clone(), case.options.clone()).unwrap();
             prop_assert!(contents(&opened) == expected);
             opened.close().unwrap();
         }
         // Whoever drops it says nothing about its rows.
-        drop(CpuStore::open(&path, case.tables.clone(), case.options).unwrap());
-        let again = CpuStore::open(&path, case.tables.clone(), case.options);
+        drop(CpuStore::open(&path, case.tables.clone(), case.options.clone()).unwrap());
+        let again = CpuStore::open(&path, case.tables.clone(), case.options.clone());
         let refused = matches!(again, Err(Error::NotClosed { .. }));
         prop_assert!(refused);
     }
@@ -124,7 +124,7 @@ fn tables() -> Vec<TableSpec> {
 fn options() -> StoreOptions {
     StoreOptions {
         dim: 16,
-        optimizer: Optimizer::rowwise_adagrad(),
+        optimizer: Optimizer::rowwise_adagrad().into(),
         ..StoreOptions::default()
     }
 }
@@ -203,7 +203,7 @@ fn other_tables_and_optimizers_are_named_and_leave_the_store_closed() {
         ..options()
     };
     let plain = StoreOptions {
-        optimizer: Optimizer::Sgd,
+        optimizer: Optimizer::Sgd.into(),
         ..options()
     };
     for (tables, options, word) in [

@@ -20,7 +20,7 @@ const LEAF: u64 = 4 * 2 * 3 * 4;
 fn tables() -> (Vec<TableSpec>, StoreOptions) {
     let options = StoreOptions {
         dim: 3,
-        optimizer: Optimizer::rowwise_adagrad(),
+        optimizer: Optimizer::rowwise_adagrad().into(),
         ..Default::default()
     };
     (vec![TableSpec::full(10), TableSpec::full(6)], options)

@@ -67,7 +67,7 @@ const KEPT_BUFFERS: usize = 4;
 impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer.
     pub fn new(model: M, store: S, device: Device) -> Self {
-        let optimizer = DenseOptimizer::new(store.optimizer(), model.parameters().len());
+        let optimizer = DenseOptimizer::new(store.optimizer().dense(), model.parameters().len());
         Self {
             model,
             store,

@@ -64,8 +64,12 @@ impl DeviceStore {
         if let Some(into) = &matrix.state {
             let shape = (count, self.parts[part].state_width);
             let state = if rows.state.is_empty() {
-                let fresh = self.optimizer.fresh_state();
-                Tensor::from_vec(vec![fresh; shape.0 * shape.1], shape, &self.device)?
+                let mut fresh = vec![0.0; shape.1];
+                match transposed {
+                    false => self.optimizer.fresh_state(&mut fresh),
+                    true => fresh.fill(self.optimizer.dense().fresh_state()),
+                }
+                Tensor::from_vec(fresh.repeat(count), shape, &self.device)?
             } else {
                 Tensor::from_slice(&rows.state, shape, &self.device)?
             };

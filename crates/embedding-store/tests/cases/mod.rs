@@ -141,7 +141,7 @@ pub fn case() -> impl Strategy<Value = Case> {
                     tables: tables.clone(),
                     options: StoreOptions {
                         dim,
-                        optimizer,
+                        optimizer: optimizer.into(),
                         initialization: Initialization::ReferenceUniform,
                         seed,
                         ..StoreOptions::default()
@@ -156,7 +156,7 @@ pub fn case() -> impl Strategy<Value = Case> {
 
 impl Case {
     pub fn plain(&self) -> CpuStore {
-        CpuStore::new(self.tables.clone(), self.options).unwrap()
+        CpuStore::new(self.tables.clone(), self.options.in_host_memory()).unwrap()
     }
 
     /// A tensor as lookups and updates of that batch take it.
