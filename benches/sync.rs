@@ -7,7 +7,7 @@ use benches::tables::{BATCH, ids};
 use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput};
 use embedding_store::{
-    CpuStore, EmbeddingStore, HotReplicas, Optimizer, Plan, Side, StoreOptions, TableSpec,
+    CpuStore, EmbeddingStore, HotReplicas, Optimizer, Plan, Side, StoreOptions, TableSpec, Tiered,
 };
 
 const TABLES: usize = 26;

@@ -8,12 +8,14 @@ use candle_core::Tensor;
 
 use crate::arena::{Arena, Shape};
 use crate::backing::{Floats, Place, refused};
-use crate::initialization::RowGenerator;
+use crate::initialization::{Initialization, RowGenerator};
 use crate::kernel::Level;
 use crate::layout::{Layout, PartKind, PartLayout, RowOf};
 use crate::lookup::gather;
 use crate::row_folder::{RowFolder, StoreDescription};
 use crate::rule::{RowOptimizer, Step};
+use crate::store::{Side, Tiered};
+use crate::traffic::Traffic;
 use crate::{
     Backing, EmbeddingStore, Error, Held, Part, Plan, Planner, Result, Rows, StoreOptions,
     TableSpec, read_slice, write_slice,
@@ -25,6 +27,8 @@ use crate::{
 #[derive(Debug)]
 pub struct CpuStore {
     pub(crate) dim: usize,
+    pub(crate) initialization: Initialization,
+    pub(crate) seed: u64,
     pub(crate) optimizer: RowOptimizer,
     pub(crate) level: Level,
     pub(crate) layout: Arc<Layout>,
@@ -184,6 +188,14 @@ impl CpuStore {
         ))
     }
 
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    pub(crate) fn backing(&self) -> Backing {
+        self.place.backing()
+    }
+
     fn assemble(
         layout: Layout,
         parts: Vec<Part>,
@@ -199,6 +211,8 @@ impl CpuStore {
                 .all(|(held, part)| *held == (0..part.rows)),
             held,
             dim: options.dim,
+            initialization: options.initialization,
+            seed: options.seed,
             optimizer: options.optimizer,
             level: Level::detect(),
             layout: Arc::new(layout),
@@ -428,18 +442,11 @@ impl EmbeddingStore for CpuStore {
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        self.export_rows(part, rows)
+        self.export_range(part, rows)
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.import_rows(part, first_row, rows)
-    }
-
-    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
-    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
-        self.check_plan(plan)?;
-        self.read_ahead(&plan.grouping);
-        Ok(())
+        self.import_range(part, first_row, rows)
     }
 
     fn updates(&self) -> u64 {
@@ -455,6 +462,33 @@ impl EmbeddingStore for CpuStore {
 
     fn memory_bytes(&self) -> u64 {
         self.storage.iter().map(|part| part.bytes(false)).sum()
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for CpuStore {
+    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        self.check_plan(plan)?;
+        self.read_ahead(&plan.grouping);
+        Ok(())
+    }
+
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing crosses.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
     }
 
     fn mapped_bytes(&self) -> u64 {

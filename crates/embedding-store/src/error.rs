@@ -109,6 +109,12 @@ pub enum Error {
         /// The part.
         part: usize,
     },
+    /// A store whose rows cannot become those of a larger one.
+    #[error("the store cannot grow: {problem}")]
+    Growth {
+        /// Why.
+        problem: String,
+    },
     /// What went wrong in a store that was written outside of this crate.
     #[error(transparent)]
     External(Box<dyn std::error::Error + Send + Sync>),

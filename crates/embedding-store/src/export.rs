@@ -9,7 +9,7 @@ use crate::layout::{Part, PartKind};
 use crate::rows::Rows;
 
 impl CpuStore {
-    pub(crate) fn export_rows(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
+    pub(crate) fn export_range(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
         let (described, rows) = self.locate(part, rows)?;
         let storage = &self.storage[part];
         let mut out = Rows {
@@ -36,7 +36,7 @@ impl CpuStore {
         Ok(out)
     }
 
-    pub(crate) fn import_rows(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
+    pub(crate) fn import_range(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
         let count = rows.check(&self.parts, part)?;
         let Part {
             dim, state_width, ..

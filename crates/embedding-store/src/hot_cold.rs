@@ -11,11 +11,11 @@ use crate::cold_rows::ColdRows;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
 use crate::rule::{RowOptimizer, Step};
-use crate::split::{ColdSide, HotSide};
+use crate::sides::{ColdSide, HotSide};
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, StoreOptions,
-    TableSpec, Traffic,
+    CpuStore, DeviceStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side,
+    StoreOptions, TableSpec, Tiered, Traffic,
 };
 
 /// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it more is work for nothing: a further
@@ -374,7 +374,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
         let step = Step::new(learning_rate, self.updates)?;
-        self.updates = step.next();
+        self.updates = step.next(plan.batch());
         if let Some(mut batch) = self.staged(plan).and_then(|at| self.staged.remove(at)) {
             self.update_both(plan, &mut batch, grad, step)?;
             self.direct().rows.serial = 0;
@@ -429,14 +429,32 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.memory_bytes() + self.cold.memory_bytes()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.cold.mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.hot.device()
     }
 
+    fn updates(&self) -> u64 {
+        match self.hot.rounding().is_some() || self.optimizer().counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
+        self.hot.continue_from(updates);
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl<Hot: HotSide, Cold: ColdSide> Tiered for HotCold<Hot, Cold> {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.check_plan(plan)?;
         if self.prefetched_batches == 0 || self.staged(plan).is_some() {
@@ -461,20 +479,17 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         fetched
     }
 
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
     fn traffic(&self) -> Traffic {
         self.counters.read()
     }
 
-    fn updates(&self) -> u64 {
-        match self.hot.rounding().is_some() || self.optimizer().counts_steps() {
-            true => self.updates,
-            false => 0,
-        }
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        self.updates = updates;
-        self.hot.continue_from(updates);
+    fn mapped_bytes(&self) -> u64 {
+        self.cold.tiers().map_or(0, Tiered::mapped_bytes)
     }
 }
 

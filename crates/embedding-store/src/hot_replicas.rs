@@ -12,7 +12,9 @@ use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
 use crate::rounding::Rounding;
 use crate::rule::{RowOptimizer, Step};
-use crate::split::HotSide;
+use crate::sides::HotSide;
+use crate::split::HotOperations;
+use crate::store::Tiered;
 use crate::traffic::Counters;
 use crate::{
     CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Part, Plan, Planner,
@@ -83,6 +85,20 @@ impl Whole {
     }
 
     fn store_mut(&mut self) -> &mut dyn EmbeddingStore {
+        match self {
+            Self::Pooled(store) => &mut **store,
+            Self::Staged(store) => &mut **store,
+        }
+    }
+
+    fn tiers(&self) -> &dyn Tiered {
+        match self {
+            Self::Pooled(store) => &**store,
+            Self::Staged(store) => &**store,
+        }
+    }
+
+    fn tiers_mut(&mut self) -> &mut dyn Tiered {
         match self {
             Self::Pooled(store) => &mut **store,
             Self::Staged(store) => &mut **store,
@@ -227,7 +243,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
 
     /// How the replicas round their rows; as f32 they do not.
     fn rounding(&self) -> Option<Rounding> {
-        self.replicas.first().and_then(HotSide::rounding)
+        self.replicas.first().and_then(HotOperations::rounding)
     }
 
     fn check(&self, plan: &Plan, what: &'static str, tensor: &Tensor) -> Result<()> {
@@ -413,7 +429,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         }
         // The side that was not asked counts it too: rules and rounding go by the number of all
         // updates.
-        self.continue_from(step.next());
+        self.continue_from(step.next(plan.batch()));
         Ok(())
     }
 
@@ -456,14 +472,35 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.store().memory_bytes() + replicas.sum::<u64>()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.full.store().mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.full.store().device()
     }
 
+    fn updates(&self) -> u64 {
+        match self.rounding().is_some() || self.optimizer().counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
+        self.full.store_mut().continue_from(updates);
+        for replica in &mut self.replicas {
+            replica.continue_from(updates);
+        }
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl<Hot: HotSide> Tiered for HotReplicas<Hot> {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         plan.grouping.check(&self.layout)?;
         match self.side {
@@ -471,9 +508,12 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
             Side::Hot if plan.grouping.check_rows(self.parts(), &self.held).is_err() => Ok(()),
             Side::Hot => {
                 let mut replicas = self.replicas.iter_mut();
-                replicas.try_for_each(|replica| replica.prefetch(plan))
+                replicas.try_for_each(|replica| match replica.tiers_mut() {
+                    Some(tiers) => tiers.prefetch(plan),
+                    None => Ok(()),
+                })
             }
-            Side::Cold => self.full.store_mut().prefetch(plan),
+            Side::Cold => self.full.tiers_mut().prefetch(plan),
         }
     }
 
@@ -495,7 +535,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     }
 
     fn traffic(&self) -> Traffic {
-        let (own, crossed) = (self.counters.read(), self.full.store().traffic());
+        let (own, crossed) = (self.counters.read(), self.full.tiers().traffic());
         Traffic {
             host_to_device: own.host_to_device + crossed.host_to_device,
             device_to_host: own.device_to_host + crossed.device_to_host,
@@ -503,19 +543,8 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         }
     }
 
-    fn updates(&self) -> u64 {
-        match self.rounding().is_some() || self.optimizer().counts_steps() {
-            true => self.updates,
-            false => 0,
-        }
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        self.updates = updates;
-        self.full.store_mut().continue_from(updates);
-        for replica in &mut self.replicas {
-            replica.continue_from(updates);
-        }
+    fn mapped_bytes(&self) -> u64 {
+        self.full.tiers().mapped_bytes()
     }
 }
 

@@ -20,6 +20,39 @@ pub struct Part {
     pub state_width: usize,
 }
 
+impl Part {
+    /// Describes a matrix of `rows` rows of `dim` floats, with so many floats of optimizer state a
+    /// row.
+    pub fn new(
+        name: impl Into<String>,
+        table: usize,
+        rows: u64,
+        dim: usize,
+        state_width: usize,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            table,
+            rows,
+            dim,
+            state_width,
+        }
+    }
+
+    /// The matrices of some tables, as the stores of this crate keep them: with the names that
+    /// checkpoints and files of weights use, table by table.
+    ///
+    /// # Errors
+    /// No tables, a dimension of 0, or a table or optimizer with impossible settings.
+    pub fn of_tables(
+        tables: &[TableSpec],
+        dim: usize,
+        optimizer: &RowOptimizer,
+    ) -> Result<Vec<Self>> {
+        Ok(Layout::new(tables.to_vec(), dim, optimizer)?.1)
+    }
+}
+
 /// Which row of a part an id means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowOf {

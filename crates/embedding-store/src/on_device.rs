@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use candle_core::{DType, Device, Tensor};
 
 use crate::rule::RowOptimizer;
+use crate::store::Tiered;
 use crate::traffic::Counters;
 use crate::{
     CpuStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side, TableSpec, Traffic,
@@ -186,14 +187,28 @@ impl EmbeddingStore for OnDevice {
         self.store.memory_bytes()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.store.mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.device.clone()
     }
 
+    fn updates(&self) -> u64 {
+        self.store.updates()
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.store.continue_from(updates);
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for OnDevice {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.store.prefetch(plan)
     }
@@ -206,12 +221,8 @@ impl EmbeddingStore for OnDevice {
         self.counters.read()
     }
 
-    fn updates(&self) -> u64 {
-        self.store.updates()
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        self.store.continue_from(updates);
+    fn mapped_bytes(&self) -> u64 {
+        self.store.mapped_bytes()
     }
 }
 

@@ -32,8 +32,9 @@ fn for_each_chunk(rows: &ColdRows, f: impl Fn(&ColdChunk) + Send + Sync) {
     }
 }
 
-/// A store that holds the first rows of every part, on the device of the model, and can work with rows that lie elsewhere.
-pub trait HotSide: EmbeddingStore {
+/// What the hot side of a store does with rows that lie elsewhere; [`HotSide`](crate::HotSide) is its
+/// public name.
+pub trait HotOperations: EmbeddingStore {
     /// Cold rows of a batch, where lookups of this store can read them.
     type Staged: Send + Sync + Default + Debug;
 
@@ -162,8 +163,9 @@ pub trait HotSide: EmbeddingStore {
     ) -> Result<()>;
 }
 
-/// A store in host memory that holds the last rows of every part.
-pub trait ColdSide: EmbeddingStore {
+/// What the cold side does with the rows of a batch; [`ColdSide`](crate::ColdSide) is its public
+/// name.
+pub trait ColdOperations: EmbeddingStore {
     /// The rows of a part that are here.
     fn held(&self, part: usize) -> Range<u64>;
 
@@ -271,7 +273,7 @@ impl<'a> RowSource<'a> for SplitRows<'a> {
     }
 }
 
-impl HotSide for CpuStore {
+impl HotOperations for CpuStore {
     /// Host memory is where they are.
     type Staged = ();
 
@@ -353,7 +355,7 @@ impl HotSide for CpuStore {
     }
 }
 
-impl ColdSide for CpuStore {
+impl ColdOperations for CpuStore {
     fn held(&self, part: usize) -> Range<u64> {
         self.held.get(part).cloned().unwrap_or_default()
     }

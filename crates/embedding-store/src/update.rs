@@ -39,7 +39,7 @@ impl CpuStore {
             }
         }
         self.workspace = workspace;
-        self.updates = step.next();
+        self.updates = step.next(plan.batch);
         self.update_projections(plan, grad, step, cold.as_deref_mut());
         let this = &*self;
         let cold = cold.map(|cold| {

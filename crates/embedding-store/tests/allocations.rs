@@ -7,7 +7,7 @@ use std::cell::Cell;
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     Combine, CpuStore, EmbeddingStore, Encoding, HotCold, Ids, Optimizer, Plan, StoreOptions,
-    TableSpec,
+    TableSpec, Tiered,
 };
 
 /// The system's allocator, counting per thread.

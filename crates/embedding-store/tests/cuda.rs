@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use cases::{Case, bits, case, contents, is_finite};
 use embedding_store::{
     DeviceStore, EmbeddingStore, Encoding, HotCold, HotReplicas, Optimizer, RowFormat, Side,
-    StoreOptions, TableSpec, cuda_device,
+    StoreOptions, TableSpec, Tiered, cuda_device,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -19,8 +19,8 @@ fn floats(tensor: &Tensor) -> Vec<u32> {
 /// Trains a store on the device and one in memory.
 fn check(
     case: &Case,
-    mut store: impl EmbeddingStore,
-    mut plain: impl EmbeddingStore,
+    mut store: impl EmbeddingStore + Tiered,
+    mut plain: impl EmbeddingStore + Tiered,
     device: &Device,
 ) {
     assert!(contents(&store) == contents(&plain));

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use cases::{Case, bits, case, contents};
 use embedding_store::{
     Backing, CpuStore, EmbeddingStore, Encoding, Error, Held, HotCold, HotReplicas, Ids, Optimizer,
-    Plan, Rows, StoreOptions, TableSpec,
+    Plan, Rows, StoreOptions, TableSpec, Tiered,
 };
 use proptest::prelude::*;
 
 mod cases;
 
 /// Runs all batches on both stores, showing the coming `ahead` ones to the mapped one.
-fn check(case: &Case, mapped: &mut impl EmbeddingStore, ahead: usize) {
+fn check(case: &Case, mapped: &mut (impl EmbeddingStore + Tiered), ahead: usize) {
     let mut plain = case.plain();
     let plans: Vec<Plan> = case
         .batches
@@ -209,7 +209,7 @@ fn other_tables_and_optimizers_are_named_and_leave_the_store_closed() {
     for (tables, options, word) in [
         (fewer, options(), "39999"),
         (tables(), wider, "dimension 16"),
-        (tables(), plain, "Sgd"),
+        (tables(), plain, "sgd"),
     ] {
         let error = CpuStore::open(&path, tables, options)
             .unwrap_err()

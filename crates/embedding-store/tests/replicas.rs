@@ -3,7 +3,7 @@
 
 use candle_core::Device;
 use cases::{Case, case, contents};
-use embedding_store::{EmbeddingStore, Error, HotReplicas, Side, Traffic, hot_ranges};
+use embedding_store::{EmbeddingStore, Error, HotReplicas, Side, Tiered, Traffic, hot_ranges};
 use proptest::prelude::*;
 
 mod cases;

@@ -5,14 +5,16 @@ use std::ops::Range;
 
 use candle_core::Device;
 use cases::{Case, case, contents};
-use embedding_store::{CpuStore, DeviceStore, EmbeddingStore, HotCold, OnDevice, Plan, hot_ranges};
+use embedding_store::{
+    CpuStore, DeviceStore, EmbeddingStore, HotCold, OnDevice, Plan, Tiered, hot_ranges,
+};
 use proptest::prelude::*;
 
 mod cases;
 
 /// Runs all batches on both stores, showing the coming `ahead` ones to the split store, and looking every second one up
 /// twice, as an evaluation would.
-fn check(case: &Case, mut split: impl EmbeddingStore, ahead: usize) {
+fn check(case: &Case, mut split: impl EmbeddingStore + Tiered, ahead: usize) {
     let mut plain = case.plain();
     let plans: Vec<Plan> = case
         .batches

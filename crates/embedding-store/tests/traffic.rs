@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     CpuStore, EmbeddingStore, HotCold, HotReplicas, Ids, OnDevice, Optimizer, Plan, Side,
-    StoreOptions, TableSpec, Traffic,
+    StoreOptions, TableSpec, Tiered, Traffic,
 };
 
 const BATCH: usize = 4;

@@ -287,7 +287,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                 },
             )
         };
-        let mut fetch = || coming.iter().try_for_each(|plan| store.prefetch(plan));
+        let mut fetch = || match store.tiers_mut() {
+            Some(tiers) => coming.iter().try_for_each(|plan| tiers.prefetch(plan)),
+            None => Ok(()),
+        };
         if recorded.run(key.as_ref(), device, &mut model_step)? {
             // The device has its work: there is time on this thread.
             fetched = fetch();

@@ -24,6 +24,8 @@ use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
 use crate::rounding::Rounding;
 use crate::rule::{RowOptimizer, Step};
+use crate::store::{Side, Tiered};
+use crate::traffic::Traffic;
 use crate::{
     EmbeddingStore, Error, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions, TableSpec,
 };
@@ -250,7 +252,8 @@ impl DeviceStore {
     /// Counts an update; the key by which it rounds the rows of a class, where they are rounded.
     fn count_update(&mut self, step: Step) -> impl Fn(usize) -> Option<u64> + use<> {
         let rounding = self.rounding;
-        self.updates = step.next();
+        // A batch without samples does not come here.
+        self.updates = step.next(1);
         move |class| Some(rounding?.update_key(step.number, class))
     }
 
@@ -299,11 +302,11 @@ impl EmbeddingStore for DeviceStore {
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        self.export_rows(part, rows)
+        self.export_range(part, rows)
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.import_rows(part, first_row, rows)
+        self.import_range(part, first_row, rows)
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -330,6 +333,16 @@ impl EmbeddingStore for DeviceStore {
         self.updates = updates;
     }
 
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for DeviceStore {
     /// Takes the plan's lists to a CUDA device.
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         if !self.device.is_cuda() {
@@ -337,5 +350,19 @@ impl EmbeddingStore for DeviceStore {
         }
         self.check_plan(plan)?;
         self.index_ahead(plan)
+    }
+
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing crosses.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        0
     }
 }

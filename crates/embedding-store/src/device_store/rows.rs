@@ -12,7 +12,7 @@ use crate::layout::PartKind;
 use crate::{Error, Part, Result, Rows};
 
 impl DeviceStore {
-    pub(super) fn export_rows(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
+    pub(super) fn export_range(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
         let range = self.locate(part, rows)?;
         let mut out = Rows {
             dim: self.parts[part].dim,
@@ -40,7 +40,7 @@ impl DeviceStore {
         Ok(out)
     }
 
-    pub(super) fn import_rows(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
+    pub(super) fn import_range(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
         let count = rows.check(&self.parts, part)?;
         let range = self.locate(part, first_row..first_row.saturating_add(count as u64))?;
         if range.is_empty() {

@@ -13,7 +13,7 @@ use crate::cold_rows::ColdRows;
 use crate::layout::PartKind;
 use crate::rounding::Rounding;
 use crate::rule::Step;
-use crate::split::HotSide;
+use crate::split::HotOperations;
 use crate::{Error, Plan, Result};
 
 /// A batch's cold rows on the device.
@@ -117,7 +117,7 @@ fn some_rows(all: Option<&Tensor>, floats: Range<usize>, width: usize) -> Result
     }
 }
 
-impl HotSide for DeviceStore {
+impl HotOperations for DeviceStore {
     type Staged = Staged;
 
     fn held(&self, part: usize) -> Range<u64> {

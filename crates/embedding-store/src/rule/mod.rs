@@ -65,8 +65,8 @@ impl Step {
         })
     }
 
-    /// The number of the next one.
-    pub(crate) fn next(self) -> u64 {
-        self.number.wrapping_add(1)
+    /// The number of the one after it; a batch without samples is no update.
+    pub(crate) fn next(self, samples: usize) -> u64 {
+        self.number.wrapping_add(u64::from(samples > 0))
     }
 }
