@@ -366,7 +366,7 @@ fn logistic_regression(data: &PackedDataset, settings: &Settings) -> Result<Scor
         tables,
         StoreOptions {
             dim: 1,
-            optimizer,
+            optimizer: optimizer.into(),
             initialization,
             ..StoreOptions::default()
         },

@@ -25,7 +25,7 @@ impl<M: Model> TrainStep<M> {
     pub fn new(model: M, rows: &[u64], optimizer: Optimizer, batches: Vec<Batch>) -> Self {
         let tables = rows.iter().map(|&rows| TableSpec::full(rows)).collect();
         let mut options = StoreOptions {
-            optimizer,
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         };
         if let Some(shape) = model.input_shape() {

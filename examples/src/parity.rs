@@ -107,6 +107,14 @@ struct Worst {
     place: String,
 }
 
+/// Says which batches follow, where the store makes a difference between them.
+fn enter(store: &mut dyn EmbeddingStore, side: Side) -> Result<()> {
+    match store.tiers_mut() {
+        Some(tiers) => Ok(tiers.enter(side)?),
+        None => Ok(()),
+    }
+}
+
 impl Worst {
     fn see(&mut self, error: f64, allowed: f64, place: impl FnOnce() -> String) {
         // A value that is not a number is the worst there can be.
@@ -233,7 +241,7 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
                        name: &str,
                        errors: &mut Errors|
      -> Result<()> {
-        trainer.store_mut().enter(Side::Cold)?;
+        enter(trainer.store_mut(), Side::Cold)?;
         let Some(first) = batches.first() else {
             return Ok(());
         };
@@ -253,7 +261,7 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     let losses = expected.floats("loss", case.steps)?;
     for (step, (batch, plan)) in batches.iter().zip(&plans).enumerate() {
         let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1);
-        trainer.store_mut().enter(side(batch))?;
+        enter(trainer.store_mut(), side(batch))?;
         let coming: Vec<&Plan> = plans.iter().skip(step + 1).take(1).collect();
         let found = trainer.step_ahead(batch, plan, &coming, &loss, rate)?;
         let wanted = f64::from(losses[step]);
@@ -389,7 +397,7 @@ impl Case {
         model.load_weights(&dense)?;
         let options = StoreOptions {
             dim: self.embedding_dim,
-            optimizer: self.optimizer()?,
+            optimizer: self.optimizer()?.into(),
             ..StoreOptions::default()
         };
         let mut store = replay.placement.store(

@@ -351,14 +351,14 @@ impl PlacementArguments {
 fn bytes_per_row(schema: &Schema, settings: &Settings, format: RowFormat) -> Vec<u64> {
     let options = store_options(settings, format);
     let row =
-        |table: &recsys_data::TableSchema| device_row_bytes(&TableSpec::full(table.rows), options);
+        |table: &recsys_data::TableSchema| device_row_bytes(&TableSpec::full(table.rows), &options);
     schema.tables.iter().map(row).collect()
 }
 
 fn store_options(settings: &Settings, device_rows: RowFormat) -> StoreOptions {
     StoreOptions {
         dim: settings.model.dim(),
-        optimizer: settings.optimizer,
+        optimizer: settings.optimizer.into(),
         seed: settings.train.seed,
         device_rows,
         ..StoreOptions::default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use embedding_store::{RowFormat, StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
 use fae_run::{Card, OptimizerName};
 use recsys_data::generate::{Planted, PlantedOptions};
@@ -52,11 +52,11 @@ impl RowArguments {
                 .map(|dim| dim as usize)
                 .or(card.model.dim)
                 .unwrap_or(16),
-            optimizer: optimizer.into(),
+            optimizer: Optimizer::from(optimizer).into(),
             device_rows: self.device_rows.unwrap_or_default(),
             ..StoreOptions::default()
         };
-        Ok(device_row_bytes(&TableSpec::full(1), options))
+        Ok(device_row_bytes(&TableSpec::full(1), &options))
     }
 
     /// Options of a selection from the tables of a schema.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dlrm::SliceSize;
-use embedding_store::{EmbeddingStore, Optimizer};
+use embedding_store::{EmbeddingStore, Optimizer, Tiered};
 use fae_run::{Card, LossName, OptimizerName};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Order, Schema, Split};
@@ -410,7 +410,10 @@ pub fn train_and_report(
 
 /// How many bytes of rows are where.
 fn rows_at(store: &dyn EmbeddingStore) -> String {
-    let (all, mapped) = (store.memory_bytes(), store.mapped_bytes());
+    let (all, mapped) = (
+        store.memory_bytes(),
+        store.tiers().map_or(0, Tiered::mapped_bytes),
+    );
     match mapped {
         0 => bytes(all),
         _ => format!(

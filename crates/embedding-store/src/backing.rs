@@ -84,6 +84,14 @@ impl Place {
         }
     }
 
+    pub(crate) fn backing(&self) -> Backing {
+        match self {
+            Self::Memory => Backing::Memory,
+            Self::Scratch(folder) => Backing::Scratch(folder.clone()),
+            Self::Folder(folder) => Backing::Folder(folder.path().into()),
+        }
+    }
+
     fn folder(&self) -> Option<&Path> {
         match self {
             Self::Memory => None,

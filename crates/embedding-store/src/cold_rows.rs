@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::grouping::Grouping;
 use crate::layout::{Layout, PartKind};
-use crate::{Plan, Rows};
+use crate::rows::Rows;
 
 /// Rows of one task.
 const ROWS_A_TASK: usize = 512;
@@ -53,14 +54,14 @@ pub(crate) struct ColdChunk {
 impl ColdRows {
     /// Lists the plan's rows that are not below `hot`, one number of stored rows for each part. Neither weights nor gradients
     /// are there yet.
-    pub(crate) fn list(&mut self, plan: &Plan, layout: &Layout, hot: &[u32]) {
+    pub(crate) fn list(&mut self, plan: &Grouping, layout: &Layout, hot: &[u32]) {
         let floats = self.count(plan, layout, hot);
         self.weights.set_len(floats);
         self.grads.set_len(floats);
     }
 
     /// The same without room for weights and gradients; returns how many floats either has.
-    pub(crate) fn count(&mut self, plan: &Plan, layout: &Layout, hot: &[u32]) -> usize {
+    pub(crate) fn count(&mut self, plan: &Grouping, layout: &Layout, hot: &[u32]) -> usize {
         self.serial = plan.serial;
         self.parts.clear();
         self.parts.resize(layout.parts.len(), ColdPart::default());

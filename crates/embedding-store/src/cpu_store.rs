@@ -8,14 +8,17 @@ use candle_core::Tensor;
 
 use crate::arena::{Arena, Shape};
 use crate::backing::{Floats, Place, refused};
-use crate::initialization::RowGenerator;
+use crate::initialization::{Initialization, RowGenerator};
 use crate::kernel::Level;
 use crate::layout::{Layout, PartKind, PartLayout, RowOf};
 use crate::lookup::gather;
 use crate::row_folder::{RowFolder, StoreDescription};
+use crate::rule::{RowOptimizer, Step};
+use crate::store::{Side, Tiered};
+use crate::traffic::Traffic;
 use crate::{
-    Backing, EmbeddingStore, Error, Held, Optimizer, Part, Plan, Planner, Result, Rows,
-    StoreOptions, TableSpec, read_slice, write_slice,
+    Backing, EmbeddingStore, Error, Held, Part, Plan, Planner, Result, Rows, StoreOptions,
+    TableSpec, read_slice, write_slice,
 };
 
 /// Embedding tables in host memory, or in memory-mapped files.
@@ -24,7 +27,9 @@ use crate::{
 #[derive(Debug)]
 pub struct CpuStore {
     pub(crate) dim: usize,
-    pub(crate) optimizer: Optimizer,
+    pub(crate) initialization: Initialization,
+    pub(crate) seed: u64,
+    pub(crate) optimizer: RowOptimizer,
     pub(crate) level: Level,
     pub(crate) layout: Arc<Layout>,
     pub(crate) parts: Vec<Part>,
@@ -36,6 +41,8 @@ pub struct CpuStore {
     place: Place,
     /// Intermediate gradients of an update, `[batch, workspace width]`.
     pub(crate) workspace: Vec<f32>,
+    /// Updates made.
+    pub(crate) updates: u64,
 }
 
 /// Memory of a part. That of a projection is transposed, `[dim_i, dim]`: all that is done with it runs along `dim`.
@@ -98,8 +105,9 @@ impl CpuStore {
         held: Held<'_>,
         backing: &Backing,
     ) -> Result<Self> {
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
-        let held = held.ranges(&layout, &parts, options)?;
+        options.check_host_memory()?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
+        let held = held.ranges(&layout, &parts, &options)?;
         let place = Place::prepare(backing, file_bytes(&layout, &parts, &held)?)?;
         let make = |(part, held): (usize, &Range<u64>)| {
             let generator = RowGenerator::new(
@@ -110,14 +118,13 @@ impl CpuStore {
                 part,
                 options.dim,
             );
-            let fresh = options.optimizer.fresh_state();
             PartStorage::new(
                 &place,
                 &parts[part],
                 &layout.parts[part],
                 held,
                 generator,
-                fresh,
+                &options.optimizer,
             )
         };
         match held.iter().enumerate().map(make).collect() {
@@ -142,9 +149,10 @@ impl CpuStore {
         tables: Vec<TableSpec>,
         options: StoreOptions,
     ) -> Result<Self> {
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
-        let (folder, held) = RowFolder::open(folder.as_ref(), &layout.specs, options)?;
-        let held = Held::Ranges(&held).ranges(&layout, &parts, options)?;
+        options.check_host_memory()?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
+        let (folder, held) = RowFolder::open(folder.as_ref(), &layout.specs, &options)?;
+        let held = Held::Ranges(&held).ranges(&layout, &parts, &options)?;
         let map = |(part, held): (usize, &Range<u64>)| {
             PartStorage::open(&folder, &parts[part], &layout.parts[part], held)
         };
@@ -171,16 +179,21 @@ impl CpuStore {
                     .map_err(|source| Error::io("cannot write", &path())(source))?;
             }
         }
-        let options = StoreOptions {
-            dim: self.dim,
-            optimizer: self.optimizer,
-            ..StoreOptions::default()
-        };
+        let specs = &self.layout.specs;
         folder.finish(StoreDescription::new(
-            &self.layout.specs,
-            options,
+            specs,
+            self.dim,
+            &self.optimizer,
             &self.held,
         ))
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    pub(crate) fn backing(&self) -> Backing {
+        self.place.backing()
     }
 
     fn assemble(
@@ -198,6 +211,8 @@ impl CpuStore {
                 .all(|(held, part)| *held == (0..part.rows)),
             held,
             dim: options.dim,
+            initialization: options.initialization,
+            seed: options.seed,
             optimizer: options.optimizer,
             level: Level::detect(),
             layout: Arc::new(layout),
@@ -205,6 +220,7 @@ impl CpuStore {
             storage,
             place,
             workspace: Vec::new(),
+            updates: 0,
         }
     }
 
@@ -219,8 +235,8 @@ impl CpuStore {
             &self.layout,
             self.dim,
             self,
-            plan,
-            0..plan.batch,
+            &plan.grouping,
+            0..plan.batch(),
             into,
         );
         Ok(())
@@ -233,22 +249,18 @@ impl CpuStore {
     /// then.
     pub fn update_slice(&mut self, plan: &Plan, grad: &[f32], learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad.len())?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
-        self.scatter(plan, grad, learning_rate, None);
+        let step = Step::new(learning_rate, self.updates)?;
+        self.scatter(&plan.grouping, grad, step, None);
         Ok(())
     }
 
     /// That the plan is one of these tables, and touches no rows that are elsewhere.
     pub(crate) fn check_plan(&self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         if self.whole {
             return Ok(());
         }
-        plan.check_rows(&self.parts, &self.held)
+        plan.grouping.check_rows(&self.parts, &self.held)
     }
 
     fn check(&self, plan: &Plan, what: &'static str, got: usize) -> Result<()> {
@@ -269,7 +281,7 @@ impl CpuStore {
     }
 
     fn check_shape(&self, plan: &Plan, what: &'static str, tensor: &Tensor) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         let expected = [plan.batch(), self.layout.specs.len(), self.dim];
         if tensor.dims() != expected {
             return Err(Error::Shape {
@@ -319,7 +331,7 @@ impl PartStorage {
         placed: &PartLayout,
         held: &Range<u64>,
         generator: RowGenerator,
-        fresh: f32,
+        optimizer: &RowOptimizer,
     ) -> Result<Self> {
         let (rows, [width, state_width]) = stored(part, placed, held);
         let weights = match placed.kind {
@@ -340,12 +352,16 @@ impl PartStorage {
                 place.arena(part, Floats::Weights, (rows, width), write)?
             }
         };
-        let state = match state_width {
-            0 => None,
-            width => Some(place.arena(part, Floats::State, (rows, width), |_, state| {
-                state.fill(fresh)
-            })?),
-        };
+        let state =
+            match state_width {
+                0 => None,
+                width => Some(place.arena(part, Floats::State, (rows, width), |_, state| {
+                    match placed.kind {
+                        PartKind::Rows(_) => optimizer.fresh_state(state),
+                        PartKind::Projection => state.fill(optimizer.dense().fresh_state()),
+                    }
+                })?),
+            };
         Ok(Self::of(placed, held, weights, state))
     }
 
@@ -403,12 +419,12 @@ impl EmbeddingStore for CpuStore {
         &self.layout.specs
     }
 
-    fn optimizer(&self) -> Optimizer {
-        self.optimizer
+    fn optimizer(&self) -> &RowOptimizer {
+        &self.optimizer
     }
 
     fn planner(&self) -> Planner {
-        Planner::new(Arc::clone(&self.layout))
+        Planner::of(Arc::clone(&self.layout))
     }
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
@@ -426,22 +442,53 @@ impl EmbeddingStore for CpuStore {
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        self.export_rows(part, rows)
+        self.export_range(part, rows)
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.import_rows(part, first_row, rows)
+        self.import_range(part, first_row, rows)
     }
 
-    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
-    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
-        self.check_plan(plan)?;
-        self.read_ahead(plan);
-        Ok(())
+    fn updates(&self) -> u64 {
+        match self.optimizer.counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
     }
 
     fn memory_bytes(&self) -> u64 {
         self.storage.iter().map(|part| part.bytes(false)).sum()
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for CpuStore {
+    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        self.check_plan(plan)?;
+        self.read_ahead(&plan.grouping);
+        Ok(())
+    }
+
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing crosses.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
     }
 
     fn mapped_bytes(&self) -> u64 {

@@ -35,6 +35,89 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A [`RowRule`](crate::RowRule) that says that it cannot be used.
+    #[error("row rule {name}: {problem}")]
+    InvalidRule {
+        /// The rule.
+        name: String,
+        /// What it says.
+        problem: String,
+    },
+    /// A rule from outside for rows on a device that moves rows by kernels.
+    #[error(
+        "row rule {name} has no kernel for {device}; keep the rows in host memory (CpuStore, or \
+         OnDevice for a model on the device), or use a built-in Optimizer"
+    )]
+    RuleWithoutKernel {
+        /// The rule.
+        name: String,
+        /// The device.
+        device: String,
+    },
+    /// Factors on the learning rate for another number of tables.
+    #[error("{got} factors on the learning rate for {tables} tables; give one for each, or none")]
+    FactorCount {
+        /// Factors given.
+        got: usize,
+        /// Tables.
+        tables: usize,
+    },
+    /// A factor on the learning rate that is negative or not finite.
+    #[error(
+        "table {table}: the factor on its learning rate is {value}; it must be finite and at least \
+         0, which freezes the table"
+    )]
+    InvalidFactor {
+        /// Table number.
+        table: usize,
+        /// The factor.
+        value: f32,
+    },
+    /// Floats of a row, or of a dense parameter, that do not fit what they are to move.
+    #[error("{what} has {got} floats, {expected} are needed")]
+    RowLength {
+        /// Which slice.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length needed.
+        expected: usize,
+    },
+    /// Rows in host memory in another format than f32.
+    #[error(
+        "rows in host memory are f32, not {format}: keep them in a DeviceStore, or use \
+         StoreOptions::in_host_memory"
+    )]
+    DeviceRowsInHostMemory {
+        /// The format.
+        format: crate::row_format::RowFormat,
+    },
+    /// A row that a plan does not list.
+    #[error("the plan lists no row in place {place} of part {part}")]
+    RowNotPlanned {
+        /// The part.
+        part: usize,
+        /// The place among its distinct rows.
+        place: usize,
+    },
+    /// A part whose gradient passes through a product or a projection.
+    #[error(
+        "the gradient of part {part} is no part of that of the looked-up rows: its table multiplies \
+         or projects; compute it from the pooled rows"
+    )]
+    IndirectGradient {
+        /// The part.
+        part: usize,
+    },
+    /// A store whose rows cannot become those of a larger one.
+    #[error("the store cannot grow: {problem}")]
+    Growth {
+        /// Why.
+        problem: String,
+    },
+    /// What went wrong in a store that was written outside of this crate.
+    #[error(transparent)]
+    External(Box<dyn std::error::Error + Send + Sync>),
     /// A name of no [`RowFormat`](crate::RowFormat).
     #[error("rows are kept as f32 or bf16, not as `{text}`")]
     UnknownRowFormat {
@@ -400,6 +483,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of a store that was written outside of this crate.
+    pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::External(error.into())
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

@@ -10,11 +10,12 @@ use candle_core::{Device, Tensor};
 use crate::cold_rows::ColdRows;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
-use crate::split::{ColdSide, HotSide};
+use crate::rule::{RowOptimizer, Step};
+use crate::sides::{ColdSide, HotSide};
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows,
-    StoreOptions, TableSpec, Traffic,
+    CpuStore, DeviceStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side,
+    StoreOptions, TableSpec, Tiered, Traffic,
 };
 
 /// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it more is work for nothing: a further
@@ -47,6 +48,8 @@ pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     /// The cold rows of the last plan that came unannounced.
     direct: Mutex<StagedBatch<Hot::Staged>>,
     counters: Counters,
+    /// Updates made.
+    updates: u64,
 }
 
 /// The cold rows of one plan, on both sides.
@@ -72,7 +75,7 @@ impl HotCold<CpuStore, CpuStore> {
     /// Impossible tables or options, or hot rows that do not fit the tables.
     pub fn on_cpu(tables: Vec<TableSpec>, options: StoreOptions, hot_rows: &[u64]) -> Result<Self> {
         Self::new(
-            CpuStore::hot(tables.clone(), options, hot_rows)?,
+            CpuStore::hot(tables.clone(), options.clone(), hot_rows)?,
             CpuStore::cold(tables, options, hot_rows)?,
         )
     }
@@ -90,8 +93,8 @@ impl HotCold<DeviceStore, CpuStore> {
         device: &Device,
     ) -> Result<Self> {
         Self::new(
-            DeviceStore::hot(tables.clone(), options, hot_rows, device)?,
-            CpuStore::cold(tables, options, hot_rows)?,
+            DeviceStore::hot(tables.clone(), options.clone(), hot_rows, device)?,
+            CpuStore::cold(tables, options.in_host_memory(), hot_rows)?,
         )
     }
 }
@@ -154,6 +157,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             prefetched_batches: PREFETCHED_BATCHES,
             direct: Mutex::default(),
             counters: Counters::default(),
+            updates: 0,
         })
     }
 
@@ -194,13 +198,13 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
-        plan.check_slots()
+        plan.grouping.check(&self.layout)?;
+        plan.grouping.check_slots()
     }
 
     /// Lists a plan's cold rows, copies them, and takes them to the device.
     fn fetch(&self, plan: &Plan, into: &mut StagedBatch<Hot::Staged>) -> Result<()> {
-        into.rows.list(plan, &self.layout, &self.hot_rows);
+        into.rows.list(&plan.grouping, &self.layout, &self.hot_rows);
         if self.hot.moves_staged() {
             let width = self.hot.parts().first().map_or(0, |part| part.state_width);
             into.rows.add_state(width);
@@ -216,7 +220,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             self.hot
                 .copy_staged(&moved.on_device, &mut into.on_device, &pairs)?;
         }
-        into.rows.serial = plan.serial;
+        into.rows.serial = plan.grouping.serial;
         self.counters.to_device(into.rows.bytes());
         Ok(())
     }
@@ -248,7 +252,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     fn staged(&self, plan: &Plan) -> Option<usize> {
         self.staged
             .iter()
-            .position(|batch| batch.rows.serial == plan.serial)
+            .position(|batch| batch.rows.serial == plan.grouping.serial)
     }
 
     fn direct(&self) -> MutexGuard<'_, StagedBatch<Hot::Staged>> {
@@ -258,7 +262,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     /// Bytes of the numbers that tell the device which rows a batch's lookups mean.
     fn id_bytes(&self, plan: &Plan, cold: &ColdRows) -> usize {
         let hot: usize = cold.parts.iter().map(|part| part.first_slot).sum();
-        (plan.samples.len() + hot) * size_of::<u32>()
+        (plan.grouping.samples.len() + hot) * size_of::<u32>()
     }
 
     /// Moves both sides, with the plan's cold rows at hand.
@@ -267,14 +271,13 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         plan: &Plan,
         batch: &mut StagedBatch<Hot::Staged>,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
         let StagedBatch {
             rows, on_device, ..
         } = batch;
         if self.hot.moves_staged() {
-            self.hot
-                .move_staged(plan, rows, on_device, grad, learning_rate)?;
+            self.hot.move_staged(plan, rows, on_device, grad, step)?;
             self.counters.to_host(rows.bytes());
             for other in &mut self.staged {
                 let pairs = other.rows.pairs(rows);
@@ -283,10 +286,9 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             }
             return Ok(());
         }
-        self.hot
-            .update_with(plan, rows, on_device, grad, learning_rate)?;
+        self.hot.update_with(plan, rows, on_device, grad, step)?;
         self.counters.to_host(rows.bytes());
-        self.cold.apply(rows, learning_rate);
+        self.cold.apply(rows, step);
         let Self {
             hot,
             cold,
@@ -340,7 +342,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.hot.optimizer()
     }
 
@@ -356,7 +358,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
             Some(at) => &self.staged[at],
             None => {
                 let mut guard = self.direct();
-                if guard.rows.serial != plan.serial {
+                if guard.rows.serial != plan.grouping.serial {
                     self.fetch(plan, &mut guard)?;
                 }
                 direct = guard;
@@ -371,21 +373,18 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
 
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
+        let step = Step::new(learning_rate, self.updates)?;
+        self.updates = step.next(plan.batch());
         if let Some(mut batch) = self.staged(plan).and_then(|at| self.staged.remove(at)) {
-            self.update_both(plan, &mut batch, grad, learning_rate)?;
+            self.update_both(plan, &mut batch, grad, step)?;
             self.direct().rows.serial = 0;
             return self.put_away(batch);
         }
         let mut batch = std::mem::take(&mut *self.direct());
-        if batch.rows.serial != plan.serial {
+        if batch.rows.serial != plan.grouping.serial {
             self.fetch(plan, &mut batch)?;
         }
-        self.update_both(plan, &mut batch, grad, learning_rate)?;
+        self.update_both(plan, &mut batch, grad, step)?;
         if self.hot.moves_staged() {
             return self.put_away(batch);
         }
@@ -430,14 +429,32 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.memory_bytes() + self.cold.memory_bytes()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.cold.mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.hot.device()
     }
 
+    fn updates(&self) -> u64 {
+        match self.hot.rounding().is_some() || self.optimizer().counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
+        self.hot.continue_from(updates);
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl<Hot: HotSide, Cold: ColdSide> Tiered for HotCold<Hot, Cold> {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.check_plan(plan)?;
         if self.prefetched_batches == 0 || self.staged(plan).is_some() {
@@ -462,16 +479,17 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         fetched
     }
 
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
     fn traffic(&self) -> Traffic {
         self.counters.read()
     }
 
-    fn updates(&self) -> u64 {
-        self.hot.updates()
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        self.hot.continue_from(updates);
+    fn mapped_bytes(&self) -> u64 {
+        self.cold.tiers().map_or(0, Tiered::mapped_bytes)
     }
 }
 

@@ -11,12 +11,14 @@ use crate::dirty_rows::DirtyRows;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
 use crate::rounding::Rounding;
-use crate::split::HotSide;
+use crate::rule::{RowOptimizer, Step};
+use crate::sides::HotSide;
+use crate::split::HotOperations;
+use crate::store::Tiered;
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Optimizer, Part, Plan,
-    Planner, Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices,
-    copy_between,
+    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Part, Plan, Planner,
+    Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
 };
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
@@ -46,6 +48,8 @@ pub struct HotReplicas<Hot: HotSide> {
     buffers: SyncBuffers,
     /// Of each replica that is on another device than the first: what crosses between the two.
     crossing: Vec<Crossing>,
+    /// Updates made.
+    updates: u64,
 }
 
 /// The whole tables, beside the first device.
@@ -65,7 +69,7 @@ impl Whole {
         }
         let options = StoreOptions {
             dim: full.dim(),
-            optimizer: full.optimizer(),
+            optimizer: full.optimizer().clone(),
             ..StoreOptions::default()
         };
         let tables = full.tables().to_vec();
@@ -81,6 +85,20 @@ impl Whole {
     }
 
     fn store_mut(&mut self) -> &mut dyn EmbeddingStore {
+        match self {
+            Self::Pooled(store) => &mut **store,
+            Self::Staged(store) => &mut **store,
+        }
+    }
+
+    fn tiers(&self) -> &dyn Tiered {
+        match self {
+            Self::Pooled(store) => &**store,
+            Self::Staged(store) => &**store,
+        }
+    }
+
+    fn tiers_mut(&mut self) -> &mut dyn Tiered {
         match self {
             Self::Pooled(store) => &mut **store,
             Self::Staged(store) => &mut **store,
@@ -122,7 +140,7 @@ impl HotReplicas<CpuStore> {
         replicas: usize,
     ) -> Result<Self> {
         let replicas = (0..replicas)
-            .map(|_| CpuStore::hot(tables.clone(), options, hot_rows))
+            .map(|_| CpuStore::hot(tables.clone(), options.clone(), hot_rows))
             .collect::<Result<_>>()?;
         Self::new(CpuStore::new(tables, options)?, replicas)
     }
@@ -141,9 +159,9 @@ impl HotReplicas<DeviceStore> {
     ) -> Result<Self> {
         let replicas = devices
             .iter()
-            .map(|device| DeviceStore::hot(tables.clone(), options, hot_rows, device))
+            .map(|device| DeviceStore::hot(tables.clone(), options.clone(), hot_rows, device))
             .collect::<Result<_>>()?;
-        Self::new(CpuStore::new(tables, options)?, replicas)
+        Self::new(CpuStore::new(tables, options.in_host_memory())?, replicas)
     }
 }
 
@@ -205,6 +223,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             dirty,
             counters: Counters::default(),
             buffers: SyncBuffers::default(),
+            updates: 0,
         };
         // They round by it, and must do so alike.
         store.continue_from(0);
@@ -222,12 +241,17 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         &self.replicas
     }
 
+    /// How the replicas round their rows; as f32 they do not.
+    fn rounding(&self) -> Option<Rounding> {
+        self.replicas.first().and_then(HotOperations::rounding)
+    }
+
     fn check(&self, plan: &Plan, what: &'static str, tensor: &Tensor) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         check_shape(plan, self.tables().len(), self.dim(), what, tensor)?;
         check_device(&self.device(), tensor)?;
         if self.side == Side::Hot {
-            plan.check_rows(self.parts(), &self.held)?;
+            plan.grouping.check_rows(self.parts(), &self.held)?;
         }
         Ok(())
     }
@@ -237,7 +261,9 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         for (part, placed) in self.layout.parts.iter().enumerate() {
             match placed.kind {
                 PartKind::Rows(_) => self.dirty.mark(part, plan.rows_of(part)),
-                PartKind::Projection if plan.needs_projection(part) => self.dirty.mark_all(part),
+                PartKind::Projection if plan.grouping.needs_projection(part) => {
+                    self.dirty.mark_all(part)
+                }
                 PartKind::Projection => {}
             }
         }
@@ -252,6 +278,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             held,
             dirty,
             buffers,
+            updates,
             ..
         } = self;
         let SyncBuffers {
@@ -263,7 +290,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
         let (mut floats, mut halves) = (0, 0);
         let rounding = replicas.first().and_then(|first| first.rounding());
-        let updates = replicas.first().map_or(0, EmbeddingStore::updates);
+        let updates = *updates;
         let mut kept = Vec::new();
         for (part, held) in held.iter().enumerate() {
             if held.is_empty() || !dirty.any(part) {
@@ -342,7 +369,9 @@ impl<Hot: HotSide> HotReplicas<Hot> {
 
     /// Bytes of the numbers that tell the replicas which rows a batch's lookups mean.
     fn id_bytes(&self, plan: &Plan) -> usize {
-        (plan.samples.len() + plan.rows.len()) * size_of::<u32>() * self.replicas.len()
+        (plan.grouping.samples.len() + plan.grouping.rows.len())
+            * size_of::<u32>()
+            * self.replicas.len()
     }
 }
 
@@ -355,7 +384,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.store().tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.full.store().optimizer()
     }
 
@@ -387,11 +416,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
 
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
+        let step = Step::new(learning_rate, self.updates)?;
         self.mark(plan);
         match self.side {
             Side::Hot => {
@@ -399,15 +424,13 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
                     let grad = crossing.gradient.of(grad, &replica.device())?;
                     replica.update(plan, &grad, learning_rate)?;
                 }
-                Ok(())
             }
-            Side::Cold => {
-                self.full.store_mut().update(plan, grad, learning_rate)?;
-                // What enters the replicas is rounded by the number of all updates.
-                self.continue_from(self.updates().wrapping_add(1));
-                Ok(())
-            }
+            Side::Cold => self.full.store_mut().update(plan, grad, learning_rate)?,
         }
+        // The side that was not asked counts it too: rules and rounding go by the number of all
+        // updates.
+        self.continue_from(step.next(plan.batch()));
+        Ok(())
     }
 
     fn parts(&self) -> &[Part] {
@@ -449,24 +472,48 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.store().memory_bytes() + replicas.sum::<u64>()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.full.store().mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.full.store().device()
     }
 
+    fn updates(&self) -> u64 {
+        match self.rounding().is_some() || self.optimizer().counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
+        self.full.store_mut().continue_from(updates);
+        for replica in &mut self.replicas {
+            replica.continue_from(updates);
+        }
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl<Hot: HotSide> Tiered for HotReplicas<Hot> {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         match self.side {
             // It will run on the other side.
-            Side::Hot if plan.check_rows(self.parts(), &self.held).is_err() => Ok(()),
+            Side::Hot if plan.grouping.check_rows(self.parts(), &self.held).is_err() => Ok(()),
             Side::Hot => {
                 let mut replicas = self.replicas.iter_mut();
-                replicas.try_for_each(|replica| replica.prefetch(plan))
+                replicas.try_for_each(|replica| match replica.tiers_mut() {
+                    Some(tiers) => tiers.prefetch(plan),
+                    None => Ok(()),
+                })
             }
-            Side::Cold => self.full.store_mut().prefetch(plan),
+            Side::Cold => self.full.tiers_mut().prefetch(plan),
         }
     }
 
@@ -488,7 +535,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     }
 
     fn traffic(&self) -> Traffic {
-        let (own, crossed) = (self.counters.read(), self.full.store().traffic());
+        let (own, crossed) = (self.counters.read(), self.full.tiers().traffic());
         Traffic {
             host_to_device: own.host_to_device + crossed.host_to_device,
             device_to_host: own.device_to_host + crossed.device_to_host,
@@ -496,14 +543,8 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         }
     }
 
-    fn updates(&self) -> u64 {
-        self.replicas.first().map_or(0, EmbeddingStore::updates)
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        for replica in &mut self.replicas {
-            replica.continue_from(updates);
-        }
+    fn mapped_bytes(&self) -> u64 {
+        self.full.tiers().mapped_bytes()
     }
 }
 

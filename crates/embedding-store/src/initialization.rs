@@ -145,7 +145,7 @@ mod tests {
             seed: 4,
             ..Default::default()
         };
-        let store = CpuStore::new(tables, options).unwrap();
+        let store = CpuStore::new(tables, options.clone()).unwrap();
         for part in 0..3 {
             let generator = RowGenerator::new(
                 options.initialization,

@@ -272,7 +272,7 @@ mod tests {
             tables,
             StoreOptions {
                 dim,
-                optimizer,
+                optimizer: optimizer.into(),
                 ..Default::default()
             },
         )

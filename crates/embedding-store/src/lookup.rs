@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::cpu_store::CpuStore;
 use crate::cpu_store::PartStorage;
+use crate::encoding::Combine;
+use crate::grouping::Grouping;
 use crate::kernel::{
     Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, copy_row, prefetch_far,
 };
 use crate::layout::{Composition, Layout};
-use crate::{Combine, CpuStore, Plan};
 
 /// Bags of one task, about 20 µs of cached rows: handing it out costs little beside that, whatever the number of tables.
 const BAGS_A_TASK: usize = 2048;
@@ -53,7 +55,7 @@ pub(crate) fn gather<'a>(
     layout: &Layout,
     dim: usize,
     source: impl RowSource<'a>,
-    plan: &Plan,
+    plan: &Grouping,
     samples: Range<usize>,
     into: &mut [f32],
 ) {
@@ -77,7 +79,7 @@ struct Gather<'a, S> {
     layout: &'a Layout,
     dim: usize,
     source: S,
-    plan: &'a Plan,
+    plan: &'a Grouping,
     first_sample: usize,
     into: &'a mut [f32],
 }
@@ -123,7 +125,7 @@ impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
 fn copy_rows<'a>(
     layout: &Layout,
     source: impl RowSource<'a>,
-    plan: &Plan,
+    plan: &Grouping,
     first: usize,
     into: &mut [f32],
     dim: usize,

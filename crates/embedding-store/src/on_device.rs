@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::rule::RowOptimizer;
+use crate::store::Tiered;
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, Side, TableSpec,
-    Traffic,
+    CpuStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side, TableSpec, Traffic,
 };
 
 /// A store in host memory whose pooled rows cross to the device of the model, and whose gradients cross back.
@@ -116,7 +117,7 @@ impl EmbeddingStore for OnDevice {
         self.store.tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.store.optimizer()
     }
 
@@ -186,14 +187,28 @@ impl EmbeddingStore for OnDevice {
         self.store.memory_bytes()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.store.mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.device.clone()
     }
 
+    fn updates(&self) -> u64 {
+        self.store.updates()
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.store.continue_from(updates);
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for OnDevice {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.store.prefetch(plan)
     }
@@ -204,6 +219,10 @@ impl EmbeddingStore for OnDevice {
 
     fn traffic(&self) -> Traffic {
         self.counters.read()
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        self.store.mapped_bytes()
     }
 }
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::grouping::{Chunk, Grouping, PartPlan, SortBuffers};
 use crate::layout::{Layout, PartKind, RowOf};
-use crate::plan::{Chunk, DevicePlan, PartPlan};
-use crate::{Error, Plan, Result};
+use crate::plan::{DevicePlan, Plan};
+use crate::rule::RowOptimizer;
 
 /// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20 tables make many.
 const CHUNK_WORK: usize = 1024;
@@ -41,19 +44,29 @@ struct Lists {
 /// The number of the next plan.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// Memory of the sort, kept with the plan.
-#[derive(Debug, Default)]
-pub(crate) struct SortBuffers {
-    /// `row << 32 | sample`, or with the lookup's number instead where slots are wanted.
-    keys: Vec<u64>,
-    other: Vec<u64>,
-    counts: Vec<u32>,
-    /// The sample of every lookup, where slots are wanted.
-    sample_of: Vec<u32>,
-}
-
 impl Planner {
-    pub(crate) fn new(layout: Arc<Layout>) -> Self {
+    /// Makes plans for tables whose looked-up rows have `dim` floats: for stores that are written
+    /// outside of this crate, or ahead of a store. The stores of this crate take its plans if it was
+    /// told to make them [`with_slots`](Self::with_slots); on a device, those of their own planner
+    /// cost less.
+    ///
+    /// # Errors
+    /// No tables, a dimension of 0, or a table with impossible settings.
+    pub fn new(tables: Vec<TableSpec>, dim: usize) -> Result<Self> {
+        let (layout, _) = Layout::new(tables, dim, &RowOptimizer::default())?;
+        Ok(Self::of(Arc::new(layout)))
+    }
+
+    /// That a plan was filled by a planner for the same tables: what a store checks before it trusts
+    /// the plan's rows.
+    ///
+    /// # Errors
+    /// A plan that is empty or for other tables.
+    pub fn check(&self, plan: &Plan) -> Result<()> {
+        plan.grouping.check(&self.layout)
+    }
+
+    pub(crate) fn of(layout: Arc<Layout>) -> Self {
         Self {
             layout,
             slots: false,
@@ -95,19 +108,20 @@ impl Planner {
     /// that do not start at 0, fall, or do not end at the number of ids. The plan is empty then.
     pub fn plan(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
         into.clear();
-        let filled = self.fill(ids, into).and_then(|()| self.list(into));
+        let filled = self.fill(ids, &mut into.grouping);
+        let filled = filled.and_then(|()| self.list(&into.grouping, &mut into.device));
         match filled {
             Ok(()) => {
-                into.layout = Some(Arc::clone(&self.layout));
-                into.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+                into.grouping.layout = Some(Arc::clone(&self.layout));
+                into.grouping.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             }
             Err(_) => into.clear(),
         }
         filled
     }
 
-    /// Makes the lists for a device, where it is asked for.
-    fn list(&self, plan: &mut Plan) -> Result<()> {
+    /// Makes the lists for a device, where it is told to.
+    fn list(&self, batch: &Grouping, device: &mut DevicePlan) -> Result<()> {
         let Some(Lists {
             hot_rows,
             otherwise,
@@ -115,25 +129,23 @@ impl Planner {
         else {
             return Ok(());
         };
-        let mut device = std::mem::take(&mut plan.device);
-        let DevicePlan { lists, cold, .. } = &mut device;
+        let DevicePlan { lists, cold, .. } = &mut *device;
         let mut of = Some(hot_rows);
-        if cold.count(plan, &self.layout, hot_rows) > 0 {
+        if cold.count(batch, &self.layout, hot_rows) > 0 {
             of = otherwise.as_ref();
             if let Some(others) = of.filter(|others| *others != hot_rows) {
-                cold.count(plan, &self.layout, others);
+                cold.count(batch, &self.layout, others);
             }
         }
         let listed = match of {
-            Some(rows) => lists.fill(&self.layout, plan, cold, rows, 0..plan.batch),
+            Some(rows) => lists.fill(&self.layout, batch, cold, rows, 0..batch.batch),
             None => Ok(()),
         };
         device.hot_rows = of.cloned().unwrap_or_default();
-        plan.device = device;
         listed
     }
 
-    fn fill(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
+    fn fill(&self, ids: Ids<'_>, into: &mut Grouping) -> Result<()> {
         self.check_shape(ids)?;
         into.batch = ids.batch;
         into.ids.extend_from_slice(ids.ids);
@@ -280,7 +292,7 @@ impl Planner {
     }
 
     /// Notes the slots of the sorted keys' lookups, and turns the keys into those of samples.
-    fn note_slots(&self, part_of_table: usize, plan: &mut Plan) {
+    fn note_slots(&self, part_of_table: usize, plan: &mut Grouping) {
         let first = part_of_table * plan.ids.len();
         if plan.slots.len() < first + plan.ids.len() {
             plan.slots.resize(first + plan.ids.len(), 0);
@@ -342,7 +354,7 @@ fn sort(buffers: &mut SortBuffers, largest: u32) {
 }
 
 /// Turns the sorted keys of a part into rows, ends and samples, and cuts them into chunks.
-fn group(plan: &mut Plan, part: usize) {
+fn group(plan: &mut Grouping, part: usize) {
     let first_row = plan.rows.len();
     let first_sample = plan.samples.len();
     plan.samples

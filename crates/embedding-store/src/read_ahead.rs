@@ -5,15 +5,16 @@ use rayon::prelude::*;
 
 use crate::arena::Arena;
 use crate::cold_rows::ColdRows;
+use crate::cpu_store::CpuStore;
 use crate::cpu_store::PartStorage;
-use crate::{CpuStore, Plan};
+use crate::grouping::Grouping;
 
 /// Bytes of a page, or a part of one where pages are larger.
 const PAGE: usize = 4096;
 
 impl CpuStore {
     /// Asks the system for the plan's rows and their state.
-    pub(crate) fn read_ahead(&self, plan: &Plan) {
+    pub(crate) fn read_ahead(&self, plan: &Grouping) {
         if !self.is_mapped() {
             return;
         }

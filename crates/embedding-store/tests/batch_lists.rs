@@ -37,7 +37,7 @@ fn check(case: &Case, batch: &Batch) {
     let planner = store.planner().with_slots();
     let mut plan = Plan::default();
     planner.plan(batch.ids(), &mut plan).unwrap();
-    let hot = hot_ranges(&case.tables, case.options, &case.hot_rows).unwrap();
+    let hot = hot_ranges(&case.tables, &case.options, &case.hot_rows).unwrap();
     let hot: Vec<u32> = hot.iter().map(|hot| hot.end as u32).collect();
     let lists = BatchLists::of_plan(&planner, &plan, &hot).unwrap();
 

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use cases::{Case, bits, case, contents, is_finite};
 use embedding_store::{
     DeviceStore, EmbeddingStore, Encoding, HotCold, HotReplicas, Optimizer, RowFormat, Side,
-    StoreOptions, TableSpec, cuda_device,
+    StoreOptions, TableSpec, Tiered, cuda_device,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -19,8 +19,8 @@ fn floats(tensor: &Tensor) -> Vec<u32> {
 /// Trains a store on the device and one in memory.
 fn check(
     case: &Case,
-    mut store: impl EmbeddingStore,
-    mut plain: impl EmbeddingStore,
+    mut store: impl EmbeddingStore + Tiered,
+    mut plain: impl EmbeddingStore + Tiered,
     device: &Device,
 ) {
     assert!(contents(&store) == contents(&plain));
@@ -50,7 +50,7 @@ fn check(
 fn check_replicas(case: &Case, device: &Device) {
     let replicas = |device: &Device| {
         let (tables, devices) = (case.tables.clone(), [device.clone(), device.clone()]);
-        HotReplicas::on_devices(tables, case.options, &case.hot_rows, &devices).unwrap()
+        HotReplicas::on_devices(tables, case.options.clone(), &case.hot_rows, &devices).unwrap()
     };
     let (mut store, mut plain) = (replicas(device), replicas(&Device::Cpu));
     let all = case.batches.iter().filter(|batch| batch.size > 0);
@@ -107,9 +107,10 @@ fn rows_on_a_device_are_rows_in_memory() {
     runner
         .run(&plain, |case| {
             let tables = case.tables.clone();
-            let whole = DeviceStore::new(tables.clone(), case.options, &device).unwrap();
+            let whole = DeviceStore::new(tables.clone(), case.options.clone(), &device).unwrap();
             check(&case, whole, case.plain(), &device);
-            let split = HotCold::on_device(tables, case.options, &case.hot_rows, &device).unwrap();
+            let split =
+                HotCold::on_device(tables, case.options.clone(), &case.hot_rows, &device).unwrap();
             check(&case, split, case.plain(), &device);
             check_replicas(&case, &device);
             Ok(())
@@ -134,11 +135,11 @@ fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {
     });
     runner
         .run(&rounded, |case| {
-            let (tables, options) = (&case.tables, case.options);
-            let whole = |device| DeviceStore::new(tables.clone(), options, device).unwrap();
+            let (tables, options) = (&case.tables, case.options.clone());
+            let whole = |device| DeviceStore::new(tables.clone(), options.clone(), device).unwrap();
             check(&case, whole(&device), whole(&Device::Cpu), &device);
             let split = |device| {
-                HotCold::on_device(tables.clone(), options, &case.hot_rows, device).unwrap()
+                HotCold::on_device(tables.clone(), options.clone(), &case.hot_rows, device).unwrap()
             };
             check(&case, split(&device), split(&Device::Cpu), &device);
             check_replicas(&case, &device);
@@ -176,22 +177,32 @@ fn a_row_in_every_bag_on_a_device() {
                 tables: vec![TableSpec::full(1), TableSpec::full(700)],
                 options: StoreOptions {
                     dim,
-                    optimizer,
+                    optimizer: optimizer.into(),
                     ..StoreOptions::default()
                 },
                 hot_rows: vec![1, 100],
                 batches: vec![batch.clone(), batch],
             };
-            let store =
-                HotCold::on_device(case.tables.clone(), case.options, &case.hot_rows, &device);
+            let store = HotCold::on_device(
+                case.tables.clone(),
+                case.options.clone(),
+                &case.hot_rows,
+                &device,
+            );
             check(&case, store.unwrap(), case.plain(), &device);
             let options = StoreOptions {
                 device_rows: RowFormat::Bf16,
-                ..case.options
+                ..case.options.clone()
             };
             let case = Case { options, ..case };
             let [store, plain] = [&device, &Device::Cpu].map(|device| {
-                HotCold::on_device(case.tables.clone(), options, &case.hot_rows, device).unwrap()
+                HotCold::on_device(
+                    case.tables.clone(),
+                    case.options.clone(),
+                    &case.hot_rows,
+                    device,
+                )
+                .unwrap()
             });
             check(&case, store, plain, &device);
         }

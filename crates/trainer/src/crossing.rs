@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{CudaGraph, sys};
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{CudaQueues, Downloads, Mirror, Uploaded, Uploads, copy_between};
+use embedding_store::{CudaQueues, DenseStep, Downloads, Mirror, Uploaded, Uploads, copy_between};
 use kernel_launch::{address, copy, grid};
 use recsys_data::Batch;
 
@@ -379,30 +379,23 @@ impl Recorded {
 /// `sum += values`, in place, of as many.
 pub(crate) fn add(values: &Tensor, sum: &Tensor) -> Result<()> {
     let addresses = [address(sum)?, address(values)?];
-    Ok(kernels::dense("dense_add", sum, addresses, &[])?)
+    Ok(kernels::dense("dense_add", sum, &addresses, &[])?)
 }
 
-/// `w -= rate · g`, in place.
-pub(crate) fn sgd(weights: &Tensor, gradient: &Tensor, rate: f32) -> Result<()> {
-    let addresses = [address(weights)?, address(gradient)?];
-    Ok(kernels::dense("dense_sgd", weights, addresses, &[rate])?)
-}
-
-/// `s += g²; w -= rate · g / (sqrt(s) + ε)`, in place.
-pub(crate) fn adagrad(
+/// Moves a dense parameter, in place; the state is there where the rule keeps one.
+pub(crate) fn dense_step(
+    step: DenseStep,
     weights: &Tensor,
-    state: &Tensor,
+    state: Option<&Tensor>,
     gradient: &Tensor,
-    rate: f32,
-    epsilon: f32,
 ) -> Result<()> {
-    let addresses = [address(weights)?, address(state)?, address(gradient)?];
-    Ok(kernels::dense(
-        "dense_adagrad",
-        weights,
-        addresses,
-        &[rate, epsilon],
-    )?)
+    let (name, factors) = step.kernel();
+    let mut addresses = vec![address(weights)?];
+    if let Some(state) = state {
+        addresses.push(address(state)?);
+    }
+    addresses.push(address(gradient)?);
+    Ok(kernels::dense(name, weights, &addresses, &factors)?)
 }
 
 mod kernels {
@@ -442,10 +435,10 @@ mod kernels {
     }
 
     /// A kernel that takes addresses of as many values as there are weights, their number, and factors.
-    pub(super) fn dense<const N: usize>(
+    pub(super) fn dense(
         name: &str,
         weights: &Tensor,
-        addresses: [u64; N],
+        addresses: &[u64],
         factors: &[f32],
     ) -> Result<()> {
         let count = weights.elem_count();
@@ -456,7 +449,7 @@ mod kernels {
         let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
         let (config, count) = (grid(count.div_ceil(THREADS), THREADS, 0)?, count as u64);
         let mut launch = kernel.builder();
-        for address in &addresses {
+        for address in addresses {
             launch.arg(address);
         }
         launch.arg(&count);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedding_store::{EmbeddingStore, Side, Traffic};
+use embedding_store::{EmbeddingStore, Side, Tiered, Traffic};
 use recsys_data::Dataset;
 use recsys_data::views::Subset;
 use serde_json::{Value, json};
@@ -477,7 +477,10 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
 
     /// Tells the store which side follows; unsplit inputs are any inputs.
     fn enter(&mut self, side: Option<Side>) -> Result<()> {
-        Ok(self.trainer.store_mut().enter(side.unwrap_or(Side::Cold))?)
+        match self.trainer.store_mut().tiers_mut() {
+            Some(tiers) => Ok(tiers.enter(side.unwrap_or(Side::Cold))?),
+            None => Ok(()),
+        }
     }
 
     /// Logits and labels of an evaluation set, whose inputs may touch any rows.
@@ -560,7 +563,7 @@ impl Meter {
         Self {
             clock: Instant::now(),
             times: trainer.times(),
-            traffic: trainer.store().traffic(),
+            traffic: traffic(trainer),
             phase: PhaseReport::default(),
         }
     }
@@ -574,7 +577,7 @@ impl Meter {
         let phase = &mut self.phase;
         phase.seconds = self.clock.elapsed().as_secs_f64();
         phase.times = trainer.times().since(self.times);
-        phase.traffic = trainer.store().traffic().since(&self.traffic);
+        phase.traffic = traffic(trainer).since(&self.traffic);
         into.add(phase);
     }
 }
@@ -590,4 +593,12 @@ fn reached(stop_at: StopAt, report: &EpochReport) -> bool {
         || stop_at
             .accuracy
             .is_some_and(|target| judge.accuracy >= target)
+}
+
+/// What the store has moved between host and device.
+fn traffic<M: Model, S: EmbeddingStore>(trainer: &Trainer<M, S>) -> Traffic {
+    trainer
+        .store()
+        .tiers()
+        .map_or_else(Traffic::default, Tiered::traffic)
 }

@@ -67,7 +67,7 @@ const KEPT_BUFFERS: usize = 4;
 impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer.
     pub fn new(model: M, store: S, device: Device) -> Self {
-        let optimizer = DenseOptimizer::new(store.optimizer(), model.parameters().len());
+        let optimizer = DenseOptimizer::new(store.optimizer().dense(), model.parameters().len());
         Self {
             model,
             store,
@@ -287,7 +287,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                 },
             )
         };
-        let mut fetch = || coming.iter().try_for_each(|plan| store.prefetch(plan));
+        let mut fetch = || match store.tiers_mut() {
+            Some(tiers) => coming.iter().try_for_each(|plan| tiers.prefetch(plan)),
+            None => Ok(()),
+        };
         if recorded.run(key.as_ref(), device, &mut model_step)? {
             // The device has its work: there is time on this thread.
             fetched = fetch();

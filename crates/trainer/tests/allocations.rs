@@ -83,7 +83,7 @@ fn third<M: Model>(
 ) -> Result<[(usize, usize); 2], Box<dyn Error>> {
     let options = StoreOptions {
         dim,
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     let store = CpuStore::new(vec![TableSpec::full(ROWS); tables], options)?;

@@ -42,7 +42,7 @@ struct Setup {
 impl Setup {
     fn trainer(&self) -> AnyTrainer {
         let options = StoreOptions {
-            optimizer: self.optimizer,
+            optimizer: self.optimizer.into(),
             device_rows: self.device_rows,
             ..StoreOptions::default()
         };

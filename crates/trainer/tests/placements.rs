@@ -182,7 +182,7 @@ fn placements_without_what_they_need_are_refused() {
         ..StoreOptions::default()
     };
     let message = |placement: Placement, devices: &[Device], hot: Option<&[u64]>| {
-        let store = placement.store(tables(), options, devices, hot);
+        let store = placement.store(tables(), options.clone(), devices, hot);
         store
             .err()
             .map(|error| error.to_string())

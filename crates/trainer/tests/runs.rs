@@ -89,7 +89,7 @@ fn trainer_for(optimizer: Optimizer) -> Trainer<FusedDlrm, CpuStore> {
         tables,
         StoreOptions {
             dim: 4,
-            optimizer,
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         },
     )

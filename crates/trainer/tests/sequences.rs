@@ -75,7 +75,7 @@ fn trainer(
     let tables = tables.into_iter().map(TableSpec::full).collect();
     let options = StoreOptions {
         dim: config.tower.dim,
-        optimizer,
+        optimizer: optimizer.into(),
         ..StoreOptions::default()
     };
     let devices = vec![Device::Cpu; replicas];

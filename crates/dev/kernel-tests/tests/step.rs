@@ -131,11 +131,9 @@ proptest! {
             let gradient = Tensor::from_slice(&gradients, count, &Device::Cpu).unwrap();
             let mut trainers = DenseOptimizer::new(optimizer, 1);
             let mut own = weights.clone();
-            let (mut state, mut epsilon) = (Vec::new(), 0.0);
-            if let Optimizer::Adagrad { epsilon: e, initial_accumulator } = optimizer {
-                epsilon = e as f32;
-                state = vec![initial_accumulator as f32; count];
-            }
+            let epsilon = optimizer.epsilon() as f32;
+            let with_state = optimizer.has_dense_state();
+            let mut state = vec![optimizer.fresh_state(); if with_state { count } else { 0 }];
             for _ in 0..3 {
                 trainers.update(0, &variable, Gradient::Tensor(&gradient), 0.1).unwrap();
                 launch.run(|| {

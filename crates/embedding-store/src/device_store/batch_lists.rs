@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use crate::cold_rows::ColdRows;
+use crate::error::{Error, Result};
+use crate::grouping::{Grouping, PIECE};
 use crate::layout::{Class, Layout, PartKind, RowOf};
-use crate::plan::PIECE;
-use crate::{Error, Plan, Planner, Result};
+use crate::plan::Plan;
+use crate::planner::Planner;
 
 /// A row of more bags has its gradients summed by blocks of threads, piece by piece.
 const LONG: usize = 32;
@@ -145,12 +147,13 @@ impl BatchLists {
                 parts: layout.parts.len(),
             });
         }
+        let plan = &plan.grouping;
         plan.check(&layout)?;
         plan.check_slots()?;
         let mut cold = ColdRows::default();
         cold.list(plan, &layout, hot_rows);
         let mut lists = Self::default();
-        lists.fill(&layout, plan, &cold, hot_rows, 0..plan.batch())?;
+        lists.fill(&layout, plan, &cold, hot_rows, 0..plan.batch)?;
         Ok(lists)
     }
 
@@ -168,7 +171,7 @@ impl BatchLists {
     pub(crate) fn fill(
         &mut self,
         layout: &Layout,
-        plan: &Plan,
+        plan: &Grouping,
         cold: &ColdRows,
         hot_rows: &[u32],
         samples: Range<usize>,
@@ -179,12 +182,12 @@ impl BatchLists {
             let (places, mut lists) = places(layout, class, plan, cold, hot_rows)?;
             lists.bags = count("bags", places.len() as u64 * samples.len() as u64)?;
             let number = BagNumbers {
-                plain: layout.all_plain(),
+                plain: layout.is_one_class(),
                 parts: places.len(),
                 samples: samples.clone(),
             };
             self.list_lookups(layout, plan, &places, &number, &mut lists)?;
-            if samples == (0..plan.batch()) {
+            if samples == (0..plan.batch) {
                 self.list_rows(plan, &places, &number, &mut lists);
             }
             self.classes.push(lists);
@@ -195,7 +198,7 @@ impl BatchLists {
     fn list_lookups(
         &mut self,
         layout: &Layout,
-        plan: &Plan,
+        plan: &Grouping,
         places: &[Place<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
@@ -231,7 +234,7 @@ impl BatchLists {
 
     fn list_rows(
         &mut self,
-        plan: &Plan,
+        plan: &Grouping,
         places: &[Place<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
@@ -308,7 +311,7 @@ impl BatchLists {
 fn places<'a>(
     layout: &Layout,
     class: &Class,
-    plan: &'a Plan,
+    plan: &'a Grouping,
     cold: &ColdRows,
     hot_rows: &[u32],
 ) -> Result<(Vec<Place<'a>>, ClassLists)> {

@@ -10,8 +10,8 @@ use kernel_launch::{address, device_of, read, write};
 
 use super::batch_lists::{BatchLists, ClassLists, blocks, gather_blocks};
 use super::matrix::Matrix;
+use crate::rule::Rule;
 use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
-use crate::update::Rule;
 use crate::{Error, Result};
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
@@ -224,7 +224,7 @@ impl DeviceLists {
         class: usize,
         matrix: &Matrix,
         gradients: &Tensor,
-        rule: Rule,
+        rule: Rule<'_>,
         key: Option<u64>,
         cold: Cold<'_>,
         piece_sums: &mut Option<Tensor>,
@@ -307,7 +307,7 @@ struct Update<'a> {
     lists: &'a ClassLists,
     numbers: &'a CudaView<'a, u32>,
     gradients: u64,
-    rule: Rule,
+    rule: Rule<'a>,
     /// By which bf16 rows are rounded; none for f32.
     key: Option<u64>,
     vector: bool,
@@ -359,6 +359,13 @@ impl Update<'_> {
                 rate,
                 epsilon,
             ),
+            // A store of such rows on a CUDA device is refused when it is made.
+            Rule::External { rule, .. } => {
+                return Err(Error::RuleWithoutKernel {
+                    name: rule.name().into(),
+                    device: "a CUDA device".into(),
+                });
+            }
         };
         let name = name[usize::from(self.key.is_some())];
         let kernel = self.device.get_or_load_custom_func(name, MODULE, PTX)?;

@@ -12,8 +12,8 @@ use super::batch_lists::BatchLists;
 use super::cuda::DeviceLists;
 use super::side::Staged;
 use crate::cold_rows::ColdRows;
+use crate::grouping::PIECE;
 use crate::layout::Composition;
-use crate::plan::PIECE;
 use crate::{Plan, Result};
 
 /// The numbers that lookup and update of a batch select rows by.
@@ -84,7 +84,7 @@ const COMING: usize = 4;
 
 impl Index {
     pub(super) fn is_of(&self, plan: &Plan) -> bool {
-        self.serial == plan.serial
+        self.serial == plan.grouping.serial
     }
 }
 
@@ -141,17 +141,17 @@ impl DeviceStore {
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
             let made;
-            let lists = match plan.lists(&self.hot_rows) {
+            let lists = match plan.lists(&self.layout, &self.hot_rows) {
                 Some(lists) if samples == (0..plan.batch()) => lists,
                 _ => {
                     let mut lists = BatchLists::default();
-                    lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+                    lists.fill(&self.layout, &plan.grouping, cold, &self.hot_rows, samples)?;
                     made = lists;
                     &made
                 }
             };
             return Ok(Index {
-                serial: plan.serial,
+                serial: plan.grouping.serial,
                 classes: Vec::new(),
                 filled,
                 lists: Some(DeviceLists::upload(device, transfers, lists)?),
@@ -164,7 +164,7 @@ impl DeviceStore {
             .map(|class| self.class_index(&class.parts, plan, cold, &samples))
             .collect::<Result<_>>()?;
         Ok(Index {
-            serial: plan.serial,
+            serial: plan.grouping.serial,
             classes,
             filled,
             #[cfg(feature = "cuda")]
@@ -181,12 +181,12 @@ impl DeviceStore {
             .enumerate()
             .map(|(table, placed)| {
                 let projected = matches!(placed.composition, Composition::Projected { .. });
-                if !projected || plan.offsets.is_empty() || samples.is_empty() {
+                if !projected || plan.grouping.offsets.is_empty() || samples.is_empty() {
                     return Ok(None);
                 }
                 let filled = samples
                     .clone()
-                    .map(|sample| !plan.bag(sample * tables + table).is_empty());
+                    .map(|sample| !plan.grouping.bag(sample * tables + table).is_empty());
                 let filled: Vec<u8> = filled.map(u8::from).collect();
                 if !filled.contains(&0) {
                     return Ok(None);
@@ -218,10 +218,12 @@ impl DeviceStore {
         let tables = self.layout.tables.len();
         for (position, &part) in parts.iter().enumerate() {
             let table = self.layout.parts[part].table;
-            let slots = plan.slots_of(part - self.layout.tables[table].first);
+            let slots = plan
+                .grouping
+                .slots_of(part - self.layout.tables[table].first);
             let hot_slots = cold.parts[part].first_slot;
             for sample in samples.clone() {
-                let bag = plan.lookups_of(sample * tables + table);
+                let bag = plan.grouping.lookups_of(sample * tables + table);
                 for &slot in &slots[bag.first..bag.first + bag.ids.len()] {
                     let slot = slot as usize;
                     let row = if slot < hot_slots {
@@ -237,7 +239,7 @@ impl DeviceStore {
             first_cold += cold.parts[part].rows.len();
         }
         let hot_rows = hot.len();
-        let single_hot = plan.offsets.is_empty();
+        let single_hot = plan.grouping.offsets.is_empty();
         Ok(ClassIndex {
             hot: numbers(hot, &self.device)?,
             hot_rows,

@@ -51,7 +51,7 @@ impl DeviceStore {
             return Ok(());
         }
         #[cfg(feature = "cuda")]
-        if let (Some(lists), true) = (&index.lists, self.layout.all_plain()) {
+        if let (Some(lists), true) = (&index.lists, self.layout.is_one_class()) {
             // Pooled rows of plain tables are what was asked for, in its order.
             return lists.gather(0, &self.classes[0].weights, staged.class(0), into);
         }

@@ -20,13 +20,13 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// All state is `fresh`.
-    pub(super) fn new(weights: Tensor, state_width: usize, fresh: f32) -> Result<Self> {
+    /// The state of every row is `fresh`.
+    pub(super) fn new(weights: Tensor, fresh: &[f32]) -> Result<Self> {
         let rows = weights.dim(0)?;
-        let state = match state_width {
+        let state = match fresh.len() {
             0 => None,
             width => Some(Tensor::from_vec(
-                vec![fresh; rows * width],
+                fresh.repeat(rows),
                 (rows, width),
                 weights.device(),
             )?),

@@ -23,9 +23,11 @@ use crate::initialization::RowGenerator;
 use crate::layout::{Layout, PartKind};
 use crate::on_device::{check_device, check_shape};
 use crate::rounding::Rounding;
+use crate::rule::{RowOptimizer, Step};
+use crate::store::{Side, Tiered};
+use crate::traffic::Traffic;
 use crate::{
-    EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions,
-    TableSpec,
+    EmbeddingStore, Error, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions, TableSpec,
 };
 pub use batch_lists::{BatchLists, ClassLists};
 use index::Index;
@@ -43,7 +45,7 @@ use side::Staged;
 pub struct DeviceStore {
     device: Device,
     dim: usize,
-    optimizer: Optimizer,
+    optimizer: RowOptimizer,
     layout: Arc<Layout>,
     parts: Vec<Part>,
     /// The first rows of every part, as far as they are here.
@@ -78,7 +80,7 @@ impl DeviceStore {
     /// # Errors
     /// As [`CpuStore::new`](crate::CpuStore::new), and a device that fails.
     pub fn new(tables: Vec<TableSpec>, options: StoreOptions, device: &Device) -> Result<Self> {
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
         let held = parts.iter().map(|part| 0..part.rows).collect();
         Self::make(layout, parts, held, options, device)
     }
@@ -94,8 +96,8 @@ impl DeviceStore {
         hot_rows: &[u64],
         device: &Device,
     ) -> Result<Self> {
-        let held = hot_ranges(&tables, options, hot_rows)?;
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
+        let held = hot_ranges(&tables, &options, hot_rows)?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
         Self::make(layout, parts, held, options, device)
     }
 
@@ -106,6 +108,12 @@ impl DeviceStore {
         options: StoreOptions,
         device: &Device,
     ) -> Result<Self> {
+        if device.is_cuda() && options.optimizer.built_in().is_none() {
+            return Err(Error::RuleWithoutKernel {
+                name: options.optimizer.name().into(),
+                device: format!("{:?}", device.location()),
+            });
+        }
         let held_rows = |part: usize| held[part].end - held[part].start;
         let row_bytes = |number: usize, part: &Part| {
             let weight = match layout.parts[number].kind {
@@ -119,7 +127,6 @@ impl DeviceStore {
             .enumerate()
             .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(number, part)));
         check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
-        let fresh = options.optimizer.fresh_state();
         let rounding = match options.device_rows {
             RowFormat::F32 => None,
             RowFormat::Bf16 => Some(Rounding::new(options.seed)),
@@ -130,8 +137,8 @@ impl DeviceStore {
                 initialization,
                 seed,
                 ..
-            } = options;
-            RowGenerator::new(initialization, seed, &layout, &parts, part, dim)
+            } = &options;
+            RowGenerator::new(*initialization, *seed, &layout, &parts, part, *dim)
         };
         let mut first_rows = vec![0; parts.len()];
         let mut classes = Vec::with_capacity(layout.classes.len());
@@ -160,7 +167,9 @@ impl DeviceStore {
                 .parts
                 .first()
                 .map_or(0, |&part| parts[part].state_width);
-            classes.push(Matrix::new(weights, state_width, fresh)?);
+            let mut fresh = vec![0.0; state_width];
+            options.optimizer.fresh_state(&mut fresh);
+            classes.push(Matrix::new(weights, &fresh)?);
         }
         let mut projections = Vec::with_capacity(parts.len());
         for (part, placed) in layout.parts.iter().enumerate() {
@@ -184,7 +193,8 @@ impl DeviceStore {
                 wide
             };
             let weights = Tensor::from_vec(weights, (narrow, wide), device)?;
-            projections.push(Some(Matrix::new(weights, state_width, fresh)?));
+            let fresh = vec![options.optimizer.dense().fresh_state(); state_width];
+            projections.push(Some(Matrix::new(weights, &fresh)?));
         }
         let hot_rows = layout
             .parts
@@ -227,23 +237,24 @@ impl DeviceStore {
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
-        plan.check_slots()?;
-        plan.check_rows(&self.parts, &self.held)
+        plan.grouping.check(&self.layout)?;
+        plan.grouping.check_slots()?;
+        plan.grouping.check_rows(&self.parts, &self.held)
     }
 
     /// The cold rows of a plan that touches none.
     fn no_cold_rows(&self, plan: &Plan) -> ColdRows {
         let mut none = ColdRows::default();
-        none.list(plan, &self.layout, &self.hot_rows);
+        none.list(&plan.grouping, &self.layout, &self.hot_rows);
         none
     }
 
     /// Counts an update; the key by which it rounds the rows of a class, where they are rounded.
-    fn next_update(&mut self) -> impl Fn(usize) -> Option<u64> + use<> {
-        let (rounding, updates) = (self.rounding, self.updates);
-        self.updates = updates.wrapping_add(1);
-        move |class| Some(rounding?.update_key(updates, class))
+    fn count_update(&mut self, step: Step) -> impl Fn(usize) -> Option<u64> + use<> {
+        let rounding = self.rounding;
+        // A batch without samples does not come here.
+        self.updates = step.next(1);
+        move |class| Some(rounding?.update_key(step.number, class))
     }
 
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
@@ -260,12 +271,12 @@ impl EmbeddingStore for DeviceStore {
         &self.layout.specs
     }
 
-    fn optimizer(&self) -> Optimizer {
-        self.optimizer
+    fn optimizer(&self) -> &RowOptimizer {
+        &self.optimizer
     }
 
     fn planner(&self) -> Planner {
-        let planner = Planner::new(Arc::clone(&self.layout)).with_slots();
+        let planner = Planner::of(Arc::clone(&self.layout)).with_slots();
         if self.device.is_cuda() {
             planner.with_lists(Arc::clone(&self.hot_rows))
         } else {
@@ -281,13 +292,9 @@ impl EmbeddingStore for DeviceStore {
 
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
+        let step = Step::new(learning_rate, self.updates)?;
         let mut cold = self.no_cold_rows(plan);
-        self.scatter(plan, &mut cold, &Staged::default(), grad, learning_rate)
+        self.scatter(plan, &mut cold, &Staged::default(), grad, step)
     }
 
     fn parts(&self) -> &[Part] {
@@ -295,11 +302,11 @@ impl EmbeddingStore for DeviceStore {
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        self.export_rows(part, rows)
+        self.export_range(part, rows)
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.import_rows(part, first_row, rows)
+        self.import_range(part, first_row, rows)
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -316,13 +323,26 @@ impl EmbeddingStore for DeviceStore {
     }
 
     fn updates(&self) -> u64 {
-        self.rounding.map_or(0, |_| self.updates)
+        match self.rounding.is_some() || self.optimizer.counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
     }
 
     fn continue_from(&mut self, updates: u64) {
         self.updates = updates;
     }
 
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for DeviceStore {
     /// Takes the plan's lists to a CUDA device.
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         if !self.device.is_cuda() {
@@ -330,5 +350,19 @@ impl EmbeddingStore for DeviceStore {
         }
         self.check_plan(plan)?;
         self.index_ahead(plan)
+    }
+
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing crosses.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        0
     }
 }

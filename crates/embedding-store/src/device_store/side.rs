@@ -12,7 +12,8 @@ use super::update::write_rows;
 use crate::cold_rows::ColdRows;
 use crate::layout::PartKind;
 use crate::rounding::Rounding;
-use crate::split::HotSide;
+use crate::rule::Step;
+use crate::split::HotOperations;
 use crate::{Error, Plan, Result};
 
 /// A batch's cold rows on the device.
@@ -116,7 +117,7 @@ fn some_rows(all: Option<&Tensor>, floats: Range<usize>, width: usize) -> Result
     }
 }
 
-impl HotSide for DeviceStore {
+impl HotOperations for DeviceStore {
     type Staged = Staged;
 
     fn held(&self, part: usize) -> Range<u64> {
@@ -154,7 +155,7 @@ impl HotSide for DeviceStore {
 
     /// Tables of other encodings have parts of several widths, and projections.
     fn moves_staged(&self) -> bool {
-        self.layout.all_plain()
+        self.layout.is_one_class()
     }
 
     fn move_staged(
@@ -163,9 +164,9 @@ impl HotSide for DeviceStore {
         cold: &ColdRows,
         staged: &mut Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
-        self.scatter_staged(plan, cold, staged, grad, learning_rate)?;
+        self.scatter_staged(plan, cold, staged, grad, step)?;
         #[cfg(feature = "cuda")]
         if let (Some(copies), Some(transfers)) = (&staged.copies, &self.transfers) {
             staged.returning = Some(super::cuda::Returning::new(transfers, copies)?);
@@ -260,9 +261,9 @@ impl HotSide for DeviceStore {
         cold: &mut ColdRows,
         staged: &Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
-        self.scatter(plan, cold, staged, grad, learning_rate)
+        self.scatter(plan, cold, staged, grad, step)
     }
 
     fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()> {

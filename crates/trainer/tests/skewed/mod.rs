@@ -122,7 +122,7 @@ pub(crate) fn sliced(
     replicas: usize,
 ) -> AnyTrainer {
     let options = StoreOptions {
-        optimizer,
+        optimizer: optimizer.into(),
         ..StoreOptions::default()
     };
     with_options(slice, placement, options, hot, replicas)

@@ -148,7 +148,7 @@ impl Case {
         let tables = self.rows.iter().map(|&rows| TableSpec::full(rows));
         let options = StoreOptions {
             dim: self.dim,
-            optimizer: self.optimizer,
+            optimizer: self.optimizer.into(),
             seed: 5,
             ..StoreOptions::default()
         };
@@ -373,12 +373,7 @@ pub fn launch(blocks: u32, threads: u32) -> Launch {
 pub const RATE: f32 = 0.1;
 
 pub fn epsilon(optimizer: Optimizer) -> f32 {
-    match optimizer {
-        Optimizer::Adagrad { epsilon, .. } | Optimizer::RowwiseAdagrad { epsilon, .. } => {
-            epsilon as f32
-        }
-        _ => 0.0,
-    }
+    optimizer.epsilon() as f32
 }
 
 pub const OPTIMIZERS: [Optimizer; 3] = [
