@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use recsys_device::{read_slice, write_slice};
 
 use crate::arena::{Arena, Shape};
 use crate::backing::{Floats, Place, refused};
@@ -15,7 +16,7 @@ use crate::lookup::gather;
 use crate::row_folder::{RowFolder, StoreDescription};
 use crate::{
     Backing, EmbeddingStore, Error, Held, Optimizer, Part, Plan, Planner, Result, Rows,
-    StoreOptions, TableSpec, read_slice, write_slice,
+    StoreOptions, TableSpec,
 };
 
 /// Embedding tables in host memory, or in memory-mapped files.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
+use recsys_device::{read_slice, write_slice};
 
 use crate::arena::{Arena, SendPointer};
 use crate::cold_rows::{ColdChunk, ColdRows};
@@ -13,7 +14,7 @@ use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
 use crate::rounding::Rounding;
 use crate::update::{Floats, Rule, step_dense, step_row};
-use crate::{CpuStore, EmbeddingStore, Error, Plan, Result, read_slice, write_slice};
+use crate::{CpuStore, EmbeddingStore, Error, Plan, Result};
 
 /// Rows between the one that is copied and the one that is asked for.
 const PREFETCH_ROWS: usize = 16;
@@ -294,7 +295,8 @@ impl HotSide for CpuStore {
                 samples,
                 into,
             );
-        })
+        })?;
+        Ok(())
     }
 
     fn update_with(
@@ -307,7 +309,8 @@ impl HotSide for CpuStore {
     ) -> Result<()> {
         read_slice(grad, |grad| {
             self.scatter(plan, grad, learning_rate, Some(cold));
-        })
+        })?;
+        Ok(())
     }
 
     fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()> {
@@ -322,7 +325,8 @@ impl HotSide for CpuStore {
                 samples,
                 into,
             );
-        })
+        })?;
+        Ok(())
     }
 
     fn read_rows(

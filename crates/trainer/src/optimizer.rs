@@ -1,8 +1,9 @@
 //! Optimizers for the dense parameters. Embedding rows have their own, fused into the store's update.
 
 use candle_core::{Tensor, Var};
-use embedding_store::{Optimizer, read_slice, write_slice};
+use embedding_store::Optimizer;
 use rayon::prelude::*;
+use recsys_device::{read_slice, write_slice};
 
 use crate::{Error, Gradient, Result};
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig};
-use embedding_store::{Optimizer, StoreOptions, TableSpec, cuda_device};
+use embedding_store::{Optimizer, StoreOptions, TableSpec};
 use recsys_data::{Dataset, Order, RandomData, RandomDataOptions};
+use recsys_device::cuda_device;
 use skewed::weights;
 use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
 
