@@ -9,11 +9,12 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 use embedding_store::{
     Backing, EmbeddingStore, PREFETCHED_BATCHES, RowFormat, Side, StoreOptions, TableSpec,
-    allow_tf32, cuda_device, device_row_bytes,
+    device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Batch, Dataset, Schema, Split};
+use recsys_device::{allow_tf32, cuda_device};
 use serde::Serialize;
 use trainer::{
     Checkpoints, Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport,

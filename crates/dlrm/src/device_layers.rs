@@ -2,7 +2,7 @@
 
 use candle_core::cuda::cudarc::cublas::{result::gemm_ex, sys};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor};
-use kernel_launch::{address, number};
+use recsys_device::launch::{address, number};
 
 use crate::bias_activation::{Activation, cuda as bias};
 

@@ -66,7 +66,7 @@ impl Network {
 #[cfg(feature = "cuda")]
 mod memory {
     use candle_core::{DType, Result, Tensor};
-    use kernel_launch::address;
+    use recsys_device::launch::address;
 
     use crate::layout::Layer;
     use crate::parts::device::{

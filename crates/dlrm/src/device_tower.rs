@@ -1,7 +1,7 @@
 //! A DLRM's bottom MLP, interaction and top MLP in a training step on an NVIDIA device.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use kernel_launch::address;
+use recsys_device::launch::address;
 
 use crate::device_layers::{DeviceLayer, Layers, Matrix, Places, Step};
 use crate::dot_operator::{Extents, cuda as interaction};

@@ -265,8 +265,8 @@ pub(crate) mod cuda {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut, PushKernelArg};
     use candle_core::{CudaDevice, CudaStorage, Result, bail};
-    pub(super) use kernel_launch::view;
-    use kernel_launch::{grid, number};
+    pub(super) use recsys_device::launch::view;
+    use recsys_device::launch::{grid, number};
 
     use super::Extents;
     use crate::tiling::Tiling;

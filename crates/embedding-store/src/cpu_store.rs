@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use recsys_device::{read_slice, write_slice};
 
 use crate::arena::{Arena, Shape};
 use crate::backing::{Floats, Place, refused};
@@ -18,7 +19,7 @@ use crate::store::{Side, Tiered};
 use crate::traffic::Traffic;
 use crate::{
     Backing, EmbeddingStore, Error, Held, Part, Plan, Planner, Result, Rows, StoreOptions,
-    TableSpec, read_slice, write_slice,
+    TableSpec,
 };
 
 /// Embedding tables in host memory, or in memory-mapped files.

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::DType;
-
 /// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -331,14 +329,6 @@ pub enum Error {
         /// What fits.
         expected: u64,
     },
-    /// A tensor that is not in host memory.
-    #[error(
-        "the tensor is on {device}, host memory is needed; copy it with to_device(&Device::Cpu)"
-    )]
-    NotOnCpu {
-        /// Where it is.
-        device: String,
-    },
     /// A tensor on another device than the store's.
     #[error(
         "the tensor is on {got}, the store's rows go to {expected}; make it there, or the store for {got}"
@@ -349,46 +339,12 @@ pub enum Error {
         /// Where it belongs.
         expected: String,
     },
-    /// A tensor of another element type.
-    #[error("the tensor holds {dtype:?}, F32 is needed; convert it with to_dtype(DType::F32)")]
-    WrongDType {
-        /// Its element type.
-        dtype: DType,
-    },
-    /// A tensor whose elements do not lie in row-major order.
-    #[error("the tensor of shape {shape:?} is not contiguous; call contiguous() first")]
-    NotContiguous {
-        /// Its shape.
-        shape: Vec<usize>,
-    },
+    /// A device failed, or a tensor is not laid out as its memory is used.
+    #[error(transparent)]
+    Device(#[from] recsys_device::Error),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// An NVIDIA device is asked for and the feature `cuda` is off.
-    #[error(
-        "cuda:{ordinal}: this program was built without CUDA; build it with `--features cuda` on a machine with NVIDIA's \
-         toolkit, or use the CPU"
-    )]
-    BuiltWithoutCuda {
-        /// Number of the device.
-        ordinal: usize,
-    },
-    /// There is no driver, or it has no device.
-    #[error(
-        "no NVIDIA device can be used: {reason}; `nvidia-smi` shows what the driver sees, and the CPU can be used instead"
-    )]
-    NoCudaDevice {
-        /// What the driver says.
-        reason: String,
-    },
-    /// A device number beyond those that there are.
-    #[error("there is no device cuda:{ordinal}: the driver has {devices}, counted from 0")]
-    NoSuchDevice {
-        /// Number of the device.
-        ordinal: usize,
-        /// Devices that the driver has.
-        devices: usize,
-    },
     /// Rows that do not fit a device.
     #[error(
         "rows and optimizer state of {bytes} bytes do not fit the device, which has {free} bytes free; a budget of {} would \

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use half::bf16;
+use recsys_device::{Mirror, connect_devices, copy_between};
 
 use crate::dirty_rows::DirtyRows;
 use crate::layout::{Layout, PartKind};
@@ -17,8 +18,8 @@ use crate::split::HotOperations;
 use crate::store::Tiered;
 use crate::traffic::Counters;
 use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Part, Plan, Planner,
-    Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
+    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, OnDevice, Part, Plan, Planner, Result,
+    RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic,
 };
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.

@@ -6,7 +6,6 @@ mod arena;
 mod backing;
 mod cold_rows;
 mod cpu_store;
-mod cuda;
 mod device_store;
 mod dirty_rows;
 mod encoding;
@@ -21,7 +20,6 @@ mod initialization;
 mod kernel;
 mod layout;
 mod lookup;
-mod mirror;
 mod on_device;
 mod plan;
 mod planner;
@@ -35,19 +33,12 @@ mod rule;
 mod sides;
 mod split;
 mod store;
-mod tensor;
 mod traffic;
-#[cfg(any(test, feature = "cuda"))]
-#[cfg_attr(
-    not(feature = "cuda"),
-    allow(unreachable_pub, reason = "tests alone use it")
-)]
-mod transfer;
 mod update;
 
 pub use backing::Backing;
+pub use candle_core;
 pub use cpu_store::CpuStore;
-pub use cuda::{allow_tf32, cuda_device};
 pub use device_store::DeviceStore;
 #[doc(hidden)]
 pub use device_store::{BatchLists, ClassLists};
@@ -59,7 +50,6 @@ pub use hot_replicas::HotReplicas;
 pub use hot_rows::{Held, device_row_bytes, device_table_bytes, hot_ranges};
 pub use initialization::Initialization;
 pub use layout::Part;
-pub use mirror::{Mirror, connect_devices, copy_between};
 pub use on_device::OnDevice;
 pub use plan::Plan;
 pub use planner::{Ids, Planner};
@@ -70,8 +60,4 @@ pub use rows::Rows;
 pub use rule::{DenseStep, Optimizer, RowOptimizer, RowRule};
 pub use sides::{ColdSide, HotSide};
 pub use store::{EmbeddingStore, Side, StoreOptions, Tiered};
-pub use tensor::{read_slice, write_slice};
 pub use traffic::Traffic;
-#[cfg(feature = "cuda")]
-#[doc(hidden)]
-pub use transfer::{CudaQueues, Downloading, Downloads, Queues, Uploaded, Uploads};

@@ -86,14 +86,16 @@ pub(crate) fn check_shape(
         });
     }
     if tensor.dtype() != DType::F32 {
-        return Err(Error::WrongDType {
+        return Err(recsys_device::Error::WrongDType {
             dtype: tensor.dtype(),
-        });
+        }
+        .into());
     }
     if !tensor.is_contiguous() {
-        return Err(Error::NotContiguous {
+        return Err(recsys_device::Error::NotContiguous {
             shape: tensor.dims().to_vec(),
-        });
+        }
+        .into());
     }
     Ok(())
 }
@@ -231,9 +233,9 @@ mod pinned {
     use std::fmt;
 
     use candle_core::{Device, Tensor};
+    use recsys_device::transfer::{CudaQueues, Downloads, Uploads};
 
     use super::Host;
-    use crate::transfer::{CudaQueues, Downloads, Uploads};
     use crate::{CpuStore, Plan, Result};
 
     /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients scattered from it.
@@ -276,7 +278,7 @@ mod pinned {
                 looked_up = store.lookup_slice(plan, rows);
             })?;
             let rows = self.rows.read(&uploaded)?.narrow(0, 0, count)?;
-            kernel_launch::copy(&rows, into)?;
+            recsys_device::launch::copy(&rows, into)?;
             self.rows.release(uploaded)?;
             looked_up
         }

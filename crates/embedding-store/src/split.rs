@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
+use recsys_device::{read_slice, write_slice};
 
 use crate::arena::{Arena, SendPointer};
 use crate::cold_rows::{ColdChunk, ColdRows};
@@ -16,7 +17,7 @@ use crate::lookup::{RowSource, gather};
 use crate::rounding::Rounding;
 use crate::rule::{DenseRule, Rule, Step, step_elements, step_row};
 use crate::update::Floats;
-use crate::{CpuStore, EmbeddingStore, Error, Plan, Result, read_slice, write_slice};
+use crate::{CpuStore, EmbeddingStore, Error, Plan, Result};
 
 /// Rows between the one that is copied and the one that is asked for.
 const PREFETCH_ROWS: usize = 16;
@@ -303,7 +304,8 @@ impl HotOperations for CpuStore {
                 samples,
                 into,
             );
-        })
+        })?;
+        Ok(())
     }
 
     fn update_with(
@@ -316,7 +318,8 @@ impl HotOperations for CpuStore {
     ) -> Result<()> {
         read_slice(grad, |grad| {
             self.scatter(&plan.grouping, grad, step, Some(cold));
-        })
+        })?;
+        Ok(())
     }
 
     fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()> {
@@ -331,7 +334,8 @@ impl HotOperations for CpuStore {
                 samples,
                 into,
             );
-        })
+        })?;
+        Ok(())
     }
 
     fn read_rows(

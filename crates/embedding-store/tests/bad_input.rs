@@ -209,7 +209,7 @@ fn slices_tensors_and_learning_rates_that_do_not_fit_are_refused() {
     ));
     assert!(matches!(
         store.lookup(&plan, &tensor(&[1, 2, 2], DType::F64)),
-        Err(Error::WrongDType { .. })
+        Err(Error::Device(recsys_device::Error::WrongDType { .. }))
     ));
     assert!(matches!(
         store.update(&plan, &tensor(&[2, 2], DType::F32), 0.1),
@@ -218,7 +218,7 @@ fn slices_tensors_and_learning_rates_that_do_not_fit_are_refused() {
     let strided = tensor(&[1, 2, 2], DType::F32).transpose(1, 2).unwrap();
     assert!(matches!(
         store.update(&plan, &strided, 0.1),
-        Err(Error::NotContiguous { .. })
+        Err(Error::Device(recsys_device::Error::NotContiguous { .. }))
     ));
     assert_eq!(store.export(0, 0..10).unwrap(), before);
 }
@@ -434,12 +434,12 @@ fn refuses(mut store: impl EmbeddingStore, needs_slots: bool) {
     ));
     assert!(matches!(
         store.lookup(&plan, &fits.to_dtype(DType::F64).unwrap()),
-        Err(Error::WrongDType { .. })
+        Err(Error::Device(recsys_device::Error::WrongDType { .. }))
     ));
     let strided = fits.transpose(1, 2).unwrap();
     assert!(matches!(
         store.update(&plan, &strided, 0.1),
-        Err(Error::NotContiguous { .. })
+        Err(Error::Device(recsys_device::Error::NotContiguous { .. }))
     ));
     assert!(matches!(
         store.update(&plan, &fits, f64::NAN),

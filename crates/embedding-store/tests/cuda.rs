@@ -5,10 +5,11 @@ use candle_core::{DType, Device, Tensor};
 use cases::{Case, bits, case, contents, is_finite};
 use embedding_store::{
     DeviceStore, EmbeddingStore, Encoding, HotCold, HotReplicas, Optimizer, RowFormat, Side,
-    StoreOptions, TableSpec, Tiered, cuda_device,
+    StoreOptions, TableSpec, Tiered,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use recsys_device::cuda_device;
 
 mod cases;
 

@@ -13,9 +13,10 @@ use cases::{Case, bits, case, contents, is_finite};
 use embedding_store::{
     CpuStore, DeviceStore, EmbeddingStore, Encoding, Error, HotCold, HotReplicas, Ids, OnDevice,
     Optimizer, Part, Plan, Planner, Result, RowOptimizer, RowRule, Rows, Side, StoreOptions,
-    TableSpec, Tiered, copy_rows, read_slice, write_slice,
+    TableSpec, Tiered, copy_rows,
 };
 use proptest::prelude::*;
+use recsys_device::{read_slice, write_slice};
 
 /// Rows of plain tables in a map: weights, and behind them the optimizer's state.
 struct HashMapStore {

@@ -7,9 +7,9 @@
 mod support;
 
 use fae_profiler::{HotSet, Strategy};
-use testing::fuzzing::Target;
 use recsys_data::packed::PackedDataset;
 use support::{Memory, options};
+use testing::fuzzing::Target;
 use xxhash_rust::xxh3::xxh3_64;
 
 #[global_allocator]

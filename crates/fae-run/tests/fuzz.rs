@@ -1,14 +1,14 @@
 //! Cards of any text: an error that names the line, or a card that survives being written.
 
 use fae_run::Card;
-use fuzzing::{Counting, Target};
+use testing::fuzzing::{Counting, Target};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn any_text_is_a_card_or_an_error_with_its_line() {
-    fuzzing::run(&mut [Target {
+    testing::fuzzing::run(&mut [Target {
         name: "data set card",
         seeds: Card::names().map(card_text).collect(),
         executions: 1_000,

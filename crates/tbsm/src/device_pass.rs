@@ -75,7 +75,7 @@ mod memory {
         BiasSums, DeviceLayer, DeviceTower, Inputs, Layers, Matrix, Places, Step, StepMemory,
         behind,
     };
-    use kernel_launch::address;
+    use recsys_device::launch::address;
 
     use crate::attention::Attention;
     use crate::linear::{Activation, Linear};

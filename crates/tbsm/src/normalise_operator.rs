@@ -65,7 +65,7 @@ impl CustomOp1 for NormaliseOp {
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = extents(layout)?;
-        let view = kernel_launch::view(vectors, layout, "vectors")?;
+        let view = recsys_device::launch::view(vectors, layout, "vectors")?;
         let device = candle_core::backend::BackendStorage::device(vectors);
         let units = cuda::forward(device, extents, &view)?;
         Ok((units, layout.shape().clone()))
@@ -122,8 +122,8 @@ impl CustomOp2 for NormaliseGradientOp {
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = equal_extents(layout, grads_layout)?;
         let views = [
-            kernel_launch::view(vectors, layout, "vectors")?,
-            kernel_launch::view(grads, grads_layout, "grads")?,
+            recsys_device::launch::view(vectors, layout, "vectors")?,
+            recsys_device::launch::view(grads, grads_layout, "grads")?,
         ];
         let device = candle_core::backend::BackendStorage::device(vectors);
         let grads = cuda::backward(device, extents, views)?;

@@ -3,7 +3,7 @@
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::PushKernelArg;
 use candle_core::{CudaDevice, Result};
-use kernel_launch::{grid, number};
+use recsys_device::launch::{grid, number};
 
 use crate::vectors::SHORTEST;
 use crate::window_operator::Seen;

@@ -176,8 +176,8 @@ impl CustomOp2 for WindowOp {
         let extents = self.extents(left_layout, right_layout)?;
         let shape = self.shape(extents);
         let views = [
-            kernel_launch::view(left, left_layout, "vectors")?,
-            kernel_launch::view(right, right_layout, "a vector")?,
+            recsys_device::launch::view(left, left_layout, "vectors")?,
+            recsys_device::launch::view(right, right_layout, "a vector")?,
         ];
         let device = candle_core::backend::BackendStorage::device(left);
         let output = cuda::launch(device, self, extents, shape.elem_count(), views)?;

@@ -6,9 +6,11 @@ use std::ops::Range;
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{CudaGraph, sys};
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{CudaQueues, DenseStep, Downloads, Mirror, Uploaded, Uploads, copy_between};
-use kernel_launch::{address, copy, grid};
+use embedding_store::DenseStep;
 use recsys_data::Batch;
+use recsys_device::launch::{address, copy, grid};
+use recsys_device::transfer::{CudaQueues, Downloads, Uploaded, Uploads};
+use recsys_device::{Mirror, copy_between};
 
 use crate::{Loss, Result};
 
@@ -402,7 +404,7 @@ mod kernels {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::PushKernelArg;
     use candle_core::{Result, Tensor, bail};
-    use kernel_launch::{device_of, number};
+    use recsys_device::launch::{device_of, number};
 
     use super::{address, grid};
     use crate::Loss;

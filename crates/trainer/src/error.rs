@@ -15,6 +15,9 @@ pub enum Error {
     /// The embedding store refused an operation.
     #[error(transparent)]
     Store(#[from] embedding_store::Error),
+    /// A device failed, or a tensor is not laid out as its memory is used.
+    #[error(transparent)]
+    Device(#[from] recsys_device::Error),
     /// The model refused its configuration or input.
     #[error(transparent)]
     Dlrm(#[from] dlrm::Error),

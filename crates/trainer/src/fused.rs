@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Tensor, Var};
 use dlrm::parts::Engine;
-use embedding_store::{read_slice, write_slice};
+use recsys_device::{read_slice, write_slice};
 
 use crate::model::autograd;
 use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Result};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::{Tensor, Var};
-use embedding_store::copy_between;
+use recsys_device::copy_between;
 
 use crate::Result;
 

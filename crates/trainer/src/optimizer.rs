@@ -1,7 +1,8 @@
 //! Optimizers for the dense parameters. Embedding rows have their own, fused into the store's update.
 
 use candle_core::{Tensor, Var};
-use embedding_store::{DenseStep, Optimizer, read_slice, write_slice};
+use embedding_store::{DenseStep, Optimizer};
+use recsys_device::{read_slice, write_slice};
 
 use crate::{Error, Gradient, Result};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::{Device, Tensor, Var};
-use embedding_store::{Mirror, connect_devices, copy_between, read_slice};
+use recsys_device::{Mirror, connect_devices, copy_between, read_slice};
 
 #[cfg(feature = "cuda")]
 use crate::reduction::Reduction;

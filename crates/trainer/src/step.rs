@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{EmbeddingStore, Ids, Plan, Planner, copy_between, read_slice, write_slice};
+use embedding_store::{EmbeddingStore, Ids, Plan, Planner};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
+use recsys_device::{copy_between, read_slice, write_slice};
 
 use crate::crossing::{Asked, Crossing, Recorded, Sent};
 use crate::{DenseOptimizer, Error, InputShape, Loss, Model, Result, Scores, StepTimes};

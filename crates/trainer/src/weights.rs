@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use embedding_store::{EmbeddingStore, Part, Rows, read_slice};
+use embedding_store::{EmbeddingStore, Part, Rows};
 use recsys_data::output_file::OutputFile;
+use recsys_device::read_slice;
 
 use crate::pickled_file::PickledFile;
 use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig};
-use embedding_store::{Optimizer, StoreOptions, TableSpec, cuda_device};
+use embedding_store::{Optimizer, StoreOptions, TableSpec};
 use recsys_data::generate::{RandomData, RandomDataOptions};
 use recsys_data::{Dataset, Order};
+use recsys_device::cuda_device;
 use skewed::weights;
 use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, PushKernelArg};
 use candle_core::{CudaDevice, DType, Device, Tensor};
-use kernel_launch::{address, device_of, read, write};
+use recsys_device::launch::{address, device_of, read, write};
+use recsys_device::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
 
 use super::batch_lists::{BatchLists, ClassLists, blocks, gather_blocks};
 use super::matrix::Matrix;
 use crate::rule::Rule;
-use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
 use crate::{Error, Result};
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
@@ -440,9 +440,10 @@ pub(super) fn write_rows(matrix: &Tensor, rows: &Tensor, values: &Tensor) -> Res
     let (count, width) = values.dims2()?;
     let device = device_of(matrix)?;
     if matrix.dtype() != values.dtype() {
-        return Err(Error::WrongDType {
+        return Err(recsys_device::Error::WrongDType {
             dtype: values.dtype(),
-        });
+        }
+        .into());
     }
     let name = name_for(matrix, ["rows_write", "rows_write_bf16"]);
     let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;

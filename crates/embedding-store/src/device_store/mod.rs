@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex};
 use candle_core::{DType, Device, Tensor};
 
 use crate::cold_rows::ColdRows;
-use crate::cuda::check_device_memory;
 use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
 use crate::layout::{Layout, PartKind};
@@ -126,7 +125,12 @@ impl DeviceStore {
             .iter()
             .enumerate()
             .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(number, part)));
-        check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
+        let bytes = bytes.fold(0, u64::saturating_add);
+        if let Some(free) = recsys_device::free_memory(device)?
+            && bytes > free
+        {
+            return Err(Error::DeviceMemory { bytes, free });
+        }
         let rounding = match options.device_rows {
             RowFormat::F32 => None,
             RowFormat::Bf16 => Some(Rounding::new(options.seed)),

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use testing::fuzzing::Target;
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{PrepareOptions, PrepareTaobao, ShortHistory};
+use testing::fuzzing::Target;
 
 use crate::reference;
 use crate::taobao_text::{Workplace, events, zip};

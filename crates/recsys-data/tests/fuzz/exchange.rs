@@ -1,11 +1,11 @@
 //! Files of other programs.
 
-use testing::fuzzing::{Check, Target};
 use recsys_data::exchange::{
     ForeignCut, ForeignParts, ImportForeign, ImportFormat, ImportOptions, TableMapping,
     parse_mlperf,
 };
 use recsys_data::packed::PackedDataset;
+use testing::fuzzing::{Check, Target};
 
 use crate::sequences::npy;
 use crate::taobao_text::{Workplace, zip};

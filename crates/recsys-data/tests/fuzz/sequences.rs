@@ -1,8 +1,8 @@
 //! Files of the original programs.
 
-use testing::fuzzing::{Check, Target};
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{ImportOptions, ImportTaobao};
+use testing::fuzzing::{Check, Target};
 
 use crate::reference;
 use crate::taobao_text::{Workplace, zip};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
 use dlrm::{Dlrm, DlrmConfig, Output};
-use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec, cuda_device};
+use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec};
 use recsys_data::generate::{
     PlantedSequences, PlantedSequencesOptions, RandomData, RandomDataOptions,
 };
 use recsys_data::{Dataset, Order};
+use recsys_device::cuda_device;
 use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
     ApplyGradient, Evaluations, FusedDlrm, FusedTbsm, InputShape, LossGradient, Model, Placement,

@@ -1,6 +1,5 @@
-#![doc = include_str!("../README.md")]
-#![deny(missing_docs)]
-#![cfg(feature = "cuda")]
+//! Kernels on the memory of candle tensors: slices that a kernel reads or writes in place, and the
+//! numbers of a launch, checked. Behind the feature `cuda`.
 
 use std::cell::Cell;
 
@@ -14,7 +13,10 @@ use candle_core::{
 };
 use half::bf16;
 
-/// The values of a contiguous tensor on the device; `what` names it in messages.
+use crate::slices::{contiguous_range, same_storage};
+
+/// The values that an operator gets of a contiguous tensor on the device; `what` names it in
+/// messages.
 ///
 /// # Errors
 /// A layout with gaps, or values of another type than F32.
@@ -23,10 +25,9 @@ pub fn view<'a>(
     layout: &Layout,
     what: &str,
 ) -> Result<CudaView<'a, f32>> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(storage.as_cuda_slice::<f32>()?.slice(start..end)),
-        None => bail!("{what} of a fused operator must be contiguous"),
-    }
+    Ok(storage
+        .as_cuda_slice::<f32>()?
+        .slice(contiguous_range(layout, what)?))
 }
 
 /// An extent as kernels take it.
@@ -69,7 +70,8 @@ pub fn device_of(tensor: &Tensor) -> Result<&CudaDevice> {
     }
 }
 
-/// Where the values of a contiguous tensor start in device memory, as kernels take it. It holds as long as the tensor lives.
+/// Where the values of a contiguous tensor start in device memory, as kernels take it. It holds as
+/// long as the tensor lives.
 ///
 /// # Errors
 /// As [`read`].
@@ -82,19 +84,13 @@ pub fn address(tensor: &Tensor) -> Result<u64> {
     }
 }
 
-/// Copies the values of a contiguous f32 tensor over those of another of as many, on one device.
+/// Copies the values of a contiguous f32 tensor over those of another of equally many, on one
+/// device, in the order of its work.
 ///
 /// # Errors
-/// As [`read`], and tensors of different sizes.
+/// As [`read`], tensors of different sizes, and views of one tensor.
 pub fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
-    if into.elem_count() != from.elem_count() {
-        bail!(
-            "a tensor of shape {:?} cannot be copied over one of {:?}",
-            from.dims(),
-            into.dims()
-        );
-    }
-    if from.elem_count() == 0 {
+    if !can_copy(from, into)? {
         return Ok(());
     }
     let device = device_of(from)?;
@@ -103,24 +99,14 @@ pub fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
     })
 }
 
-/// Copies the values of a contiguous f32 tensor over those of another of as many, on the same device or on another. What either
-/// device is asked for from then on comes after the copy, so that both tensors may be changed, or freed, at once.
-///
-/// # Errors
-/// As [`copy`].
-pub fn copy_across(from: &Tensor, into: &Tensor) -> Result<()> {
+/// [`copy`] on the same device or to another. What either device is given from then on comes after
+/// the copy, so that the caller may change or free both tensors.
+pub(crate) fn copy_across(from: &Tensor, into: &Tensor) -> Result<()> {
     let (source, target) = (device_of(from)?, device_of(into)?);
     if source.id() == target.id() {
         return copy(from, into);
     }
-    if into.elem_count() != from.elem_count() {
-        bail!(
-            "a tensor of shape {:?} cannot be copied over one of {:?}",
-            from.dims(),
-            into.dims()
-        );
-    }
-    if from.elem_count() == 0 {
+    if !can_copy(from, into)? {
         return Ok(());
     }
     let (before, after) = (source.cuda_stream(), target.cuda_stream());
@@ -129,6 +115,21 @@ pub fn copy_across(from: &Tensor, into: &Tensor) -> Result<()> {
         write(into, |into| after.memcpy_dtod(from, into).w())
     })?;
     before.join(&after).w()
+}
+
+/// Whether there is something to copy.
+fn can_copy(from: &Tensor, into: &Tensor) -> Result<bool> {
+    if into.elem_count() != from.elem_count() {
+        bail!(
+            "a tensor of shape {:?} cannot be copied over one of {:?}",
+            from.dims(),
+            into.dims()
+        );
+    }
+    if from.elem_count() > 0 && same_storage(from, into) {
+        bail!("a kernel cannot copy within one tensor; use copy_between");
+    }
+    Ok(from.elem_count() > 0)
 }
 
 /// Calls `f` with the elements of a contiguous tensor on a CUDA device.
@@ -144,8 +145,8 @@ pub fn read<T: CudaDType + DeviceRepr, R, E: From<Error>>(
     let Storage::Cuda(storage) = &*storage else {
         return Err(elsewhere().into());
     };
-    let (start, end) = offsets(layout)?;
-    f(&storage.as_cuda_slice::<T>()?.slice(start..end))
+    let range = contiguous_range(layout, "a tensor")?;
+    f(&storage.as_cuda_slice::<T>()?.slice(range))
 }
 
 /// The same, to be changed in place.
@@ -181,22 +182,12 @@ impl<R, F: FnOnce(&mut CudaViewMut<'_, f32>) -> R> InplaceOp1 for Write<F, R> {
     }
 
     fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
-        let (start, end) = offsets(layout)?;
+        let range = contiguous_range(layout, "a tensor")?;
         let slice = storage.as_cuda_slice_mut::<f32>()?;
         if let Some(f) = self.f.take() {
-            self.result.set(Some(f(&mut slice.slice_mut(start..end))));
+            self.result.set(Some(f(&mut slice.slice_mut(range))));
         }
         Ok(())
-    }
-}
-
-fn offsets(layout: &Layout) -> Result<(usize, usize)> {
-    match layout.contiguous_offsets() {
-        Some(offsets) => Ok(offsets),
-        None => bail!(
-            "a tensor of shape {:?} has gaps, and a kernel cannot work in it",
-            layout.dims()
-        ),
     }
 }
 

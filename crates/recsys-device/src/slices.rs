@@ -1,4 +1,4 @@
-//! Slices of candle tensors.
+//! The memory of candle tensors as slices.
 
 use std::cell::Cell;
 
@@ -40,6 +40,61 @@ pub fn write_slice<R>(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> R) -> Resul
     write.result.into_inner().ok_or(Error::WrongDType {
         dtype: tensor.dtype(),
     })
+}
+
+/// Calls `f` with the elements of several tensors as [`read_slice`] does with those of one.
+///
+/// # Errors
+/// As [`read_slice`], for any of them.
+pub fn read_slices<const N: usize, R>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
+    for tensor in tensors {
+        check(tensor)?;
+    }
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        if let Storage::Cpu(storage) = &**storage {
+            *slice = &storage.as_slice()?[range(layout)?];
+        }
+    }
+    Ok(f(slices))
+}
+
+/// The values that an operator gets of a contiguous tensor on the CPU; `what` names it in messages.
+///
+/// # Errors
+/// A layout with gaps, or values of another type than F32.
+pub fn contiguous<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+    what: &str,
+) -> candle_core::Result<&'a [f32]> {
+    Ok(&storage.as_slice::<f32>()?[contiguous_range(layout, what)?])
+}
+
+/// The place of a contiguous tensor in its storage; `what` names the tensor in messages.
+pub(crate) fn contiguous_range(
+    layout: &Layout,
+    what: &str,
+) -> candle_core::Result<std::ops::Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => candle_core::bail!(
+            "{what} of shape {:?} is not contiguous; call contiguous() first",
+            layout.dims()
+        ),
+    }
+}
+
+/// Whether two tensors are views of the same memory.
+pub(crate) fn same_storage(a: &Tensor, b: &Tensor) -> bool {
+    // One lock after the other: a thread must not take the same one twice. Both storages live as
+    // long as their tensors, so that equal addresses mean one storage.
+    let address = |tensor: &Tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0).addr();
+    address(a) == address(b)
 }
 
 fn check(tensor: &Tensor) -> Result<()> {
@@ -92,6 +147,8 @@ impl<R, F: FnOnce(&mut [f32]) -> R> InplaceOp1 for Write<F, R> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
     use candle_core::Device;
 
     use super::*;

@@ -1,4 +1,4 @@
-//! Opening NVIDIA devices, and how much of their memory is free.
+//! Opening devices, and how much of their memory is free.
 
 use candle_core::Device;
 
@@ -6,13 +6,14 @@ use crate::{Error, Result};
 
 /// Opens an NVIDIA device by its number.
 ///
-/// The device has one stream that all threads share, so that work goes on in the order in which it was asked for (a device of
-/// `Device::new_cuda` has one for each thread, and nothing orders them), and it keeps the memory of freed tensors for the next ones. Open
-/// a device once and clone it: tensors of two handles do not mix.
+/// The device has one stream that all threads share, so that work runs in the order in which it was
+/// submitted (a device of `Device::new_cuda` has one for each thread, and nothing orders them), and
+/// it keeps the memory of freed tensors for the next ones. Open a device once and clone it: tensors
+/// of two handles do not mix.
 ///
 /// # Errors
-/// [`Error::BuiltWithoutCuda`] without the feature `cuda`, [`Error::NoCudaDevice`] where there is no driver or no device, and
-/// [`Error::NoSuchDevice`] for a number beyond them.
+/// [`Error::BuiltWithoutCuda`] without the feature `cuda`, [`Error::NoCudaDevice`] where there is
+/// no driver or no device, and [`Error::NoSuchDevice`] for a number beyond them.
 pub fn cuda_device(ordinal: usize) -> Result<Device> {
     #[cfg(feature = "cuda")]
     return open(ordinal);
@@ -20,9 +21,10 @@ pub fn cuda_device(ordinal: usize) -> Result<Device> {
     Err(Error::BuiltWithoutCuda { ordinal })
 }
 
-/// Lets NVIDIA devices round the factors of matrix products of f32 to ten bits (TF32), which is several times as fast: losses are as good,
-/// and numbers are no longer those of the CPU to the last bits. For the whole process; off unless asked for. Does nothing in a build
-/// without the feature `cuda`.
+/// Lets NVIDIA devices round the factors of matrix products of f32 to ten bits (TF32), which is
+/// several times as fast: losses are as good, and numbers are no longer those of the CPU to the last
+/// bits. It holds for the whole process and is off by default. A build without the feature `cuda`
+/// ignores it.
 pub fn allow_tf32(allow: bool) {
     #[cfg(feature = "cuda")]
     candle_core::cuda::set_gemm_reduced_precision_f32(allow);
@@ -44,7 +46,8 @@ fn open(ordinal: usize) -> Result<Device> {
     }
     let device = Device::new_cuda_with_stream(ordinal)?;
     let cuda = device.as_cuda_device()?;
-    // SAFETY: the device's tensors are used on its one stream. Whoever makes another stream orders the two by events.
+    // SAFETY: the device's tensors are used on its one stream. Whoever makes another stream orders
+    // the two by events.
     unsafe { cuda.disable_event_tracking() };
     keep_freed_memory(cuda)?;
     Ok(device)
@@ -71,21 +74,19 @@ fn keep_freed_memory(device: &candle_core::CudaDevice) -> Result<()> {
     Ok(())
 }
 
-/// That `bytes` fit what is free on a device; host memory is asked when it is taken.
+/// Bytes of a device's memory that are free; `None` for the CPU, whose system answers when memory
+/// is taken, and for devices that do not tell.
 ///
 /// # Errors
-/// [`Error::DeviceMemory`], and a device that does not answer.
-pub(crate) fn check_device_memory(device: &Device, bytes: u64) -> Result<()> {
+/// A device that does not answer.
+pub fn free_memory(device: &Device) -> Result<Option<u64>> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(cuda) = device {
         use candle_core::cuda::WrapErr;
 
         let (free, _) = cuda.cuda_stream().context().mem_get_info().w()?;
-        let free = free as u64;
-        if bytes > free {
-            return Err(Error::DeviceMemory { bytes, free });
-        }
+        return Ok(Some(free as u64));
     }
-    let _ = (device, bytes);
-    Ok(())
+    let _ = device;
+    Ok(None)
 }

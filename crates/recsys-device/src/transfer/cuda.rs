@@ -9,7 +9,7 @@ use candle_core::cuda::{CudaDType, CudaStorage, WrapErr};
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, WithDType, bail};
 
 use super::Queues;
-use crate::Result;
+use crate::{Error, Result};
 
 /// Both streams of one device. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -99,6 +99,10 @@ impl<T: Element> Queues<T> for CudaQueues {
                 candle_core::Error::Msg("a buffer that is not on the device".into()).into(),
             );
         };
+        let capacity = from.elem_count();
+        if len > capacity {
+            return Err(Error::TransferSize { len, capacity });
+        }
         let first = layout.start_offset();
         let from = storage.as_cuda_slice::<T>()?.slice(first..first + len);
         let into = &mut into.memory.as_mut_slice().w()?[..len];

@@ -1,10 +1,10 @@
 //! Buffers that take turns.
 
 use super::Queues;
-use crate::Result;
+use crate::{Error, Result};
 
-/// Slots that take turns before one is used again: the copy for the next batch then waits for no work of the running one, nor the host
-/// for a copy that it has just asked for.
+/// Slots that take turns before one is used again: the copy for the next batch then waits for no work
+/// of the running one, nor the host for a copy that it has just submitted.
 const TURNS: usize = 3;
 
 /// Copies from the host to the device, each in a buffer that stays as it is until it is released.
@@ -56,8 +56,8 @@ impl<T, Q: Queues<T>> Slot<T, Q> {
     }
 }
 
-/// The slot that has been free for longest of those that are large enough, or a new one while these are too few to take turns; nothing
-/// is made anew once the sizes have been seen.
+/// The slot that has been free for longest of those that are large enough, or a new one while these
+/// are too few to take turns; nothing is made anew once the sizes have been seen.
 fn free_slot<T, Q: Queues<T>>(
     queues: &Q,
     slots: &mut Vec<Slot<T, Q>>,
@@ -72,8 +72,17 @@ fn free_slot<T, Q: Queues<T>>(
         return Ok(found);
     }
     // Batches differ a little in their distinct rows: leave room, so that the next one fits.
-    slots.push(Slot::new(queues, len.next_power_of_two())?);
+    let capacity = isize::MAX as usize;
+    let room = len.checked_next_power_of_two();
+    let room = room.ok_or(Error::TransferSize { len, capacity })?;
+    slots.push(Slot::new(queues, room)?);
     Ok(slots.len() - 1)
+}
+
+/// The slot of a transfer that is under way.
+fn slot_of<T, Q: Queues<T>>(slots: &mut [Slot<T, Q>], number: usize) -> Result<&mut Slot<T, Q>> {
+    let slot = slots.get_mut(number).filter(|slot| slot.taken);
+    slot.ok_or(Error::ForeignTransfer)
 }
 
 impl<T, Q: Queues<T>> Uploads<T, Q> {
@@ -86,7 +95,8 @@ impl<T, Q: Queues<T>> Uploads<T, Q> {
         }
     }
 
-    /// Lets `fill` write `len` elements and asks for their copy. Waits where the memory is still being copied.
+    /// Lets `fill` write `len` elements and submits their copy. Waits where the memory is still being
+    /// copied.
     ///
     /// # Errors
     /// A device that fails.
@@ -109,24 +119,24 @@ impl<T, Q: Queues<T>> Uploads<T, Q> {
         Ok(Uploaded { slot: at })
     }
 
-    /// The device memory, for work that is asked for from now on.
+    /// The device memory, for work that is submitted from now on.
     ///
     /// # Errors
     /// A device that fails.
     pub fn read(&mut self, uploaded: &Uploaded) -> Result<&Q::Buffer> {
-        let slot = &mut self.slots[uploaded.slot];
+        let slot = slot_of(&mut self.slots, uploaded.slot)?;
         if let Some(copied) = &slot.copied {
             self.queues.work_after(copied)?;
         }
         slot.buffer(&self.queues)
     }
 
-    /// Gives the memory back: all work that reads it has been asked for.
+    /// Gives the memory back: all work that reads it has been submitted.
     ///
     /// # Errors
     /// A device that fails.
     pub fn release(&mut self, uploaded: Uploaded) -> Result<()> {
-        let slot = &mut self.slots[uploaded.slot];
+        let slot = slot_of(&mut self.slots, uploaded.slot)?;
         self.released += 1;
         (slot.taken, slot.released) = (false, self.released);
         slot.worked = Some(self.queues.work_so_far()?);
@@ -141,7 +151,7 @@ pub struct Downloads<T, Q: Queues<T>> {
     released: u64,
 }
 
-/// A copy that was asked for. To be taken by [`Downloads::take`].
+/// A copy that was submitted. To be taken by [`Downloads::take`].
 #[derive(Debug)]
 #[must_use]
 pub struct Downloading {
@@ -159,29 +169,32 @@ impl<T, Q: Queues<T>> Downloads<T, Q> {
         }
     }
 
-    /// Lets `ask` ask for work that writes device memory of `len` elements, and asks for its copy behind that.
+    /// Lets `submit` submit work that writes device memory of `len` elements, and submits its copy
+    /// behind that.
     ///
     /// # Errors
-    /// A device that fails.
-    pub fn download(
+    /// A device that fails, and what `submit` answers.
+    pub fn download<E: From<Error>>(
         &mut self,
         len: usize,
-        ask: impl FnOnce(&Q::Buffer) -> Result<()>,
-    ) -> Result<Downloading> {
+        submit: impl FnOnce(&Q::Buffer) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Downloading, E> {
         let at = free_slot(&self.queues, &mut self.slots, len)?;
         let slot = &mut self.slots[at];
-        // The device memory is written again when its last copy has run; whoever took that copy has waited for it.
-        ask(slot.buffer(&self.queues)?)?;
+        // The device memory is written again when its last copy has run; whoever took that copy has
+        // waited for it.
+        submit(slot.buffer(&self.queues)?)?;
         let buffer = slot.buffer.take();
-        let asked = match &buffer {
-            Some(buffer) => self.fetch(at, buffer, len),
+        let pending = match &buffer {
+            Some(buffer) => self.fetch(at, buffer, len).map_err(E::from),
             None => Ok(Downloading { slot: at, len }),
         };
         self.slots[at].buffer = buffer;
-        asked
+        pending
     }
 
-    /// Asks for a copy of device memory that nothing writes until it is taken, behind all work asked for so far.
+    /// Submits a copy of device memory that nothing writes until it is taken, behind all work
+    /// submitted until now.
     ///
     /// # Errors
     /// A device that fails.
@@ -205,7 +218,10 @@ impl<T, Q: Queues<T>> Downloads<T, Q> {
     /// # Errors
     /// A device that fails.
     pub fn take<R>(&mut self, downloading: Downloading, see: impl FnOnce(&[T]) -> R) -> Result<R> {
-        let slot = &mut self.slots[downloading.slot];
+        let slot = slot_of(&mut self.slots, downloading.slot)?;
+        if downloading.len > slot.len {
+            return Err(Error::ForeignTransfer);
+        }
         if let Some(copied) = slot.copied.take() {
             self.queues.wait(&copied)?;
         }
@@ -224,8 +240,9 @@ mod tests {
     use super::*;
     use crate::transfer::fake::{FakeQueues, Omit};
 
-    /// A run like that of training: the values of a batch go to the device, ahead of their use; work on the device mixes them into its
-    /// state, in the order of the batches, and hands a result back, which the host adds up a batch later.
+    /// A run like that of training: the values of a batch go to the device, ahead of their use; work
+    /// on the device mixes them into its state, in the order of the batches, and hands a result
+    /// back, which the host adds up a batch later.
     fn train(queues: &FakeQueues, batches: &[Vec<u32>], ahead: usize) -> (u32, Vec<u32>) {
         let state = queues.cell();
         let mut uploads = Uploads::new(queues.clone());
@@ -320,7 +337,8 @@ mod tests {
             .map(|at| vec![at; 10 + 2 * (at as usize % 3)])
             .collect();
         train(&queues, &batches, 2);
-        // Three batches on their way up, three results that take turns on their way down, each on both sides.
+        // Three batches on their way up, three results that take turns on their way down, each on
+        // both sides.
         assert_eq!(queues.made(), 2 * (3 + 3));
     }
 }
