@@ -81,7 +81,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file that holds no hot set.
-    #[error("{path} is no hot set: {source}; make it with the example `profile`", path = path.display())]
+    #[error("{path} is no hot set: {source}; make one with `HotSet::select`", path = path.display())]
     NotAHotSet {
         /// The file.
         path: PathBuf,

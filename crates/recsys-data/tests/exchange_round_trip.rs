@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use criteo_text::{Workplace, contents, prepare, rows, samples};
 use recsys_data::criteo::{Numbering, PrepareOptions};
+use recsys_data::exchange::Error as ExchangeError;
 use recsys_data::exchange::{
     DenseValues, ExportForeign, ExportFormat, ExportOptions, ForeignIds, ForeignParts,
     ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
@@ -234,8 +235,8 @@ fn what_a_format_cannot_hold_is_named() {
             .unwrap_err()
             .to_string()
     };
-    assert!(run(ExportFormat::MlPerf, DenseValues::AsIs, "x").contains("--dense log"));
-    assert!(run(ExportFormat::TorchRec, DenseValues::Log, "x").contains("--dense as-is"));
+    assert!(run(ExportFormat::MlPerf, DenseValues::AsIs, "x").contains("DenseValues::Log"));
+    assert!(run(ExportFormat::TorchRec, DenseValues::Log, "x").contains("DenseValues::AsIs"));
     place.file("kept", "");
     std::fs::create_dir(place.path("full")).unwrap();
     place.file("full/kept", "");
@@ -262,13 +263,13 @@ fn what_a_format_cannot_hold_is_named() {
         dense: DenseValues::Log,
     };
     let error = ExportForeign::new(options).run(&()).unwrap_err();
-    let Error::ValueNotExportable {
+    let Error::Exchange(ExchangeError::ValueNotExportable {
         split,
         sample,
         column,
         value,
         ..
-    } = &error
+    }) = &error
     else {
         panic!("{error}")
     };
@@ -276,7 +277,7 @@ fn what_a_format_cannot_hold_is_named() {
         (*split, *sample, column.as_str(), value.as_str()),
         (Split::Train, 1, "I1", "1")
     );
-    assert!(error.to_string().contains("--dense as-is"));
+    assert!(error.to_string().contains("DenseValues::AsIs"));
     assert!(!place.path("lost").exists());
     assert!(!place.names().iter().any(|name| name.contains("partial")));
 }

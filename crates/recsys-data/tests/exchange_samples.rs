@@ -225,7 +225,7 @@ fn parquet_says_which_feature_it_needs() {
         "snappy.parquet",
     ))
     .unwrap_err();
-    assert!(error.to_string().contains("--features parquet"), "{error}");
+    assert!(error.to_string().contains("feature `parquet`"), "{error}");
 }
 
 #[cfg(feature = "parquet")]

@@ -7,11 +7,14 @@ mod taobao_text;
 use std::io::Write;
 
 use recsys_data::Error;
+use recsys_data::packed::Error as PackedError;
+use recsys_data::taobao::Error as TaobaoError;
 use recsys_data::taobao::{
     Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,
     ShortHistory,
 };
 use recsys_data::text::BadRows;
+use recsys_data::text::Error as TextError;
 use taobao_text::{Workplace, contents, event, events, prepare, zip};
 
 /// Prepares one file that must be refused; returns the message, after a look that nothing was left.
@@ -76,7 +79,7 @@ fn bad_fields_are_named_with_line_column_text_and_remedy() {
             message.contains("line 21: ") && message.contains(expected),
             "{message}"
         );
-        assert!(message.contains("--bad-rows skip"), "{message}");
+        assert!(message.contains("BadRows::Skip"), "{message}");
     }
 }
 
@@ -135,7 +138,7 @@ fn times_out_of_range_are_bad_rows_on_demand() {
             "line 21: time (field 5) is {time}, which lies outside 1511539200 to 1512316799"
         );
         assert!(message.contains(&expected), "{message}");
-        assert!(message.contains("--out-of-range keep"), "{message}");
+        assert!(message.contains("OutOfRange::Keep"), "{message}");
         // The first bad line is reported, whatever is wrong with it.
         let both = [with_line(line.as_bytes()), b"x\n".to_vec()].concat();
         let message = refusal_with("events.csv", both, options.clone());
@@ -175,10 +178,10 @@ fn an_event_that_occurs_twice_is_bad_on_demand() {
     }
     let error = prepare(&options("twice.csv", Duplicates::Bad, BadRows::Error)).unwrap_err();
     assert!(
-        matches!(&error, Error::DuplicateEvent { event } if *event == line),
+        matches!(&error, Error::Taobao(TaobaoError::DuplicateEvent { event }) if *event == line),
         "{error}"
     );
-    assert!(error.to_string().contains("--duplicates keep"), "{error}");
+    assert!(error.to_string().contains("Duplicates::Keep"), "{error}");
 }
 
 #[test]
@@ -208,7 +211,7 @@ fn too_short_histories_are_named_with_the_remedy() {
     let message = refusal_with("events.csv", &text, PrepareOptions::default());
     assert!(
         message.contains("none of the 2 users has the 21 events")
-            && message.contains("--short-history pad"),
+            && message.contains("ShortHistory::Pad"),
         "{message}"
     );
     let single = "1,2,3,pv,4\n2,3,3,pv,4\n";
@@ -284,14 +287,17 @@ fn outputs_that_hold_something_and_options_without_meaning_are_refused() {
     };
     std::fs::create_dir(&options.out).unwrap();
     std::fs::write(options.out.join("mine"), "precious").unwrap();
-    assert!(matches!(prepare(&options), Err(Error::OutputExists { .. })));
+    assert!(matches!(
+        prepare(&options),
+        Err(Error::Packed(PackedError::OutputExists { .. }))
+    ));
     let forced = PrepareOptions {
         force: true,
         ..options.clone()
     };
     assert!(matches!(
         prepare(&forced),
-        Err(Error::NotReplaceable { .. })
+        Err(Error::Packed(PackedError::NotReplaceable { .. }))
     ));
     let around = PrepareOptions {
         out: place.path(""),
@@ -299,7 +305,7 @@ fn outputs_that_hold_something_and_options_without_meaning_are_refused() {
     };
     assert!(matches!(
         prepare(&around),
-        Err(Error::OutputHoldsSource { .. })
+        Err(Error::Text(TextError::OutputHoldsSource { .. }))
     ));
     let reference = PrepareOptions {
         rules: SequenceRules::Reference,

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::Error as TaobaoError;
 use recsys_data::taobao::{Duplicates, PointsPerUser, PrepareOptions, SequenceSplit, ShortHistory};
 use recsys_data::{Error, Split};
 use taobao_text::{Workplace, prepare, samples};
@@ -158,8 +159,8 @@ proptest! {
                 let events: u64 = data.vocabulary(1).unwrap().unwrap().counts.iter().sum();
                 prop_assert_eq!(events, report.events);
             }
-            (Err(Error::NoNegative { .. }), None) => {}
-            (Err(Error::NoWindows { .. }), Some(expected)) => {
+            (Err(Error::Taobao(TaobaoError::NoNegative { .. })), None) => {}
+            (Err(Error::Taobao(TaobaoError::NoWindows { .. })), Some(expected)) => {
                 prop_assert!(expected.iter().all(Vec::is_empty));
             }
             (outcome, expected) => {

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use recsys_data::Error;
 use recsys_data::progress::Progress;
+use recsys_data::taobao::Error as TaobaoError;
 use recsys_data::taobao::{
     Duplicates, OutOfRange, PointsPerUser, PrepareOptions, PrepareReport, PrepareTaobao,
     SequenceRules, SequenceSplit, ShortHistory,
@@ -164,7 +165,7 @@ pub fn taobao(arguments: &TaobaoArguments) -> Result<()> {
     let preparation = PrepareTaobao::new(options(arguments)?);
     let work = |progress: &dyn Progress| {
         preparation.run(progress).inspect_err(|error| {
-            if let Error::NoWindows { report, .. } = error {
+            if let Error::Taobao(TaobaoError::NoWindows { report, .. }) = error {
                 print_events(report);
             }
         })

@@ -6,9 +6,11 @@ use super::encode::Categories;
 use super::parse::parse_rows;
 use super::{PrepareOptions, RowDefect, TABLES};
 use crate::category_counts::CategoryCounts;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 use crate::packed::SourceFile;
 use crate::progress::Progress;
+use crate::text::Error as TextError;
 use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// Categories between the one that is counted and the one whose slot is asked for.
@@ -67,9 +69,9 @@ pub(super) fn count(
     let sources = read_all(&options.raw, work, consume)?;
     counted.sources = sources;
     if counted.rows == 0 {
-        return Err(Error::NoRows {
+        return Err(Error::Text(TextError::NoRows {
             skipped: counted.skipped.rows(),
-        });
+        }));
     }
     Ok(counted)
 }
@@ -92,11 +94,11 @@ fn columns(options: &PrepareOptions, categories: Categories, chunk: &Chunk) -> R
         match options.bad_rows {
             BadRows::Skip => skipped.add(chunk.file, line, defect),
             BadRows::Error => {
-                return Err(Error::BadRow {
+                return Err(Error::Criteo(CriteoError::BadRow {
                     path: options.raw[chunk.file].clone(),
                     line,
                     defect,
-                });
+                }));
             }
         }
         Ok(())

@@ -9,10 +9,12 @@ use super::parse::parse_rows;
 use super::row_encoder::{RowEncoder, Unseen};
 use super::{DENSE_FEATURES, PassReport, RowDefect, SplitReport, TABLES};
 use crate::batch::Batch;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 use crate::packed::{PackedDataset, PackedWriter, Provenance, SourceFile, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
 use crate::split::{Split, SplitRows};
+use crate::text::Error as TextError;
 use crate::text::{
     BadRows, Chunk, SkipLog, SkippedRows, check_output, folder_bytes, read_all, stored_bytes,
 };
@@ -208,9 +210,9 @@ struct Encoded {
 
 impl Pass<'_> {
     fn changed(&self, file: usize) -> Error {
-        Error::SourceChanged {
+        Error::Text(TextError::SourceChanged {
             path: self.options.raw[file].clone(),
-        }
+        })
     }
 
     /// Counts rows and lines that are none.
@@ -226,11 +228,11 @@ impl Pass<'_> {
                     match self.bad_rows {
                         BadRows::Skip => skipped.add(chunk.file, line, defect),
                         BadRows::Error => {
-                            return Err(Error::BadRow {
+                            return Err(Error::Criteo(CriteoError::BadRow {
                                 path: self.options.raw[chunk.file].clone(),
                                 line,
                                 defect,
-                            });
+                            }));
                         }
                     }
                     Ok(())
@@ -248,9 +250,9 @@ impl Pass<'_> {
         };
         let sources = read_all(&self.options.raw, work, consume)?;
         if rows == 0 {
-            return Err(Error::NoRows {
+            return Err(Error::Text(TextError::NoRows {
                 skipped: skipped.rows(),
-            });
+            }));
         }
         Ok((rows, skipped, sources))
     }
@@ -318,10 +320,12 @@ impl Pass<'_> {
                     }
                 }
                 Err(unseen) => {
-                    refused.get_or_insert_with(|| Error::UnseenInLine {
-                        path: self.options.raw[chunk.file].clone(),
-                        line: line.get(),
-                        unseen,
+                    refused.get_or_insert_with(|| {
+                        Error::Criteo(CriteoError::UnseenInLine {
+                            path: self.options.raw[chunk.file].clone(),
+                            line: line.get(),
+                            unseen,
+                        })
                     });
                 }
             }

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::encode::{Categories, Encoder};
 use super::{DENSE_FEATURES, Numbering, RawRow, TABLES, field_name};
 use crate::category_counts::CategoryCounts;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 use crate::packed::PackedDataset;
 use crate::vocabulary::{Category, Notation, Vocabulary};
@@ -55,10 +56,10 @@ impl fmt::Display for UnseenCategory {
         }
         match self.policy {
             Unseen::Unknown => f.write_str(
-                ", and this table has an id neither for rare nor for missing categories: choose --unseen hash, or prepare the \
-                 first data with --min-count 2 or more",
+                ", and this table has an id neither for rare nor for missing categories: choose \
+                 `Unseen::Hash`, or prepare the first data with a `min_count` of 2 or more",
             ),
-            _ => f.write_str(": choose --unseen unknown or hash to go on"),
+            _ => f.write_str(": choose `Unseen::Unknown` or `Unseen::Hash` to go on"),
         }
     }
 }
@@ -125,9 +126,11 @@ impl RowEncoder {
     /// # Errors
     /// A data set of another kind or without vocabularies; a vocabulary that is damaged or has a category twice.
     pub fn new(data: &PackedDataset, unseen: Unseen) -> Result<Self> {
-        let refuse = |reason: String| Error::NotEncodable {
-            path: data.folder().to_path_buf(),
-            reason,
+        let refuse = |reason: String| {
+            Error::Criteo(CriteoError::NotEncodable {
+                path: data.folder().to_path_buf(),
+                reason,
+            })
         };
         let (schema, provenance) = (data.schema(), &data.manifest().provenance);
         let names = |first: usize, count: usize| (first..first + count).map(field_name);
@@ -145,7 +148,10 @@ impl RowEncoder {
         }
         let option = |name: &str| provenance.options[name].clone();
         let numbering: Numbering = serde_json::from_value(option("ids")).map_err(|_| {
-            refuse("its manifest does not say how ids were numbered; prepare it with `prepare criteo-kaggle`".into())
+            refuse(
+                "its manifest does not say how ids were numbered; prepare it with `PrepareCriteo`"
+                    .into(),
+            )
         })?;
         let max_ind_range: Option<u64> = serde_json::from_value(option("max_ind_range"))
             .ok()
@@ -177,11 +183,11 @@ impl RowEncoder {
     /// Encodes a row.
     ///
     /// # Errors
-    /// [`Error::Unseen`], where the policy says so.
+    /// [`Error::Unseen`](crate::criteo::Error::Unseen), where the policy says so.
     #[inline]
     pub fn encode(&self, row: &RawRow) -> Result<EncodedRow> {
         self.try_encode(row)
-            .map_err(|unseen| Error::Unseen { unseen })
+            .map_err(|unseen| Error::Criteo(CriteoError::Unseen { unseen }))
     }
 
     #[inline]

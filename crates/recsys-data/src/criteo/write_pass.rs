@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::packed::{PackedWriter, SourceFile};
 use crate::progress::Progress;
 use crate::split::Split;
+use crate::text::Error as TextError;
 use crate::text::{BadRows, Chunk, read_all};
 
 /// Where pass two is.
@@ -67,9 +68,9 @@ impl WritePass<'_> {
     }
 
     fn changed(&self, path: &std::path::Path) -> Error {
-        Error::SourceChanged {
+        Error::Text(TextError::SourceChanged {
             path: path.to_path_buf(),
-        }
+        })
     }
 
     fn encode(&self, chunk: &Chunk) -> Result<Encoded> {

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
 use crate::schema::{Schema, TableSchema};
+use crate::text::Error as TextError;
 use crate::text::{check_output, folder_bytes, stored_bytes};
 
 /// Imports samples of other programs: pass one counts categories, pass two writes ids.
@@ -68,7 +69,7 @@ impl ImportForeign {
         })?;
         let rows: u64 = counted.rows.iter().sum();
         if rows == 0 {
-            return Err(Error::NoRows { skipped: 0 });
+            return Err(Error::Text(TextError::NoRows { skipped: 0 }));
         }
         tables.par_iter_mut().for_each(TableIds::rank);
 
@@ -221,8 +222,10 @@ impl WritePass<'_> {
         progress: &dyn Progress,
     ) -> Result<Vec<SplitReport>> {
         let mut splits = SplitReport::none();
-        let changed = |path: &Path| Error::SourceChanged {
-            path: path.to_path_buf(),
+        let changed = |path: &Path| {
+            Error::Text(TextError::SourceChanged {
+                path: path.to_path_buf(),
+            })
         };
         let (mut next, mut before) = (0, counted.sources.iter());
         for (name, &rows) in names.iter().zip(&counted.rows) {

@@ -8,6 +8,7 @@ use super::npz::check_counts;
 use super::options::DenseValues;
 use crate::criteo::{DENSE_FEATURES, TABLES};
 use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
 use crate::text::{Source, stored_bytes};
 
@@ -94,13 +95,13 @@ impl ForeignReader for MlPerfFiles {
             let filled = source.fill(&mut bytes, number)?;
             if !filled.is_multiple_of(SAMPLE_BYTES) {
                 let size = number * SAMPLE_BYTES as u64 + filled as u64;
-                return Err(Error::BadForeignFile {
+                return Err(Error::Exchange(ExchangeError::BadForeignFile {
                     path: path.to_path_buf(),
                     problem: format!(
                         "has {size} bytes, which are no whole number of samples of {SAMPLE_BYTES} bytes: it is cut off or \
                          no MLPerf binary"
                     ),
-                });
+                }));
             }
             if filled == 0 {
                 return Ok(vec![source.identity()]);

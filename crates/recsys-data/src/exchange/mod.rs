@@ -3,6 +3,7 @@
 
 mod cuts;
 mod dictionary;
+mod error;
 mod export;
 mod foreign;
 mod id_rows;
@@ -15,8 +16,9 @@ mod rerank;
 mod table;
 mod torchrec;
 
-#[doc(hidden)]
 pub use crate::numpy::parse_npy_header;
+#[doc(hidden)]
+pub use error::Error;
 pub use export::{ExportForeign, ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use import::ImportForeign;
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::Split;
 
@@ -89,14 +90,14 @@ impl BadValue {
             value,
             allowed,
         } = self;
-        Error::BadValue {
+        Error::Packed(PackedError::BadValue {
             path: path.into(),
             split,
             sample: number(sample),
             column,
             value,
             allowed,
-        }
+        })
     }
 }
 
@@ -263,17 +264,17 @@ impl BlockBuffer {
 /// Checks that a batch has the columns of a schema.
 ///
 /// # Errors
-/// [`Error::BatchShape`].
+/// [`Error::BatchShape`](crate::packed::Error::BatchShape).
 pub(super) fn check_shape(batch: &Batch, schema: &Schema) -> Result<()> {
     let check = |what, found: usize, expected: usize| {
         if found == expected {
             Ok(())
         } else {
-            Err(Error::BatchShape {
+            Err(Error::Packed(PackedError::BatchShape {
                 what,
                 found,
                 expected,
-            })
+            }))
         }
     };
     let (samples, sparse) = (batch.len(), &batch.sparse);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, xxh3_hex};
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::Split;
 
@@ -160,14 +161,14 @@ impl Manifest {
             Ok(bytes) => bytes,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
                 let exists = folder.is_dir();
-                return Err(Error::NotPacked {
+                return Err(Error::Packed(PackedError::NotPacked {
                     path: folder.into(),
                     reason: if exists {
                         "it holds no dataset.json"
                     } else {
                         "there is no such folder"
                     },
-                });
+                }));
             }
             Err(source) => {
                 return Err(Error::Io {
@@ -177,42 +178,46 @@ impl Manifest {
                 });
             }
         };
-        let value: Value = serde_json::from_slice(&bytes).map_err(|source| Error::Manifest {
-            path: path.clone(),
-            source,
+        let value: Value = serde_json::from_slice(&bytes).map_err(|source| {
+            Error::Packed(PackedError::Manifest {
+                path: path.clone(),
+                source,
+            })
         })?;
         if value["format"] != FORMAT {
-            return Err(Error::NotPacked {
+            return Err(Error::Packed(PackedError::NotPacked {
                 path: folder.into(),
                 reason: "its dataset.json is of another format",
-            });
+            }));
         }
         let found = &value["format_version"];
         if found != FORMAT_VERSION {
-            return Err(Error::FormatVersion {
+            return Err(Error::Packed(PackedError::FormatVersion {
                 path,
                 found: found.to_string(),
                 supported: FORMAT_VERSION,
-            });
+            }));
         }
         let checked = bytes
             .strip_suffix(END.as_bytes())
             .and_then(|text| text.split_last_chunk::<16>());
         if checked.is_none_or(|(text, found)| xxh3_hex(text).as_bytes() != found) {
-            return Err(Error::Altered {
+            return Err(Error::Packed(PackedError::Altered {
                 path,
                 part: "the file",
-            });
+            }));
         }
-        let manifest: Self = serde_json::from_value(value).map_err(|source| Error::Manifest {
-            path: path.clone(),
-            source,
+        let manifest: Self = serde_json::from_value(value).map_err(|source| {
+            Error::Packed(PackedError::Manifest {
+                path: path.clone(),
+                source,
+            })
         })?;
         if !manifest.adds_up() {
-            return Err(Error::Altered {
+            return Err(Error::Packed(PackedError::Altered {
                 path,
                 part: "the number of rows",
-            });
+            }));
         }
         Ok(manifest)
     }
@@ -226,10 +231,10 @@ impl Manifest {
             .and_then(|text| text.split_last_chunk::<16>());
         let checked = checked.filter(|(text, found)| xxh3_hex(text).as_bytes() == *found);
         let Some((_, checksum)) = checked else {
-            return Err(Error::Altered {
+            return Err(Error::Packed(PackedError::Altered {
                 path,
                 part: "the file",
-            });
+            }));
         };
         Ok(String::from_utf8_lossy(checksum).into_owned())
     }

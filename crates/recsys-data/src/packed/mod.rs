@@ -3,6 +3,7 @@
 mod access;
 mod block;
 pub(crate) mod disk_space;
+mod error;
 mod header;
 mod layout;
 mod manifest;
@@ -17,6 +18,7 @@ mod verify;
 mod verify_report;
 mod writer;
 
+pub use error::Error;
 pub use manifest::{
     Manifest, Provenance, ShardFile, SourceFile, SplitFiles, Splits, VocabularyFile,
 };

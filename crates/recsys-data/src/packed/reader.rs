@@ -14,6 +14,7 @@ use super::xxh3_hex;
 use crate::batch::Batch;
 use crate::dataset::{Dataset, IdBlock};
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::schema::{Schema, TableSchema};
 use crate::split::Split;
 use crate::vocabulary::Vocabulary;
@@ -150,23 +151,23 @@ pub(super) fn read_vocabulary(
     let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
     let found = bytes.len() as u64;
     if found != entry.bytes {
-        return Err(Error::FileSize {
+        return Err(Error::Packed(PackedError::FileSize {
             path,
             expected: entry.bytes,
             found,
-        });
+        }));
     }
     if xxh3_hex(&bytes) != entry.xxh3 {
-        return Err(Error::Altered {
+        return Err(Error::Packed(PackedError::Altered {
             path,
             part: "the file",
-        });
+        }));
     }
     let Some(vocabulary) = Vocabulary::from_bytes(&bytes) else {
-        return Err(Error::Altered {
+        return Err(Error::Packed(PackedError::Altered {
             path,
             part: "a tensor's shape",
-        });
+        }));
     };
     vocabulary.check(column)?;
     Ok(vocabulary)

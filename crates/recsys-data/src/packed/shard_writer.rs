@@ -12,6 +12,7 @@ use super::split_writer::{ShardPlan, SplitWriter};
 use super::xxh3_hex;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::Split;
 
@@ -62,7 +63,7 @@ impl ShardPlace {
         let (found_header, checksums) = front.split_at(header.len());
         if found_header != header || found != bytes {
             let part = "the header or the size";
-            return Err(Error::Altered { path, part });
+            return Err(Error::Packed(PackedError::Altered { path, part }));
         }
         Ok(Some(ShardFile {
             file: self.name(),

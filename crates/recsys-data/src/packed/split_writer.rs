@@ -9,6 +9,7 @@ use super::shard_files::ShardFiles;
 use super::{BLOCK_SAMPLES, xxh3_hex};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::Split;
 
@@ -195,11 +196,11 @@ impl SplitWriter {
     fn check_room(&self, more: usize) -> Result<()> {
         let written = self.written + more as u64;
         if written > self.announced {
-            return Err(Error::TooManyRows {
+            return Err(Error::Packed(PackedError::TooManyRows {
                 split: self.split,
                 announced: self.announced,
                 written,
-            });
+            }));
         }
         Ok(())
     }
@@ -217,7 +218,11 @@ impl SplitWriter {
         match self.mode {
             Mode::Fresh => self.mode = Mode::Append,
             Mode::Append => {}
-            Mode::Scatter(_) => return Err(Error::MixedWriting { split: self.split }),
+            Mode::Scatter(_) => {
+                return Err(Error::Packed(PackedError::MixedWriting {
+                    split: self.split,
+                }));
+            }
         }
         let mut at = 0;
         while at < batch.len() {
@@ -277,21 +282,23 @@ impl SplitWriter {
     ) -> Result<()> {
         check_shape(batch, schema)?;
         if positions.len() != batch.len() {
-            return Err(Error::BatchShape {
+            return Err(Error::Packed(PackedError::BatchShape {
                 what: "positions",
                 found: positions.len(),
                 expected: batch.len(),
-            });
+            }));
         }
         if schema.multi_hot {
-            return Err(Error::ScatterMultiHot);
+            return Err(Error::Packed(PackedError::ScatterMultiHot));
         }
         self.check_room(batch.len())?;
         if let Mode::Fresh = self.mode {
             self.mode = Mode::Scatter(vec![0; self.announced.div_ceil(64) as usize]);
         }
         let Mode::Scatter(seen) = &mut self.mode else {
-            return Err(Error::MixedWriting { split: self.split });
+            return Err(Error::Packed(PackedError::MixedWriting {
+                split: self.split,
+            }));
         };
         for &row in positions {
             if row >= self.announced {
@@ -302,10 +309,10 @@ impl SplitWriter {
             }
             let (word, bit) = ((row / 64) as usize, 1 << (row % 64));
             if seen[word] & bit != 0 {
-                return Err(Error::RowWrittenTwice {
+                return Err(Error::Packed(PackedError::RowWrittenTwice {
                     split: self.split,
                     row,
-                });
+                }));
             }
             seen[word] |= bit;
         }
@@ -346,11 +353,11 @@ impl SplitWriter {
     /// Closes the shards.
     pub(super) fn finish(mut self, files: &mut ShardFiles) -> Result<SplitFiles> {
         if self.written < self.announced {
-            return Err(Error::RowsMissing {
+            return Err(Error::Packed(PackedError::RowsMissing {
                 split: self.split,
                 announced: self.announced,
                 written: self.written,
-            });
+            }));
         }
         if let Mode::Scatter(_) = self.mode {
             for plan in &self.shards {

@@ -14,6 +14,7 @@ use super::shard::Shard;
 use super::verify_report::{Defect, FileContent, FileReport, VerifyReport};
 use super::{MANIFEST_FILE, VOCABULARY_FOLDER};
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::progress::{Progress, Stage, staged};
 use crate::schema::Schema;
 use crate::split::{Split, SplitRows};
@@ -267,7 +268,10 @@ impl Verify {
 fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, Option<Error>)> {
     match Manifest::read(folder) {
         Ok(manifest) => Ok((Some(manifest), None)),
-        Err(error @ (Error::Altered { .. } | Error::Manifest { .. })) => {
+        Err(
+            error @ (Error::Packed(PackedError::Altered { .. })
+            | Error::Packed(PackedError::Manifest { .. })),
+        ) => {
             let path = folder.join(MANIFEST_FILE);
             let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
             let manifest: Option<Manifest> = serde_json::from_slice(&bytes).ok();

@@ -11,6 +11,7 @@ use super::split_writer::SplitWriter;
 use super::{MANIFEST_FILE, VOCABULARY_FOLDER, disk_space, xxh3_hex};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::{Split, SplitRows};
 use crate::vocabulary::Vocabulary;
@@ -231,9 +232,9 @@ impl PackedWriter {
 
     fn check_usable(&self) -> Result<()> {
         if self.failed {
-            Err(Error::WriterFailed {
+            Err(Error::Packed(PackedError::WriterFailed {
                 path: self.folder.target().into(),
-            })
+            }))
         } else {
             Ok(())
         }
@@ -250,9 +251,11 @@ pub(crate) fn write_manifest(
 ) -> Result<Manifest> {
     let manifest = Manifest::new(schema, splits, vocabulary, provenance);
     let path = folder.join(MANIFEST_FILE);
-    let text = manifest.to_text().map_err(|source| Error::Manifest {
-        path: path.clone(),
-        source,
+    let text = manifest.to_text().map_err(|source| {
+        Error::Packed(PackedError::Manifest {
+            path: path.clone(),
+            source,
+        })
     })?;
     write_file(&path, text.as_bytes())?;
     Ok(manifest)
@@ -274,10 +277,10 @@ fn check_schema(schema: &Schema) -> Result<()> {
         } else {
             continue;
         };
-        return Err(Error::ColumnName {
+        return Err(Error::Packed(PackedError::ColumnName {
             name: name.clone(),
             problem,
-        });
+        }));
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use crate::category_counts::CategoryCounts;
 use crate::error::{Error, Result};
 use crate::packed::SourceFile;
 use crate::progress::Progress;
+use crate::taobao::error::Error as TaobaoError;
+use crate::text::Error as TextError;
 use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// What pass one found.
@@ -99,10 +101,10 @@ impl Counted {
             ("item", self.items.len(), Event::MOST_ITEMS),
         ] {
             if len > most {
-                return Err(Error::TooManyDistinct {
+                return Err(Error::Taobao(TaobaoError::TooManyDistinct {
                     table,
                     most: most as u64,
-                });
+                }));
             }
         }
         self.last.resize(self.users.len(), i32::MIN);
@@ -161,11 +163,11 @@ impl Counted {
         };
         let line = chunk.line(place);
         if options.bad_rows == BadRows::Error {
-            return Err(Error::BadEvent {
+            return Err(Error::Taobao(TaobaoError::BadEvent {
                 path: options.raw[chunk.file].clone(),
                 line,
                 defect,
-            });
+            }));
         }
         self.users.remove(user);
         self.skipped.add(chunk.file, line, defect);
@@ -188,9 +190,9 @@ pub(super) fn count(
     let sources = read_all(&options.raw, |chunk| parse(options, &chunk), consume)?;
     counted.sources = sources;
     if counted.store.len() == 0 {
-        return Err(Error::NoRows {
+        return Err(Error::Text(TextError::NoRows {
             skipped: counted.skipped.rows(),
-        });
+        }));
     }
     Ok(counted)
 }
@@ -208,11 +210,11 @@ fn parse(options: &PrepareOptions, chunk: &Chunk) -> Result<Parsed> {
             skipped.add(chunk.file, chunk.first_line + line, defect);
             Ok(())
         }
-        BadRows::Error => Err(Error::BadEvent {
+        BadRows::Error => Err(Error::Taobao(TaobaoError::BadEvent {
             path: options.raw[chunk.file].clone(),
             line: chunk.first_line + line,
             defect,
-        }),
+        })),
     };
     let good = |event: &RawEvent| {
         if refused && !(from..until).contains(&event.time) {
@@ -248,11 +250,11 @@ fn leave_out(options: &PrepareOptions, parsed: &mut Parsed, late: &[usize]) -> R
             until: options.until - 1,
         };
         if options.bad_rows == BadRows::Error {
-            return Err(Error::BadEvent {
+            return Err(Error::Taobao(TaobaoError::BadEvent {
                 path: options.raw[parsed.file].clone(),
                 line,
                 defect,
-            });
+            }));
         }
         parsed.skipped.add(parsed.file, line, defect);
         lines.push(line - parsed.first_line);

@@ -123,9 +123,9 @@ impl EventDefect {
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Self::TimeOutOfRange { .. } => {
-                "keep such events with --out-of-range keep, or leave them out with --bad-rows skip"
+                "keep such events with `OutOfRange::Keep`, or leave them out with `BadRows::Skip`"
             }
-            _ => "mend the file, or leave such lines out with --bad-rows skip",
+            _ => "mend the file, or leave such lines out with `BadRows::Skip`",
         }
     }
 

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
 use crate::split::{Split, SplitRows};
+use crate::taobao::error::Error as TaobaoError;
+use crate::text::Error as TextError;
 use crate::text::{check_output, folder_bytes, identity, read_all, stored_bytes};
 
 /// Positions of a sample of the original programs.
@@ -136,7 +138,7 @@ impl ImportTaobao {
         })?;
         let samples = rows.train + rows.validation + rows.test;
         if samples == 0 {
-            return Err(Error::NoRows { skipped: 0 });
+            return Err(Error::Text(TextError::NoRows { skipped: 0 }));
         }
 
         let vocabularies = tables.each_mut().map(|table| {
@@ -169,17 +171,17 @@ impl ImportTaobao {
                 report.rows += foreign.label.len() as u64;
                 match translated(foreign, &tables) {
                     Some(batch) => writer.append(split, &batch),
-                    None => Err(Error::SourceChanged {
+                    None => Err(Error::Text(TextError::SourceChanged {
                         path: files[0].1.to_path_buf(),
-                    }),
+                    })),
                 }
             })
         })?;
         for ((now, before), (_, path)) in again.iter().zip(&sources).zip(&files) {
             if now != before {
-                return Err(Error::SourceChanged {
+                return Err(Error::Text(TextError::SourceChanged {
                     path: path.to_path_buf(),
-                });
+                }));
             }
         }
         writer.finish(Provenance {
@@ -262,10 +264,10 @@ impl ImportTaobao {
     fn check_ids(&self, tables: &[CategoryCounts; 3]) -> Result<()> {
         for (table, counts) in TABLES.into_iter().zip(tables) {
             if counts.len() > CategoryCounts::MOST {
-                return Err(Error::TooManyDistinct {
+                return Err(Error::Taobao(TaobaoError::TooManyDistinct {
                     table,
                     most: CategoryCounts::MOST as u64,
-                });
+                }));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ mod count_pass;
 mod defect;
 mod division;
 mod encode;
+mod error;
 mod history;
 mod import;
 mod npz;
@@ -23,6 +24,7 @@ mod windows;
 mod write_pass;
 
 pub use defect::EventDefect;
+pub use error::Error;
 pub use import::{ImportOptions, ImportReport, ImportTaobao};
 pub use options::{
     Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,

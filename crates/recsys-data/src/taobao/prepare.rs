@@ -19,6 +19,7 @@ use crate::generate::Counter;
 use crate::packed::{PackedWriter, Provenance, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
 use crate::split::SplitRows;
+use crate::taobao::error::Error as TaobaoError;
 use crate::text::{BadRows, check_output, folder_bytes, stored_bytes};
 
 /// The family of draws that divide users.
@@ -175,10 +176,10 @@ impl PrepareTaobao {
             packed_bytes: 0,
         };
         if samples == 0 {
-            return Err(Error::NoWindows {
+            return Err(Error::Taobao(TaobaoError::NoWindows {
                 needed: needed_events(options),
                 report: Box::new(report),
-            });
+            }));
         }
 
         let writer_options = WriterOptions {
@@ -307,7 +308,7 @@ fn remove_duplicates(
     )?;
     if let Some(event) = all.first().filter(|_| options.bad_rows == BadRows::Error) {
         let item = event.item() as usize;
-        return Err(Error::DuplicateEvent {
+        return Err(Error::Taobao(TaobaoError::DuplicateEvent {
             event: format!(
                 "{},{},{},{},{}",
                 counted.users.values()[event.user as usize],
@@ -316,7 +317,7 @@ fn remove_duplicates(
                 event.behaviour().name(),
                 event.time
             ),
-        });
+        }));
     }
     for event in &all {
         counted.users.remove(event.user);

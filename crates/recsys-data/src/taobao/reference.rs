@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Counter, Draws};
 use crate::progress::Progress;
 use crate::split::{Split, SplitRows};
+use crate::taobao::error::Error as TaobaoError;
 
 /// Events of a sequence, the target among them.
 pub(super) const SEQUENCE: usize = 200;
@@ -213,10 +214,10 @@ impl<'a> Reference<'a> {
             .filter(|&item| !own(item))
             .collect();
         if others.is_empty() {
-            return Err(Error::NoNegative {
+            return Err(Error::Taobao(TaobaoError::NoNegative {
                 user: self.users.values()[user as usize],
                 items: self.pool.len() as u64,
-            });
+            }));
         }
         Ok(others[below(draws, others.len() as u64) as usize])
     }

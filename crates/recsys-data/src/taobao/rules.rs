@@ -13,6 +13,7 @@ use crate::category_counts::CategoryCounts;
 use crate::error::{Error, Result};
 use crate::generate::{Counter, mix};
 use crate::split::{Split, SplitRows};
+use crate::taobao::error::Error as TaobaoError;
 
 /// How samples are made of the events of a user, point by point. A point is one or more samples.
 pub(super) trait Rules: Sync {
@@ -155,10 +156,10 @@ impl<'a> WindowRules<'a> {
     fn negative(&self, user: u32, number: u64, touched: &[u32]) -> Result<u32> {
         let (items, first) = self.ids.item_range();
         if touched.len() as u64 >= items {
-            return Err(Error::NoNegative {
+            return Err(Error::Taobao(TaobaoError::NoNegative {
                 user: self.users.values()[user as usize],
                 items,
-            });
+            }));
         }
         let hash = number.wrapping_mul(2_654_435_761).wrapping_add(self.shift) & 0xffff_ffff;
         let mut rank = hash % items;

@@ -1,6 +1,7 @@
 //! Raw text files: opened, cut into pieces at line ends, read in parallel, and what is said about lines that are no rows.
 
 mod chunk;
+mod error;
 mod input;
 mod lines;
 mod pipeline;
@@ -8,6 +9,8 @@ mod skip_log;
 mod zip_entry;
 
 pub(crate) use chunk::{Chunk, Chunks};
+pub use error::Error;
+pub(crate) use error::first_names;
 pub(crate) use input::{
     Source, check_contents, check_output, folder_bytes, identity, io_error, stored_bytes,
 };

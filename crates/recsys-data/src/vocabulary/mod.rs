@@ -5,6 +5,7 @@ mod categories;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::{Error, Result};
+use crate::packed::Error as PackedError;
 use crate::packed::{TensorEntry, encode_header};
 use crate::schema::TableSchema;
 
@@ -54,12 +55,12 @@ impl Vocabulary {
             if found == expected {
                 return Ok(());
             }
-            Err(Error::VocabularyShape {
+            Err(Error::Packed(PackedError::VocabularyShape {
                 table: table.name.clone(),
                 what,
                 found,
                 expected,
-            })
+            }))
         };
         check("categories", self.rows() as u64, table.rows)?;
         check("counts", self.counts.len() as u64, table.rows)?;

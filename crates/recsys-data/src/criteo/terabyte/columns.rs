@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::RawRow;
 use super::super::encode::Logarithms;
+use crate::criteo::error::Error as CriteoError;
 use crate::criteo::{DENSE_FEATURES, TABLES};
 use crate::error::{Error, Result};
 
@@ -252,10 +253,10 @@ impl ColumnFile {
             .metadata()
             .map_err(Error::io("cannot read", &self.path))?;
         if found.len() != self.bytes() {
-            return Err(Error::WorkFile {
+            return Err(Error::Criteo(CriteoError::WorkFile {
                 path: self.path.clone(),
                 problem: "was truncated or replaced",
-            });
+            }));
         }
         Ok(OpenColumns { of: self, file })
     }

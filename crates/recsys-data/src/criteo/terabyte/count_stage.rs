@@ -15,6 +15,7 @@ use super::tasks::in_order;
 use super::work_folder::WorkFolder;
 use super::{TerabyteOptions, table_name};
 use crate::criteo::TABLES;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 
 /// What all tables are counted with.
@@ -60,9 +61,11 @@ impl CountStage<'_> {
             number(self.options, self.folder, &self.budget, table, &names)
         })?;
         let load = |table| {
-            Numbered::load(self.folder, table)?.ok_or_else(|| Error::WorkFile {
-                path: self.folder.at(&Numbered::name(table)),
-                problem: "is missing",
+            Numbered::load(self.folder, table)?.ok_or_else(|| {
+                Error::Criteo(CriteoError::WorkFile {
+                    path: self.folder.at(&Numbered::name(table)),
+                    problem: "is missing",
+                })
             })
         };
         (0..TABLES).map(load).collect()

@@ -9,6 +9,7 @@ use super::numbering::Numbered;
 use super::tally::MISSING;
 use super::work_folder::WorkFolder;
 use crate::criteo::TABLES;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 
 /// No entry: an id that no table has.
@@ -120,7 +121,7 @@ impl Dictionary {
             .len();
         if found != categories * 8 {
             let problem = "was truncated or replaced";
-            return Err(Error::WorkFile { path, problem });
+            return Err(Error::Criteo(CriteoError::WorkFile { path, problem }));
         }
         let mut file = BufReader::with_capacity(1 << 18, file);
         let mut entry = [0; 8];

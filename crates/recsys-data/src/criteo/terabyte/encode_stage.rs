@@ -15,6 +15,7 @@ use super::positional::{read_exact_at, write_all_at};
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
 use crate::criteo::TABLES;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -48,10 +49,10 @@ pub(super) fn load_group(
 
 /// The error for a category that the columns have and the counts lack.
 pub(super) fn unknown_category(days: &Days, day: usize) -> Error {
-    Error::WorkFile {
+    Error::Criteo(CriteoError::WorkFile {
         path: days.files[day].path.clone(),
         problem: "does not hold the categories that were counted",
-    }
+    })
 }
 
 /// The file of ids of a day: block by block, in each table by table.

@@ -126,7 +126,7 @@ impl Merging<'_> {
             Numbering::Rank => MISSING,
             Numbering::Reference => 0,
         };
-        let mut add = |tally: Tally| {
+        let mut add = |tally: Tally| -> Result<()> {
             if tally.key() == missing_key {
                 found.missing = Some(tally);
             } else if tally.count() < self.options.min_count {

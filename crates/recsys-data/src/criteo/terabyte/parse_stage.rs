@@ -12,6 +12,7 @@ use super::days::Day;
 use super::sub_sample::SubSample;
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
+use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
 use crate::packed::SourceFile;
 use crate::progress::Progress;
@@ -138,7 +139,7 @@ impl DayParser<'_> {
                 BadRows::Skip => skipped.add(chunk.file, line, defect),
                 BadRows::Error => {
                     let path = path.to_path_buf();
-                    return Err(Error::BadRow { path, line, defect });
+                    return Err(Error::Criteo(CriteoError::BadRow { path, line, defect }));
                 }
             }
             Ok(())

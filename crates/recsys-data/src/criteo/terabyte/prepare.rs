@@ -29,6 +29,7 @@ use crate::packed::{
     MANIFEST_FILE, OutputLock, Provenance, check_target, publish, write_manifest, xxh3_hex,
 };
 use crate::progress::{Progress, Stage, staged};
+use crate::text::Error as TextError;
 use crate::text::{SkippedRows, check_contents, folder_bytes, stored_bytes};
 
 /// Prepares Criteo's click logs by days, in bounded memory, and continues where it was interrupted.
@@ -267,9 +268,9 @@ impl Run<'_> {
         let days = Days::new(folder, days, self.limits);
         if days.rows() == 0 {
             let skipped = days.days.iter().flat_map(|day| &day.skipped);
-            return Err(Error::NoRows {
+            return Err(Error::Text(TextError::NoRows {
                 skipped: skipped.map(|kind| kind.rows).sum(),
-            });
+            }));
         }
         Ok((days, disk_bytes, seconds))
     }

@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use super::options::DenseValues;
 use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::Error as PackedError;
 use crate::packed::{OutputFolder, OutputLock, PackedDataset};
 use crate::progress::Progress;
 use crate::schema::Schema;
@@ -117,7 +119,9 @@ impl ExportForeign {
         check_options(*format, *dense, data.schema(), out)?;
         let folder =
             OutputFolder::create(OutputLock::take(out)?, false).map_err(|error| match error {
-                Error::OutputExists { path } => Error::ExportExists { path },
+                Error::Packed(PackedError::OutputExists { path }) => {
+                    Error::Exchange(ExchangeError::ExportExists { path })
+                }
                 error => error,
             })?;
         let mut output = Output::new(folder.path(), out);
@@ -150,10 +154,10 @@ fn write_parquet(
     output: &mut Output,
     _: &dyn Progress,
 ) -> Result<()> {
-    Err(Error::FeatureMissing {
+    Err(Error::Exchange(ExchangeError::FeatureMissing {
         path: output.target.clone(),
         feature: "parquet",
-    })
+    }))
 }
 
 /// What can be known before samples are read.
@@ -171,10 +175,10 @@ fn check_options(
         });
     }
     let cannot = |problem: String| {
-        Err(Error::NotExportable {
+        Err(Error::Exchange(ExchangeError::NotExportable {
             format: format.name(),
             problem,
-        })
+        }))
     };
     if schema.sequence_length.is_some() {
         return cannot(
@@ -183,11 +187,15 @@ fn check_options(
     }
     match (format, dense) {
         (ExportFormat::MlPerf, DenseValues::AsIs) => {
-            return cannot("dense values are integers there: export them with --dense log, or as npz, torchrec or parquet".to_owned());
+            return cannot(
+                "dense values are integers there: export them with `DenseValues::Log`, or as npz, \
+                 torchrec or parquet"
+                    .to_owned(),
+            );
         }
         (ExportFormat::TorchRec, DenseValues::Log) => {
             return cannot(
-                "dense values are floats there: export them with --dense as-is".to_owned(),
+                "dense values are floats there: export them with `DenseValues::AsIs`".to_owned(),
             );
         }
         _ => {}

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
 
 /// Which columns of a table become what, as a TOML file says it.
 ///
@@ -198,27 +199,29 @@ impl TableMapping {
     /// The mapping as a TOML file.
     #[cfg(feature = "parquet")]
     pub(crate) fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::NotExportable {
-            format: "parquet",
-            problem: format!("a column's name has no form in TOML ({error})"),
+        toml::to_string(self).map_err(|error| {
+            Error::Exchange(ExchangeError::NotExportable {
+                format: "parquet",
+                problem: format!("a column's name has no form in TOML ({error})"),
+            })
         })
     }
 
     /// Reads a mapping. `origin` is what errors call it: its path.
     ///
     /// # Errors
-    /// [`Error::Card`] with the line, the key and what is allowed there; a mapping without meaning.
+    /// [`Error::Mapping`](crate::exchange::Error::Mapping) with the line, the key and what is allowed there; a mapping without meaning.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let mapping: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
             let start = error.span().map_or(0, |span| span.start);
             let before = text.get(..start).unwrap_or(text);
             let line = before.matches('\n').count();
-            Error::Mapping {
+            Error::Exchange(ExchangeError::Mapping {
                 origin: origin.to_owned(),
                 line: line + 1,
                 text: text.lines().nth(line).unwrap_or("").trim().to_owned(),
                 message: error.message().to_owned(),
-            }
+            })
         })?;
         let invalid = |option, value: &str, allowed| {
             Err(Error::InvalidOption {

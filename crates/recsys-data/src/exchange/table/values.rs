@@ -60,7 +60,7 @@ impl TableFiles {
         };
         if self.keep && no_id {
             let column = &self.columns.tables[table].name;
-            let problem = "is no id of 32 bits that could stay: import with --ids rank";
+            let problem = "is no id of 32 bits that could stay: import with `ForeignIds::Rank`";
             return Err(place.bad(column, category, problem));
         }
         if missing || !bags.missing.is_empty() {
