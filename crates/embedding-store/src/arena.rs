@@ -266,6 +266,29 @@ impl SendPointer {
     }
 }
 
+/// Rows that are written, addressed by their number in the whole part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowPointers {
+    base: *mut f32,
+    stride: usize,
+}
+
+impl RowPointers {
+    #[inline(always)]
+    pub(crate) fn new(arena: &Arena, first: usize) -> Self {
+        let stride = arena.stride();
+        Self {
+            base: arena.as_mut_ptr().wrapping_sub(first * stride),
+            stride,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(self, row: usize) -> *mut f32 {
+        self.base.wrapping_add(row * self.stride)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
-use memmap2::MmapMut;
 
-use crate::arena::{Arena, ArenaError, SendPointer, Shape};
+use crate::arena::{Arena, SendPointer, Shape};
+use crate::error::{Error, Result};
+use crate::layout::Part;
+use crate::mapped::{Content, map_rows, refused};
 use crate::row_folder::RowFolder;
-use crate::{Error, Part, Result};
 
 /// Bytes of rows that are made at once on their way to a file.
 const PIECE: usize = 8 << 20;
@@ -34,30 +35,13 @@ pub enum Backing {
 
 /// A backing while a store is made and used.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum OpenBacking {
     Memory,
     Scratch(PathBuf),
     Folder(RowFolder),
 }
 
-/// What an arena's floats are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Floats {
-    Weights,
-    State,
-}
-
-impl Floats {
-    /// The file in a store's folder.
-    pub(crate) fn file_name(self, part: &Part) -> String {
-        match self {
-            Self::Weights => format!("{}.weights", part.name),
-            Self::State => format!("{}.state", part.name),
-        }
-    }
-}
-
-impl Place {
+impl OpenBacking {
     /// Gets ready for files of so many bytes altogether.
     pub(crate) fn prepare(backing: &Backing, bytes: u64) -> Result<Self> {
         let place = match backing {
@@ -121,7 +105,7 @@ impl Place {
     pub(crate) fn arena(
         &self,
         part: &Part,
-        floats: Floats,
+        floats: Content,
         (rows, width): (u64, usize),
         write: impl Fn(u64, &mut [f32]) + Sync,
     ) -> Result<Arena> {
@@ -161,21 +145,6 @@ impl Place {
     }
 }
 
-/// Why an arena could not be made, said of its part.
-pub(crate) fn refused(part: &Part, error: ArenaError) -> Error {
-    match error {
-        ArenaError::Overflow => Error::SizeOverflow {
-            name: part.name.clone(),
-            rows: part.rows,
-            dim: part.dim,
-        },
-        ArenaError::OutOfMemory { bytes } => Error::Allocation {
-            name: part.name.clone(),
-            bytes,
-        },
-    }
-}
-
 /// Gives a new file its size and, where the file system can, the disk blocks for it: a full disk is an error here, and would
 /// be a fatal signal when a mapped row is written.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
@@ -212,20 +181,4 @@ fn write_rows(
         file.write_all(bytes)?;
     }
     Ok(())
-}
-
-/// Maps a file of rows, which has the size of the shape.
-pub(crate) fn map_rows(path: &Path, file: &File, shape: Shape) -> Result<Arena> {
-    // SAFETY: this process alone has a scratch file, and the files of a folder are locked against other stores. That nobody
-    // else changes them is asked for in the documentation of `CpuStore::open`.
-    let map = unsafe { MmapMut::map_mut(file) }.map_err(Error::io("cannot map", path))?;
-    // Rows are read one here and one there: what lies around them would only take the place of others. Best effort.
-    #[cfg(unix)]
-    let _ = map.advise(memmap2::Advice::Random);
-    let found = map.len() as u64;
-    Arena::mapped(map, shape).ok_or_else(|| Error::RowFileSize {
-        path: path.into(),
-        expected: shape.bytes as u64,
-        found,
-    })
 }

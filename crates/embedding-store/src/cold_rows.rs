@@ -23,10 +23,10 @@ pub struct ColdRows {
     pub(crate) rows: Vec<u32>,
     /// Pieces for tasks.
     pub(crate) chunks: Vec<ColdChunk>,
-    pub(crate) weights: Floats,
+    pub(crate) weights: AlignedFloats,
     /// Of the optimizer, where it goes along: `[rows, state width]`.
-    pub(crate) state: Floats,
-    pub(crate) grads: Floats,
+    pub(crate) state: AlignedFloats,
+    pub(crate) grads: AlignedFloats,
     /// Which of `rows` the last repair changed, each after its part.
     pub(crate) changed: Vec<(u32, u32)>,
 }
@@ -205,7 +205,7 @@ impl ColdRows {
 
 /// A reused buffer whose first float starts a cache line.
 #[derive(Debug, Default)]
-pub(crate) struct Floats {
+pub(crate) struct AlignedFloats {
     lines: Vec<Line>,
     len: usize,
 }
@@ -214,7 +214,7 @@ pub(crate) struct Floats {
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "reached by pointers to floats")] [f32; 16]);
 
-impl Floats {
+impl AlignedFloats {
     /// Keeps what was there, as far as it fits, and adds zeros.
     pub(crate) fn set_len(&mut self, len: usize) {
         let lines = len.div_ceil(16);

@@ -12,7 +12,7 @@ use crate::layout::{Layout, Part, PartKind};
 /// every device.
 pub(crate) const PIECE: usize = 128;
 
-/// What a [`Plan`](crate::plan::Plan) knows of its batch: ids that were checked, and the distinct
+/// What a [`Plan`](crate::Plan) knows of its batch: ids that were checked, and the distinct
 /// rows of every part with the samples that look them up.
 #[derive(Debug, Default)]
 pub(crate) struct Grouping {

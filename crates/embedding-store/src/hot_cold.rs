@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use candle_core::{Device, Tensor};
 
 use crate::cold_rows::ColdRows;
-use crate::layout::{Layout, PartKind};
+use crate::cpu_store::CpuStore;
+use crate::device_store::DeviceStore;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Part, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
+use crate::rows::Rows;
 use crate::rule::{RowOptimizer, Step};
 use crate::sides::{ColdSide, HotSide};
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side,
-    StoreOptions, TableSpec, Tiered, Traffic,
-};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::{Counters, Traffic};
 
 /// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it more is work for nothing: a further
 /// one takes the place of the next one to run.

@@ -7,19 +7,25 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use half::bf16;
 
+use crate::cpu_store::CpuStore;
+use crate::device_store::DeviceStore;
 use crate::dirty_rows::DirtyRows;
-use crate::layout::{Layout, PartKind};
-use crate::on_device::{check_device, check_shape};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::hot_cold::HotCold;
+use crate::layout::{Layout, Part, PartKind};
+use crate::mirror::{Mirror, connect_devices, copy_between};
+use crate::on_device::{OnDevice, check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::rounding::Rounding;
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
 use crate::rule::{RowOptimizer, Step};
 use crate::sides::HotSide;
 use crate::split::HotOperations;
-use crate::store::Tiered;
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Part, Plan, Planner,
-    Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices, copy_between,
-};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::{Counters, Traffic};
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
 const ROWS_AT_ONCE: usize = 8192;

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use crate::arena::stride;
-use crate::layout::{Layout, PartKind, RowOf};
-use crate::{Encoding, Error, Part, Result, RowFormat, StoreOptions, TableSpec};
+use crate::encoding::{Encoding, TableSpec};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Part, PartKind, RowOf};
+use crate::row_format::RowFormat;
+use crate::store::StoreOptions;
 
 /// Which rows of the tables a store holds.
 #[derive(Debug, Clone, Copy)]

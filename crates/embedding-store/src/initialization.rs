@@ -1,7 +1,7 @@
 //! Initial rows from a counter-based generator.
 
-use crate::layout::{Layout, PartKind, RowOf};
-use crate::{Combine, Encoding, Part};
+use crate::encoding::{Combine, Encoding};
+use crate::layout::{Layout, Part, PartKind, RowOf};
 
 /// How rows start.
 ///

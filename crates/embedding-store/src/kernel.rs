@@ -2,8 +2,6 @@
 //!
 //! No product is fused with a sum, and every sum has one order, so both compilations give the same bits.
 
-use crate::layout::RowOf;
-
 /// The instruction set that the inner loops run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -111,20 +109,6 @@ impl RowAt for Columns {
     #[inline(always)]
     fn row_at(self, _: usize, id: u32) -> *const f32 {
         self.row(id)
-    }
-}
-
-/// Rows that ids mean.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowsOf {
-    pub(crate) columns: Columns,
-    pub(crate) row_of: RowOf,
-}
-
-impl RowAt for RowsOf {
-    #[inline(always)]
-    fn row_at(self, _: usize, id: u32) -> *const f32 {
-        self.columns.row(self.row_of.row(id))
     }
 }
 

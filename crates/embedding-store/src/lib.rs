@@ -12,6 +12,7 @@ mod dirty_rows;
 mod encoding;
 mod error;
 mod export;
+mod gradient_sum;
 mod grouping;
 mod growth;
 mod hot_cold;
@@ -21,8 +22,10 @@ mod initialization;
 mod kernel;
 mod layout;
 mod lookup;
+mod mapped;
 mod mirror;
 mod on_device;
+mod part_storage;
 mod plan;
 mod planner;
 mod projection;
@@ -49,8 +52,6 @@ pub use backing::Backing;
 pub use cpu_store::CpuStore;
 pub use cuda::{allow_tf32, cuda_device};
 pub use device_store::DeviceStore;
-#[doc(hidden)]
-pub use device_store::{BatchLists, ClassLists};
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
 pub use growth::copy_rows;
@@ -63,8 +64,6 @@ pub use mirror::{Mirror, connect_devices, copy_between};
 pub use on_device::OnDevice;
 pub use plan::Plan;
 pub use planner::{Ids, Planner};
-#[doc(hidden)]
-pub use rounding::Rounding;
 pub use row_format::RowFormat;
 pub use rows::Rows;
 pub use rule::{DenseStep, Optimizer, RowOptimizer, RowRule};
@@ -75,3 +74,11 @@ pub use traffic::Traffic;
 #[cfg(feature = "cuda")]
 #[doc(hidden)]
 pub use transfer::{CudaQueues, Downloading, Downloads, Queues, Uploaded, Uploads};
+
+/// What `kernels/rows.cu` reads, for the tests that run kernels without a device: these are in a crate
+/// of their own, which no user builds. It may change in any version.
+#[doc(hidden)]
+pub mod kernel_input {
+    pub use crate::device_store::batch_lists::{BatchLists, ClassLists};
+    pub use crate::rounding::Rounding;
+}

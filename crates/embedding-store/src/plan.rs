@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::cold_rows::ColdRows;
 use crate::device_store::batch_lists::BatchLists;
 use crate::error::{Error, Result};
+use crate::gradient_sum::sum_gradients;
 use crate::grouping::Grouping;
 use crate::kernel::Columns;
 use crate::layout::GradientOf;
-use crate::update::sum_gradients;
 
 /// A batch's ids, checked and grouped by row: made by [`Planner::plan`](crate::Planner::plan) ahead of
 /// time, followed by lookup and update. Its buffers are reused when it is filled again.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cold_rows::ColdRows;
+use crate::device_store::batch_lists::BatchLists;
 use crate::encoding::TableSpec;
 use crate::error::{Error, Result};
 use crate::grouping::{Chunk, Grouping, PartPlan, SortBuffers};
@@ -118,6 +120,29 @@ impl Planner {
             Err(_) => into.clear(),
         }
         filled
+    }
+
+    /// The lists of a plan with slots, where the first `hot_rows` of every part are on the device.
+    ///
+    /// # Errors
+    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
+    #[doc(hidden)]
+    pub fn batch_lists(&self, plan: &Plan, hot_rows: &[u32]) -> Result<BatchLists> {
+        let layout = &self.layout;
+        if hot_rows.len() != layout.parts.len() {
+            return Err(Error::RangesCount {
+                got: hot_rows.len(),
+                parts: layout.parts.len(),
+            });
+        }
+        let batch = &plan.grouping;
+        batch.check(layout)?;
+        batch.check_slots()?;
+        let mut cold = ColdRows::default();
+        cold.list(batch, layout, hot_rows);
+        let mut lists = BatchLists::default();
+        lists.fill(layout, batch, &cold, hot_rows, 0..batch.batch)?;
+        Ok(lists)
     }
 
     /// Makes the lists for a device, where it is told to.

@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use crate::arena::SendPointer;
 use crate::cold_rows::ColdRows;
 use crate::cpu_store::CpuStore;
-use crate::cpu_store::PartStorage;
 use crate::encoding::Combine;
 use crate::grouping::Grouping;
 use crate::kernel::{Kernel, Level, add_scaled, dot};
 use crate::layout::{Composition, GradientOf, Layout, PartKind};
 use crate::lookup::{RowSource, pool};
+use crate::part_storage::PartStorage;
 use crate::rule::{BUFFER, DenseRule, Step, step_elements};
 
 /// Samples of one task.

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use crate::arena::Arena;
 use crate::cold_rows::ColdRows;
 use crate::cpu_store::CpuStore;
-use crate::cpu_store::PartStorage;
 use crate::grouping::Grouping;
+use crate::part_storage::PartStorage;
 
 /// Bytes of a page, or a part of one where pages are larger.
 const PAGE: usize = 4096;

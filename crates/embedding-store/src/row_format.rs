@@ -6,7 +6,7 @@ use std::str::FromStr;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How a [`DeviceStore`](crate::DeviceStore) keeps weights. Projections of mixed-dimension tables and optimizer state are f32 in
 /// either, and so is all arithmetic.

@@ -6,17 +6,20 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use crate::arena::{Arena, SendPointer};
+use crate::arena::{Arena, RowPointers, SendPointer};
 use crate::cold_rows::{ColdChunk, ColdRows};
-use crate::cpu_store::PartStorage;
+use crate::cpu_store::CpuStore;
+use crate::error::{Error, Result};
 use crate::grouping::Grouping;
 use crate::kernel::{Columns, Kernel, RowAt, prefetch};
 use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
+use crate::part_storage::PartStorage;
+use crate::plan::Plan;
 use crate::rounding::Rounding;
 use crate::rule::{DenseRule, Rule, Step, step_elements, step_row};
-use crate::update::Floats;
-use crate::{CpuStore, EmbeddingStore, Error, Plan, Result, read_slice, write_slice};
+use crate::store::EmbeddingStore;
+use crate::tensor::{read_slice, write_slice};
 
 /// Rows between the one that is copied and the one that is asked for.
 const PREFETCH_ROWS: usize = 16;
@@ -394,7 +397,7 @@ impl ColdOperations for CpuStore {
         for_each_chunk(rows, |chunk| {
             let storage = &this.storage[chunk.part];
             let write = |into: &Arena, from: &[f32]| {
-                let (width, into) = (into.width(), Floats::new(into, storage.first));
+                let (width, into) = (into.width(), RowPointers::new(into, storage.first));
                 let listed = &rows.rows[chunk.rows.clone()];
                 for (index, (&row, from)) in listed.iter().zip(from.chunks_exact(width)).enumerate()
                 {
@@ -517,11 +520,11 @@ impl Kernel for ApplyRows<'_> {
     fn run(self) {
         let storage = self.storage;
         let width = storage.weights.width();
-        let weights = Floats::new(&storage.weights, storage.first);
+        let weights = RowPointers::new(&storage.weights, storage.first);
         let state = storage
             .state
             .as_ref()
-            .map(|state| (Floats::new(state, storage.first), state.width()));
+            .map(|state| (RowPointers::new(state, storage.first), state.width()));
         let grads = self.grads.chunks_exact(width);
         for (index, (&row, grad)) in self.rows.iter().zip(grads).enumerate() {
             if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {

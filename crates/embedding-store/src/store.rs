@@ -285,7 +285,9 @@ impl StoreOptions {
     pub(crate) fn check_host_memory(&self) -> Result<()> {
         match self.device_rows {
             RowFormat::F32 => Ok(()),
-            format => Err(Error::DeviceRowsInHostMemory { format }),
+            format => Err(Error::DeviceRowsInHostMemory {
+                format: format.name(),
+            }),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::arena::{Arena, SendPointer};
+use crate::arena::{RowPointers, SendPointer};
 use crate::cold_rows::ColdRows;
-use crate::cpu_store::{CpuStore, PartStorage};
-use crate::grouping::{Chunk, Grouping, PIECE};
-use crate::kernel::{Bag, Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
+use crate::cpu_store::CpuStore;
+use crate::gradient_sum::sum_gradients;
+use crate::grouping::{Chunk, Grouping};
+use crate::kernel::{Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
 use crate::layout::GradientOf;
+use crate::part_storage::PartStorage;
 use crate::projection::fill_workspace;
 use crate::rule::{BUFFER, Rule, Step, step_adagrad, step_row, step_rowwise, step_sgd};
 use crate::split::SplitRows;
@@ -95,48 +97,6 @@ impl CpuStore {
     }
 }
 
-/// The sum of a row's gradients over its samples, from `column` on, piece by piece.
-///
-/// # Safety
-/// The gradients reach over so many columns for every sample.
-#[inline(always)]
-pub(crate) unsafe fn sum_gradients(
-    gradient: Columns,
-    samples: &[u32],
-    column: usize,
-    into: &mut [f32],
-) {
-    let (first, others) = samples.split_at(samples.len().min(PIECE));
-    // SAFETY: the caller's.
-    unsafe {
-        Bag {
-            first: 0,
-            ids: first,
-        }
-        .sum(gradient, column, into);
-    }
-    if others.is_empty() {
-        return;
-    }
-    let mut buffer = [0f32; BUFFER];
-    for (start, into) in (column..).step_by(BUFFER).zip(into.chunks_mut(BUFFER)) {
-        for piece in others.chunks(PIECE) {
-            let sum = &mut buffer[..into.len()];
-            // SAFETY: the caller's.
-            unsafe {
-                Bag {
-                    first: 0,
-                    ids: piece,
-                }
-                .sum(gradient, start, sum);
-            }
-            into.iter_mut()
-                .zip(sum)
-                .for_each(|(into, sum)| *into += *sum);
-        }
-    }
-}
-
 /// Adds up the gradients of some cold rows.
 struct CombineRows<'a> {
     plan: &'a Grouping,
@@ -202,11 +162,11 @@ impl UpdateRows<'_> {
             WIDTH
         };
         let part_plan = &plan.parts[chunk.part];
-        let weights = Floats::new(&part.weights, part.first);
+        let weights = RowPointers::new(&part.weights, part.first);
         let state = part
             .state
             .as_ref()
-            .map(|state| (Floats::new(state, part.first), state.width()));
+            .map(|state| (RowPointers::new(state, part.first), state.width()));
         let mut buffer = [0f32; BUFFER];
         let mut wide = Vec::new();
         for index in chunk.rows.clone() {
@@ -306,28 +266,5 @@ impl UpdateRows<'_> {
         // for every sample of the batch, which `update_slice` and `fill_workspace` have made sure of.
         unsafe { sum_gradients(self.gradient, samples, column, into) };
         into
-    }
-}
-
-/// Rows that are written, addressed by their number in the whole part.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Floats {
-    base: *mut f32,
-    stride: usize,
-}
-
-impl Floats {
-    #[inline(always)]
-    pub(crate) fn new(arena: &Arena, first: usize) -> Self {
-        let stride = arena.stride();
-        Self {
-            base: arena.as_mut_ptr().wrapping_sub(first * stride),
-            stride,
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn at(self, row: usize) -> *mut f32 {
-        self.base.wrapping_add(row * self.stride)
     }
 }

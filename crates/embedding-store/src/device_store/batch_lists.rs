@@ -6,8 +6,6 @@ use crate::cold_rows::ColdRows;
 use crate::error::{Error, Result};
 use crate::grouping::{Grouping, PIECE};
 use crate::layout::{Class, Layout, PartKind, RowOf};
-use crate::plan::Plan;
-use crate::planner::Planner;
 
 /// A row of more bags has its gradients summed by blocks of threads, piece by piece.
 const LONG: usize = 32;
@@ -110,7 +108,7 @@ pub(crate) fn blocks(rows: usize, width: usize, threads: u32, vector: bool) -> u
 }
 
 /// One part in its class.
-struct Place<'a> {
+struct PartAddresses<'a> {
     part: usize,
     table: usize,
     row_of: RowOf,
@@ -124,7 +122,7 @@ struct Place<'a> {
     first_cold: u32,
 }
 
-impl Place<'_> {
+impl PartAddresses<'_> {
     fn address(&self, row: u32, slot: impl FnOnce() -> u32) -> u32 {
         if row < self.hot {
             self.first_hot + row
@@ -135,28 +133,6 @@ impl Place<'_> {
 }
 
 impl BatchLists {
-    /// The lists of a plan with slots that `planner` has filled, where the first `hot_rows` of every part are in the matrices.
-    ///
-    /// # Errors
-    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
-    pub fn of_plan(planner: &Planner, plan: &Plan, hot_rows: &[u32]) -> Result<Self> {
-        let layout = planner.layout();
-        if hot_rows.len() != layout.parts.len() {
-            return Err(Error::RangesCount {
-                got: hot_rows.len(),
-                parts: layout.parts.len(),
-            });
-        }
-        let plan = &plan.grouping;
-        plan.check(&layout)?;
-        plan.check_slots()?;
-        let mut cold = ColdRows::default();
-        cold.list(plan, &layout, hot_rows);
-        let mut lists = Self::default();
-        lists.fill(&layout, plan, &cold, hot_rows, 0..plan.batch)?;
-        Ok(lists)
-    }
-
     /// All numbers.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
@@ -199,7 +175,7 @@ impl BatchLists {
         &mut self,
         layout: &Layout,
         plan: &Grouping,
-        places: &[Place<'_>],
+        places: &[PartAddresses<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
     ) -> Result<()> {
@@ -235,7 +211,7 @@ impl BatchLists {
     fn list_rows(
         &mut self,
         plan: &Grouping,
-        places: &[Place<'_>],
+        places: &[PartAddresses<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
     ) {
@@ -314,7 +290,7 @@ fn places<'a>(
     plan: &'a Grouping,
     cold: &ColdRows,
     hot_rows: &[u32],
-) -> Result<(Vec<Place<'a>>, ClassLists)> {
+) -> Result<(Vec<PartAddresses<'a>>, ClassLists)> {
     let hot: u64 = class
         .parts
         .iter()
@@ -334,7 +310,7 @@ fn places<'a>(
         let PartKind::Rows(row_of) = placed.kind else {
             continue;
         };
-        places.push(Place {
+        places.push(PartAddresses {
             part,
             table: placed.table,
             row_of,

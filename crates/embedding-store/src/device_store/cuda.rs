@@ -10,9 +10,9 @@ use kernel_launch::{address, device_of, read, write};
 
 use super::batch_lists::{BatchLists, ClassLists, blocks, gather_blocks};
 use super::matrix::Matrix;
+use crate::error::{Error, Result};
 use crate::rule::Rule;
 use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
-use crate::{Error, Result};
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 /// The name of the module among those of the device.
@@ -198,7 +198,7 @@ impl DeviceLists {
         let width = lists.width;
         let vector = vector(width, [Some(weights), cold, Some(into)]);
         read::<u32, _, _>(&self.numbers()?, |numbers| {
-            let gather = Gather {
+            let gather = GatherLaunch {
                 device: &self.device,
                 addresses: numbers.slice(lists.addresses.clone()),
                 offsets: Some(numbers.slice(lists.offsets.clone()))
@@ -404,7 +404,7 @@ pub(super) fn read_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let into = Tensor::zeros((count, width), DType::F32, from.device())?;
     let device = device_of(from)?;
     read::<u32, _, _>(rows, |addresses| {
-        let gather = Gather {
+        let gather = GatherLaunch {
             device,
             addresses: addresses.slice(..),
             offsets: None,
@@ -466,7 +466,7 @@ fn name_for(matrix: &Tensor, [f32, bf16]: [&'static str; 2]) -> &'static str {
 }
 
 /// A launch of `rows_gather`, or `rows_gather_bf16`.
-struct Gather<'a> {
+struct GatherLaunch<'a> {
     device: &'a CudaDevice,
     addresses: CudaView<'a, u32>,
     offsets: Option<CudaView<'a, u32>>,
@@ -476,7 +476,7 @@ struct Gather<'a> {
     vector: bool,
 }
 
-impl Gather<'_> {
+impl GatherLaunch<'_> {
     fn launch(
         &self,
         weights: &Tensor,

@@ -10,11 +10,11 @@ use super::DeviceStore;
 use super::batch_lists::BatchLists;
 #[cfg(feature = "cuda")]
 use super::cuda::DeviceLists;
-use super::side::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::Result;
 use crate::grouping::PIECE;
 use crate::layout::Composition;
-use crate::{Plan, Result};
+use crate::plan::Plan;
 
 /// The numbers that lookup and update of a batch select rows by.
 ///
@@ -101,19 +101,6 @@ impl DeviceStore {
         // The other's memory on the device is given back after this one's copy was asked for, so that it waits for no work.
         *kept = Some(Arc::clone(&index));
         Ok(index)
-    }
-
-    /// The index of a whole batch, which may have been made when its cold rows were taken to the device.
-    pub(super) fn index_for(
-        &self,
-        plan: &Plan,
-        cold: &ColdRows,
-        staged: &Staged,
-    ) -> Result<Arc<Index>> {
-        match staged.index(plan) {
-            Some(index) => Ok(Arc::clone(index)),
-            None => self.index(plan, cold),
-        }
     }
 
     /// Makes the index of a coming plan.

@@ -7,10 +7,12 @@ use candle_core::{DType, Tensor};
 use super::DeviceStore;
 use super::index::Index;
 use super::matrix::select_rows;
-use super::side::Staged;
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::encoding::Combine;
+use crate::error::Result;
 use crate::layout::Composition;
-use crate::{Combine, Plan, Result};
+use crate::plan::Plan;
 
 impl DeviceStore {
     /// The pooled rows of the whole batch; plan and tensor are checked.

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::Result;
+use crate::error::Result;
 use crate::initialization::RowGenerator;
 use crate::rounding::Rounding;
 
@@ -146,4 +146,18 @@ pub(super) fn select_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
         return super::cuda::read_rows(from, rows);
     }
     Ok(from.index_select(rows, 0)?.to_dtype(DType::F32)?)
+}
+
+/// Overwrites rows of a matrix, in place, by values of its own type.
+pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if into.device().is_cuda() {
+        return super::cuda::write_rows(into, rows, values);
+    }
+    let rows = rows
+        .unsqueeze(1)?
+        .broadcast_as(values.shape())?
+        .contiguous()?;
+    into.scatter_set(&rows, &values.contiguous()?, 0)?;
+    Ok(())
 }

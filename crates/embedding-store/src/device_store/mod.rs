@@ -8,6 +8,7 @@ mod lookup;
 mod matrix;
 mod rows;
 mod side;
+mod staged;
 mod update;
 
 use std::collections::VecDeque;
@@ -18,21 +19,23 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::cold_rows::ColdRows;
 use crate::cuda::check_device_memory;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
 use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
-use crate::layout::{Layout, PartKind};
+use crate::layout::{Layout, Part, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::rounding::Rounding;
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
 use crate::rule::{RowOptimizer, Step};
-use crate::store::{Side, Tiered};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
 use crate::traffic::Traffic;
-use crate::{
-    EmbeddingStore, Error, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions, TableSpec,
-};
-pub use batch_lists::{BatchLists, ClassLists};
 use index::Index;
 use matrix::{Matrix, initial_rows};
-use side::Staged;
+use staged::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///

@@ -5,13 +5,14 @@ use candle_core::{DType, Tensor};
 use super::DeviceStore;
 use super::index::ClassIndex;
 use super::lookup::Pooled;
-use super::matrix::{Matrix, moved_rows, select_rows};
-use super::side::Staged;
+use super::matrix::{Matrix, moved_rows, select_rows, write_rows};
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::Result;
 use crate::kernel::LANES;
 use crate::layout::{Composition, GradientOf, PartKind};
+use crate::plan::Plan;
 use crate::rule::{DenseRule, Rule, Step, step_row};
-use crate::{Plan, Result};
 
 /// Samples whose products for a projection's gradient are held at once.
 const SAMPLES_AT_ONCE: usize = 256;
@@ -297,20 +298,6 @@ impl Matrix {
         }
         Ok(())
     }
-}
-
-/// Overwrites rows of a matrix, in place, by values of its own type.
-pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if into.device().is_cuda() {
-        return super::cuda::write_rows(into, rows, values);
-    }
-    let rows = rows
-        .unsqueeze(1)?
-        .broadcast_as(values.shape())?
-        .contiguous()?;
-    into.scatter_set(&rows, &values.contiguous()?, 0)?;
-    Ok(())
 }
 
 /// One step of some rows: the new weights and the new state. Rounded as on the CPU, operation by
