@@ -101,6 +101,18 @@ pub(crate) enum ArenaError {
     OutOfMemory { bytes: u64 },
 }
 
+/// Zeros, or an error where there is no memory for them.
+pub(crate) fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, ArenaError> {
+    let mut zeros = Vec::new();
+    zeros
+        .try_reserve_exact(count)
+        .map_err(|_| ArenaError::OutOfMemory {
+            bytes: (count as u64).saturating_mul(size_of::<T>() as u64),
+        })?;
+    zeros.resize(count, T::default());
+    Ok(zeros)
+}
+
 /// Floats from one row to the next: a power of two within a cache line, whole lines beyond.
 pub(crate) fn stride(width: usize) -> Option<usize> {
     let line = CACHE_LINE / size_of::<f32>();

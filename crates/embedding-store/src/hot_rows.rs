@@ -153,7 +153,8 @@ pub fn device_table_bytes(spec: &TableSpec, options: &StoreOptions, hot_rows: u6
                 options.dim
             };
             let collisions = collisions.max(1);
-            (hot_rows.div_ceil(collisions) + hot_rows.min(collisions)).saturating_mul(row(width))
+            let parts = [hot_rows.div_ceil(collisions), hot_rows.min(collisions)];
+            parts[0].saturating_add(parts[1]).saturating_mul(row(width))
         }
     }
 }

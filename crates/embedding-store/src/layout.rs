@@ -174,6 +174,19 @@ impl Layout {
         if dim == 0 {
             return Err(Error::ZeroDim);
         }
+        // Whatever is as wide as the looked-up rows of a sample, twice, can be counted from here on.
+        let widest = isize::MAX as usize / (2 * size_of::<f32>());
+        if specs
+            .len()
+            .checked_mul(dim)
+            .is_none_or(|width| width > widest)
+        {
+            return Err(Error::SizeOverflow {
+                name: "the looked-up rows of a sample".into(),
+                rows: specs.len() as u64,
+                dim,
+            });
+        }
         optimizer.validate(specs.len())?;
         let mut layout = Self {
             dim,

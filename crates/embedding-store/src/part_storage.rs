@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, ArenaError, zeros};
 use crate::backing::OpenBacking;
 use crate::error::Result;
 use crate::initialization::RowGenerator;
 use crate::kernel::{Columns, RowAt};
 use crate::layout::{Part, PartKind, PartLayout, RowOf};
-use crate::mapped::Content;
+use crate::mapped::{Content, refused};
 use crate::row_folder::RowFolder;
 use crate::rule::RowOptimizer;
 
@@ -56,7 +56,9 @@ impl PartStorage {
                 place.arena(part, Content::Weights, (rows, width), write)?
             }
             PartKind::Projection => {
-                let mut matrix = vec![0.0; width * part.dim];
+                let floats = width.checked_mul(part.dim).ok_or(ArenaError::Overflow);
+                let matrix = floats.and_then(zeros).map_err(|error| refused(part, error));
+                let mut matrix = matrix?;
                 for (row, into) in matrix.chunks_exact_mut(part.dim).enumerate() {
                     generator.write(row as u64, into);
                 }

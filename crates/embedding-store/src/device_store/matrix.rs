@@ -6,9 +6,24 @@ use candle_core::{DType, Device, Tensor};
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::error::Result;
+use crate::arena::{ArenaError, zeros};
+use crate::error::{Error, Result};
 use crate::initialization::RowGenerator;
 use crate::rounding::Rounding;
+
+/// Memory for rows on their way to a device, or why there is none.
+pub(super) fn in_memory<T>(memory: std::result::Result<Vec<T>, ArenaError>) -> Result<Vec<T>> {
+    memory.map_err(|error| {
+        let name = "rows of one width on one device".into();
+        match error {
+            ArenaError::OutOfMemory { bytes } => Error::Allocation { name, bytes },
+            ArenaError::Overflow => Error::Allocation {
+                name,
+                bytes: u64::MAX,
+            },
+        }
+    })
+}
 
 /// Rows and their state on the device.
 #[derive(Debug)]
@@ -25,11 +40,14 @@ impl Matrix {
         let rows = weights.dim(0)?;
         let state = match fresh.len() {
             0 => None,
-            width => Some(Tensor::from_vec(
-                fresh.repeat(rows),
-                (rows, width),
-                weights.device(),
-            )?),
+            width => {
+                let floats = rows.checked_mul(width).ok_or(ArenaError::Overflow);
+                let mut state: Vec<f32> = in_memory(floats.and_then(zeros))?;
+                for state in state.chunks_exact_mut(width) {
+                    state.copy_from_slice(fresh);
+                }
+                Some(Tensor::from_vec(state, (rows, width), weights.device())?)
+            }
         };
         Ok(Self { weights, state })
     }
@@ -58,14 +76,14 @@ pub(super) fn initial_rows(
     let floats = shape.0 * width;
     Ok(match rounding {
         None => {
-            let mut all = vec![0.0; floats];
+            let mut all: Vec<f32> = in_memory(zeros(floats))?;
             fill(&mut all, parts, width, |generator, _, row, into, _| {
                 generator.write(row, into);
             });
             Tensor::from_vec(all, shape, device)?
         }
         Some(rounding) => {
-            let mut all = vec![bf16::ZERO; floats];
+            let mut all: Vec<bf16> = in_memory(zeros(floats))?;
             fill(
                 &mut all,
                 parts,

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::arena::{ArenaError, zeros};
 use crate::cold_rows::ColdRows;
 use crate::cuda::check_device_memory;
 use crate::encoding::TableSpec;
@@ -34,7 +35,7 @@ use crate::rule::{RowOptimizer, Step};
 use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
 use crate::traffic::Traffic;
 use index::Index;
-use matrix::{Matrix, initial_rows};
+use matrix::{Matrix, in_memory, initial_rows};
 use staged::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
@@ -123,7 +124,9 @@ impl DeviceStore {
                 PartKind::Projection => RowFormat::F32,
                 PartKind::Rows(_) => options.device_rows,
             };
-            (weight.bytes() * part.dim + size_of::<f32>() * part.state_width) as u64
+            let bytes = |values: usize, each: usize| (values as u64).saturating_mul(each as u64);
+            bytes(part.dim, weight.bytes())
+                .saturating_add(bytes(part.state_width, size_of::<f32>()))
         };
         let bytes = parts
             .iter()
@@ -170,7 +173,7 @@ impl DeviceStore {
                 .parts
                 .first()
                 .map_or(0, |&part| parts[part].state_width);
-            let mut fresh = vec![0.0; state_width];
+            let mut fresh = in_memory(zeros(state_width))?;
             options.optimizer.fresh_state(&mut fresh);
             classes.push(Matrix::new(weights, &fresh)?);
         }
@@ -182,7 +185,8 @@ impl DeviceStore {
             }
             let (narrow, wide) = (parts[part].dim, placed.width);
             let generator = generator(part);
-            let mut weights = vec![0.0; narrow * wide];
+            let floats = narrow.checked_mul(wide).ok_or(ArenaError::Overflow);
+            let mut weights: Vec<f32> = in_memory(floats.and_then(zeros))?;
             let mut row = vec![0.0; narrow];
             for column in 0..wide {
                 generator.write(column as u64, &mut row);
