@@ -137,7 +137,8 @@ fn write(into: &mut Arena, first: usize, rows: &[u32], from: &[f32]) {
                 if let Some(&ahead) = rows.get(index + PREFETCH_ROWS) {
                     prefetch(at(ahead), width);
                 }
-                // SAFETY: the rows are in the arena, which is borrowed exclusively, and no two are the same.
+                // SAFETY: the rows are in the arena, which is borrowed exclusively, and no two are
+                // the same.
                 let into = unsafe { std::slice::from_raw_parts_mut(at(row), width) };
                 into.copy_from_slice(from);
             }

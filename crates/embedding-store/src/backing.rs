@@ -15,21 +15,24 @@ use crate::row_folder::RowFolder;
 /// Bytes of rows that are made at once on their way to a file.
 const PIECE: usize = 8 << 20;
 
-/// Where a [`CpuStore`](crate::CpuStore) keeps its rows and their optimizer state. No number depends on it.
+/// Where a [`CpuStore`](crate::CpuStore) keeps its rows and their optimizer state. No number
+/// depends on it.
 ///
-/// In files, rows are read and written through a shared memory map: the system keeps those in memory that are used, as far
-/// as memory reaches, so tables may be larger than it. Disk space is reserved before the first row is written.
+/// In files, rows are read and written through a shared memory map: the system keeps those in
+/// memory that are used, as far as memory reaches, so tables may be larger than it. Disk space is
+/// reserved before the first row is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Backing {
     /// In memory.
     #[default]
     Memory,
-    /// In files without names in a folder, which is made if it is missing. The system frees them when the store is
-    /// dropped or its process ends, even by a kill.
+    /// In files without names in a folder, which is made if it is missing. The system frees them
+    /// when the store is dropped or its process ends, even by a kill.
     Scratch(PathBuf),
-    /// In files in a folder of their own, which stay. A store that is [closed](crate::CpuStore::close) can be
-    /// [opened](crate::CpuStore::open) again. One that is dropped or killed before cannot: its rows may be half updated.
-    /// Making a store anew replaces those, and refuses a folder that holds a closed store or anything else.
+    /// In files in a folder of their own, which stay. A store that is
+    /// [closed](crate::CpuStore::close) can be [opened](crate::CpuStore::open) again. One that is
+    /// dropped or killed before cannot: its rows may be half updated. Making a store anew replaces
+    /// those, and refuses a folder that holds a closed store or anything else.
     Folder(PathBuf),
 }
 
@@ -145,8 +148,8 @@ impl OpenBacking {
     }
 }
 
-/// Gives a new file its size and, where the file system can, the disk blocks for it: a full disk is an error here, and would
-/// be a fatal signal when a mapped row is written.
+/// Gives a new file its size and, where the file system can, the disk blocks for it: a full disk is
+/// an error here, and would be a fatal signal when a mapped row is written.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     loop {
         match FileExt::allocate(file, bytes) {
@@ -158,8 +161,8 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Writes the first rows as a file is written, not through the map: the system then holds the writer back where the disk
-/// falls behind, and a full disk is an error.
+/// Writes the first rows as a file is written, not through the map: the system then holds the
+/// writer back where the disk falls behind, and a full disk is an error.
 fn write_rows(
     mut file: &File,
     shape: Shape,
@@ -172,7 +175,8 @@ fn write_rows(
         let rows = first..shape.rows.min(first + rows_at_once);
         let floats = rows.len() * shape.stride;
         piece.clear();
-        // SAFETY: there is capacity for these rows, all of whose floats are written before they become the vector's.
+        // SAFETY: there is capacity for these rows, all of whose floats are written before they
+        // become the vector's.
         let bytes = unsafe {
             shape.fill(rows, SendPointer(piece.as_mut_ptr()), write);
             piece.set_len(floats);

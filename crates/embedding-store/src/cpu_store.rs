@@ -28,7 +28,8 @@ use crate::traffic::Traffic;
 
 /// Embedding tables in host memory, or in memory-mapped files.
 ///
-/// Lookup and update run on the current rayon pool; results do not depend on the number of its threads.
+/// Lookup and update run on the current rayon pool; results do not depend on the number of its
+/// threads.
 #[derive(Debug)]
 pub struct CpuStore {
     pub(crate) dim: usize,
@@ -54,16 +55,19 @@ impl CpuStore {
     /// Makes the tables with their initial rows.
     ///
     /// # Errors
-    /// No tables, a dimension of 0, a table or optimizer with impossible settings, or more memory than there is.
+    /// No tables, a dimension of 0, a table or optimizer with impossible settings, or more memory
+    /// than there is.
     pub fn new(tables: Vec<TableSpec>, options: StoreOptions) -> Result<Self> {
         Self::with_backing(tables, options, Held::All, &Backing::Memory)
     }
 
-    /// Makes some rows of every part, with the values that they have in the whole tables; of a projection, all rows or
-    /// none. Plans are those of the whole tables, and one that touches another row is refused.
+    /// Makes some rows of every part, with the values that they have in the whole tables; of a
+    /// projection, all rows or none. Plans are those of the whole tables, and one that touches
+    /// another row is refused.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and ranges of another number than parts, beyond their part, or with a part of a projection.
+    /// As [`new`](Self::new), and ranges of another number than parts, beyond their part, or with a
+    /// part of a projection.
     pub fn with_rows(
         tables: Vec<TableSpec>,
         options: StoreOptions,
@@ -91,8 +95,8 @@ impl CpuStore {
     /// Makes all or some rows, in memory or in files.
     ///
     /// # Errors
-    /// As [`new`](Self::new) and [`with_rows`](Self::with_rows), and a folder that cannot be used, that holds something, or
-    /// whose disk has too little space; nothing is left behind then.
+    /// As [`new`](Self::new) and [`with_rows`](Self::with_rows), and a folder that cannot be used,
+    /// that holds something, or whose disk has too little space; nothing is left behind then.
     pub fn with_backing(
         tables: Vec<TableSpec>,
         options: StoreOptions,
@@ -130,14 +134,16 @@ impl CpuStore {
         }
     }
 
-    /// Opens the store that [`close`](Self::close) left in a folder, with the rows that it held. Until it is closed again, the
-    /// folder counts as one that cannot be trusted.
+    /// Opens the store that [`close`](Self::close) left in a folder, with the rows that it held.
+    /// Until it is closed again, the folder counts as one that cannot be trusted.
     ///
-    /// Sizes of files are checked, contents are not: a row that was altered on the disk is not found out. Nobody else may
-    /// change the files meanwhile; the system may end a process that uses a mapped file which was truncated.
+    /// Sizes of files are checked, contents are not: a row that was altered on the disk is not
+    /// found out. Nobody else may change the files meanwhile; the system may end a process that
+    /// uses a mapped file which was truncated.
     ///
     /// # Errors
-    /// A folder that holds no closed store of these tables and this optimizer, that is in use, or that cannot be written.
+    /// A folder that holds no closed store of these tables and this optimizer, that is in use, or
+    /// that cannot be written.
     pub fn open(
         folder: impl AsRef<Path>,
         tables: Vec<TableSpec>,
@@ -156,8 +162,9 @@ impl CpuStore {
         Ok(Self::assemble(layout, parts, options, held, storage, place))
     }
 
-    /// Ends the work with a store: with [`Backing::Folder`], waits until all rows are on the disk and marks them as complete, so
-    /// that the folder can be opened again. Other stores are just dropped.
+    /// Ends the work with a store: with [`Backing::Folder`], waits until all rows are on the disk
+    /// and marks them as complete, so that the folder can be opened again. Other stores are just
+    /// dropped.
     ///
     /// # Errors
     /// A disk that fails; the folder cannot be opened then.
@@ -239,8 +246,8 @@ impl CpuStore {
     /// Moves the rows that the plan touches along `grad`, `[batch, tables, dim]` row-major.
     ///
     /// # Errors
-    /// A plan for other tables, a slice of another length, or a learning rate that is not finite. The store is unchanged
-    /// then.
+    /// A plan for other tables, a slice of another length, or a learning rate that is not finite.
+    /// The store is unchanged then.
     pub fn update_slice(&mut self, plan: &Plan, grad: &[f32], learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad.len())?;
         let step = Step::new(learning_rate, self.updates)?;
@@ -365,7 +372,8 @@ impl EmbeddingStore for CpuStore {
 }
 
 impl Tiered for CpuStore {
-    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
+    /// Lets the system read the rows of a coming batch from their files, if they are in files and
+    /// not in memory.
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.check_plan(plan)?;
         self.read_ahead(&plan.grouping);

@@ -44,9 +44,10 @@ impl Held<'_> {
     }
 }
 
-/// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of the table itself or the
-/// narrow rows of a mixed-dimension table the first `h`, of a quotient part `ceil(h / collisions)`, of a remainder part
-/// `min(h, collisions)`, and a projection wholly where `h` is not 0.
+/// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of
+/// the table itself or the narrow rows of a mixed-dimension table the first `h`, of a quotient part
+/// `ceil(h / collisions)`, of a remainder part `min(h, collisions)`, and a projection wholly where
+/// `h` is not 0.
 ///
 /// # Errors
 /// Impossible tables, another number of hot rows than tables, or more than a table has.
@@ -121,11 +122,12 @@ fn check_ranges(layout: &Layout, parts: &[Part], ranges: &[Range<u64>]) -> Resul
     Ok(ranges.iter().map(normal).collect())
 }
 
-/// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with optimizer state and the padding
-/// of rows that would straddle cache lines.
+/// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with
+/// optimizer state and the padding of rows that would straddle cache lines.
 ///
-/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this; where `device_rows` are
-/// [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but for projections.
+/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this;
+/// where `device_rows` are [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but
+/// for projections.
 pub fn device_table_bytes(spec: &TableSpec, options: &StoreOptions, hot_rows: u64) -> u64 {
     let row = |width| options.row_bytes(width);
     match spec.encoding {
@@ -159,8 +161,9 @@ pub fn device_table_bytes(spec: &TableSpec, options: &StoreOptions, hot_rows: u6
     }
 }
 
-/// Bytes on the device that one more hot row of a table costs at most: exactly that for full tables and, a projection apart,
-/// for mixed-dimension ones; a row of either part for quotient–remainder tables, whose ids share rows.
+/// Bytes on the device that one more hot row of a table costs at most: exactly that for full tables
+/// and, a projection apart, for mixed-dimension ones; a row of either part for quotient–remainder
+/// tables, whose ids share rows.
 pub fn device_row_bytes(spec: &TableSpec, options: &StoreOptions) -> u64 {
     match spec.encoding {
         Encoding::MixedDimension { dim } => options.row_bytes(dim),

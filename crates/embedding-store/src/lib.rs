@@ -75,8 +75,8 @@ pub use traffic::Traffic;
 #[doc(hidden)]
 pub use transfer::{CudaQueues, Downloading, Downloads, Queues, Uploaded, Uploads};
 
-/// What `kernels/rows.cu` reads, for the tests that run kernels without a device: these are in a crate
-/// of their own, which no user builds. It may change in any version.
+/// What `kernels/rows.cu` reads, for the tests that run kernels without a device: these are in a
+/// crate of their own, which no user builds. It may change in any version.
 #[doc(hidden)]
 pub mod kernel_input {
     pub use crate::device_store::batch_lists::{BatchLists, ClassLists};

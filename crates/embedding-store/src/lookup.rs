@@ -9,7 +9,8 @@ use crate::grouping::Grouping;
 use crate::kernel::{Bag, Kernel, Level, RowAt, add_scaled, copy_row, prefetch_far};
 use crate::layout::{Composition, Layout};
 
-/// Bags of one task, about 20 µs of cached rows: handing it out costs little beside that, whatever the number of tables.
+/// Bags of one task, about 20 µs of cached rows: handing it out costs little beside that, whatever
+/// the number of tables.
 const BAGS_A_TASK: usize = 2048;
 /// Bags between the one that is read and the one whose rows are asked for.
 const PREFETCH_BAGS: usize = 48;
@@ -31,7 +32,8 @@ pub(crate) trait RowSource<'a>: Copy + Send + Sync {
     fn projection(self, part: usize, row: usize) -> &'a [f32];
 }
 
-/// Writes the pooled rows of all bags of some samples into `[samples, tables, dim]`; the plan and the length are checked.
+/// Writes the pooled rows of all bags of some samples into `[samples, tables, dim]`; the plan and
+/// the length are checked.
 pub(crate) fn gather<'a>(
     level: Level,
     layout: &Layout,
@@ -101,8 +103,9 @@ impl<'a, S: RowSource<'a>> Kernel for GatherBags<'_, S> {
 
 /// One row for each bag, copied from plain tables: the common case.
 ///
-/// A row that misses the cache mostly misses the TLB too, and the processor walks the page tables only for the instructions
-/// that it has in flight. So the loop is kept to a few instructions a row, and everything else happens before it.
+/// A row that misses the cache mostly misses the TLB too, and the processor walks the page tables
+/// only for the instructions that it has in flight. So the loop is kept to a few instructions a
+/// row, and everything else happens before it.
 #[inline(always)]
 fn copy_rows<'a>(
     layout: &Layout,
@@ -218,7 +221,8 @@ pub(crate) fn pool<'a>(
     into: &mut [f32],
 ) {
     assert!(column + into.len() <= layout.parts[part].width);
-    // SAFETY: the plan's ids are below the rows of their tables, so they mean rows of this part, and whoever made the
-    // source has checked that the plan is one of these tables and that the rows it touches are there.
+    // SAFETY: the plan's ids are below the rows of their tables, so they mean rows of this part,
+    // and whoever made the source has checked that the plan is one of these tables and that the
+    // rows it touches are there.
     unsafe { bag.sum(source.rows(part), column, into) }
 }

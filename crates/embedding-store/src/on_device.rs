@@ -16,7 +16,8 @@ use crate::rule::RowOptimizer;
 use crate::store::{EmbeddingStore, Side, Tiered};
 use crate::traffic::{Counters, Traffic};
 
-/// A store in host memory whose pooled rows cross to the device of the model, and whose gradients cross back.
+/// A store in host memory whose pooled rows cross to the device of the model, and whose gradients
+/// cross back.
 ///
 /// Where the device is `Device::Cpu` nothing is copied, and the crossing is still counted.
 #[derive(Debug)]
@@ -240,7 +241,8 @@ mod pinned {
     use crate::transfer::{CudaQueues, Downloads, Uploads};
     use crate::{CpuStore, Plan, Result};
 
-    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients scattered from it.
+    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients
+    /// scattered from it.
     pub(super) struct PinnedBuffers {
         rows: Uploads<f32, CudaQueues>,
         grads: Downloads<f32, CudaQueues>,

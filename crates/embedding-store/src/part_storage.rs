@@ -12,7 +12,8 @@ use crate::mapped::{Content, refused};
 use crate::row_folder::RowFolder;
 use crate::rule::RowOptimizer;
 
-/// Memory of a part. That of a projection is transposed, `[dim_i, dim]`: all that is done with it runs along `dim`.
+/// Memory of a part. That of a projection is transposed, `[dim_i, dim]`: all that is done with it
+/// runs along `dim`.
 #[derive(Debug)]
 pub(crate) struct PartStorage {
     pub(crate) kind: PartKind,
@@ -23,8 +24,8 @@ pub(crate) struct PartStorage {
     pub(crate) state: Option<Arena>,
 }
 
-/// Rows of a part as they are stored, and the floats of a row's weights and of its state: a projection lies transposed, and
-/// is there wholly or not at all.
+/// Rows of a part as they are stored, and the floats of a row's weights and of its state: a
+/// projection lies transposed, and is there wholly or not at all.
 pub(crate) fn stored(part: &Part, placed: &PartLayout, held: &Range<u64>) -> (u64, [usize; 2]) {
     match placed.kind {
         PartKind::Rows(_) => (held.end - held.start, [part.dim, part.state_width]),

@@ -21,7 +21,8 @@ const PREFETCH_ROWS: usize = 16;
 impl CpuStore {
     /// Updates all touched rows; the lengths are checked.
     ///
-    /// Where the plan's cold rows are elsewhere, their weights are in `cold`, and their gradients are written there.
+    /// Where the plan's cold rows are elsewhere, their weights are in `cold`, and their gradients
+    /// are written there.
     pub(crate) fn scatter(
         &mut self,
         plan: &Grouping,
@@ -70,7 +71,8 @@ impl CpuStore {
                 let cold_part = &cold.parts[chunk.part];
                 let first_cold = plan.parts[chunk.part].rows.start + cold_part.first_slot;
                 let boundary = first_cold.clamp(hot.start, hot.end);
-                // SAFETY: the part's floats are in the gradients, row by row from its first cold one on.
+                // SAFETY: the part's floats are in the gradients, row by row from its first cold
+                // one on.
                 let into = unsafe { into.get().add(cold_part.start) };
                 this.level.run(CombineRows {
                     plan,
@@ -177,8 +179,9 @@ impl UpdateRows<'_> {
             }
             let row = plan.rows[index] as usize;
             let samples = plan.samples_of(part_plan, index);
-            // SAFETY: rows of a plan lie in their part, those of a part are distinct and every one is in one chunk, and
-            // `update_slice` holds the store exclusively, so nobody else reads or writes this row or its state.
+            // SAFETY: rows of a plan lie in their part, those of a part are distinct and every one
+            // is in one chunk, and `update_slice` holds the store exclusively, so nobody else reads
+            // or writes this row or its state.
             let weights = unsafe { std::slice::from_raw_parts_mut(weights.at(row), width) };
             // SAFETY: as above; state rows are as wide as the part's state.
             let state = state.map_or(&mut [][..], |(state, width)| unsafe {
@@ -262,8 +265,9 @@ impl UpdateRows<'_> {
         buffer: &'b mut [f32],
     ) -> &'b [f32] {
         let into = &mut buffer[..width];
-        // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's column over its width
-        // for every sample of the batch, which `update_slice` and `fill_workspace` have made sure of.
+        // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's
+        // column over its width for every sample of the batch, which `update_slice` and
+        // `fill_workspace` have made sure of.
         unsafe { sum_gradients(self.gradient, samples, column, into) };
         into
     }

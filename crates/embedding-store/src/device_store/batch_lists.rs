@@ -11,7 +11,8 @@ use crate::layout::{Class, Layout, PartKind, RowOf};
 const LONG: usize = 32;
 /// A row of more bags has the sums of its pieces added by a block too.
 const SUMMED: usize = 16 * PIECE;
-/// Rows are listed by how many bags they have, those of many first: threads side by side then have about as many to add.
+/// Rows are listed by how many bags they have, those of many first: threads side by side then have
+/// about as many to add.
 const SIZES: usize = 3 + LONG.ilog2() as usize;
 
 /// 0 for the most bags, 1 for many, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
@@ -27,13 +28,16 @@ const GATHERED: u32 = 4;
 /// Columns of a piece that a block sums, as in the kernel.
 const PIECE_COLUMNS: usize = 32;
 
-/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a device at once.
+/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a
+/// device at once.
 ///
-/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the number of the stored row, counted
-/// over the class's parts; from the number of hot rows on, the place of a cold row among the batch's.
+/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the
+/// number of the stored row, counted over the class's parts; from the number of hot rows on, the
+/// place of a cold row among the batch's.
 ///
-/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables + table`, so that kernels write and
-/// read `[batch, tables, dim]` as it is; otherwise `part · samples + sample`, part by part.
+/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables +
+/// table`, so that kernels write and read `[batch, tables, dim]` as it is; otherwise `part ·
+/// samples + sample`, part by part.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct BatchLists {
@@ -61,7 +65,8 @@ pub struct ClassLists {
     pub rows: Range<usize>,
     /// How many those are.
     pub long_rows: usize,
-    /// How many of these, the first, have so many bags that the sums of their pieces are added ahead.
+    /// How many of these, the first, have so many bags that the sums of their pieces are added
+    /// ahead.
     pub summed_rows: usize,
     /// Where every distinct row's bags start, `[rows + 1]`.
     pub row_offsets: Range<usize>,
@@ -74,7 +79,8 @@ pub struct ClassLists {
 }
 
 impl ClassLists {
-    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four columns.
+    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four
+    /// columns.
     pub fn gather_blocks(&self, threads: u32, vector: bool) -> u32 {
         gather_blocks(self.bags, self.width, threads, vector)
     }
@@ -143,7 +149,8 @@ impl BatchLists {
         &self.classes
     }
 
-    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a whole batch alone.
+    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a
+    /// whole batch alone.
     pub(crate) fn fill(
         &mut self,
         layout: &Layout,

@@ -131,7 +131,8 @@ impl Drop for Returning {
     }
 }
 
-/// Copies rows of matrices over rows of others: `pairs` names the ones, and behind them as many of the others.
+/// Copies rows of matrices over rows of others: `pairs` names the ones, and behind them as many of
+/// the others.
 pub(super) fn copy_pairs<'a>(
     transfers: &Mutex<Transfers>,
     pairs: &[u32],
@@ -217,8 +218,8 @@ impl DeviceLists {
         })
     }
 
-    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and rounds bf16 rows by `key`. `piece_sums` is memory for
-    /// sums.
+    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and rounds bf16 rows
+    /// by `key`. `piece_sums` is memory for sums.
     pub(super) fn update(
         &self,
         class: usize,
@@ -337,8 +338,8 @@ impl Update<'_> {
                 None => launch.arg(&NULL),
             };
             launch.arg(starts).arg(&sums).arg(&width).arg(&vector);
-            // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients, every piece has its own sums, and so has
-            // every row.
+            // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients,
+            // every piece has its own sums, and so has every row.
             unsafe { launch.launch(grid(lists.piece_blocks(pieces))) }.w()?;
         }
         Ok(())
@@ -391,8 +392,9 @@ impl Update<'_> {
         });
         launch.arg(&width).arg(&vectorised);
         launch.arg(&rate).arg(&epsilon).arg(&key);
-        // SAFETY: the arguments are those of the kernel. Lists name rows of the matrix, of the cold ones and bags of the gradients,
-        // and every row once, so that no two threads write the same floats.
+        // SAFETY: the arguments are those of the kernel. Lists name rows of the matrix, of the cold
+        // ones and bags of the gradients, and every row once, so that no two threads write the same
+        // floats.
         unsafe { launch.launch(grid(lists.update_blocks(THREADS, vector))) }.w()?;
         Ok(())
     }
@@ -506,8 +508,9 @@ impl GatherLaunch<'_> {
         launch.arg(&self.bags).arg(&self.width).arg(&vector);
         let (bags, width) = (self.bags as usize, self.width as usize);
         let blocks = gather_blocks(bags, width, THREADS, self.vector);
-        // SAFETY: the arguments are those of the kernel; addresses name rows of the matrix and, where there are any, the cold
-        // ones, offsets name addresses, and the output has a row for every bag.
+        // SAFETY: the arguments are those of the kernel; addresses name rows of the matrix and,
+        // where there are any, the cold ones, offsets name addresses, and the output has a row for
+        // every bag.
         unsafe { launch.launch(grid(blocks)) }.w()?;
         Ok(())
     }
@@ -521,7 +524,8 @@ fn grid(blocks: u32) -> LaunchConfig {
     }
 }
 
-/// Whether rows can be moved four floats at a time; memory of its own starts at a multiple of 256 bytes.
+/// Whether rows can be moved four floats at a time; memory of its own starts at a multiple of 256
+/// bytes.
 fn vector<const N: usize>(width: usize, tensors: [Option<&Tensor>; N]) -> bool {
     let aligned = |tensor: &Tensor| tensor.layout().start_offset().is_multiple_of(4);
     width.is_multiple_of(4) && tensors.into_iter().flatten().all(aligned)

@@ -152,8 +152,8 @@ impl DeviceStore {
         }
     }
 
-    /// `P x` for every sample, one column of the projection after the other: the order of the sums on the CPU.
-    /// A sample whose bag is empty gets zeros, whatever the projection has come to.
+    /// `P x` for every sample, one column of the projection after the other: the order of the sums
+    /// on the CPU. A sample whose bag is empty gets zeros, whatever the projection has come to.
     fn project(
         &self,
         pooled: &Tensor,

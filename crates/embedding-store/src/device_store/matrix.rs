@@ -63,8 +63,8 @@ impl Matrix {
     }
 }
 
-/// The initial rows of some parts behind each other, `[rows, width]`, as they are kept. On CUDA, which has no empty memory, there is one
-/// where there are none; nothing names it.
+/// The initial rows of some parts behind each other, `[rows, width]`, as they are kept. On CUDA,
+/// which has no empty memory, there is one where there are none; nothing names it.
 pub(super) fn initial_rows(
     parts: &[(usize, Range<u64>, RowGenerator)],
     width: usize,
@@ -119,7 +119,8 @@ fn fill<T: Send>(
     }
 }
 
-/// Rows of a part from host memory, `[rows, width]`, as they are kept: rounded where there is a key. `row` numbers them.
+/// Rows of a part from host memory, `[rows, width]`, as they are kept: rounded where there is a
+/// key. `row` numbers them.
 pub(super) fn kept_rows(
     values: &[f32],
     width: usize,
@@ -142,7 +143,8 @@ pub(super) fn kept_rows(
     Ok(Tensor::from_vec(rounded, shape, device)?)
 }
 
-/// Rows that an update has moved, `[rows, width]`, as they are kept: rounded by way of the host, which kernels do where they are.
+/// Rows that an update has moved, `[rows, width]`, as they are kept: rounded by way of the host,
+/// which kernels do where they are.
 pub(super) fn moved_rows(values: &Tensor, rows: &Tensor, key: u64) -> Result<Tensor> {
     let (_, width) = values.dims2()?;
     let numbers = rows.to_vec1::<u32>()?;

@@ -40,11 +40,12 @@ use staged::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
-/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a CUDA device (feature `cuda`),
-/// kernels for all tables at once. On `Device::Cpu` the results
-/// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one; and on a
-/// CUDA device those of `Device::Cpu`. Rows that are [kept as bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is
-/// written is rounded; exports give what is kept.
+/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a
+/// CUDA device (feature `cuda`), kernels for all tables at once. On `Device::Cpu` the results are
+/// those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative
+/// zeros is a positive one; and on a CUDA device those of `Device::Cpu`. Rows that are [kept as
+/// bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is written is
+/// rounded; exports give what is kept.
 #[derive(Debug)]
 pub struct DeviceStore {
     device: Device,
@@ -79,7 +80,8 @@ pub struct DeviceStore {
 }
 
 impl DeviceStore {
-    /// Makes whole tables with their initial rows, which are those of a [`CpuStore`](crate::CpuStore) of the same options.
+    /// Makes whole tables with their initial rows, which are those of a
+    /// [`CpuStore`](crate::CpuStore) of the same options.
     ///
     /// # Errors
     /// As [`CpuStore::new`](crate::CpuStore::new), and a device that fails.
@@ -89,8 +91,8 @@ impl DeviceStore {
         Self::make(layout, parts, held, options, device)
     }
 
-    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table. Plans are those of the whole
-    /// tables, and one that touches another row is refused.
+    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table. Plans
+    /// are those of the whole tables, and one that touches another row is refused.
     ///
     /// # Errors
     /// As [`new`](Self::new), and hot rows that do not fit the tables.

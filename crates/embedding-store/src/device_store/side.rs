@@ -27,7 +27,8 @@ impl DeviceStore {
         Ok(Some(Tensor::from_slice(floats, shape, &self.device)?))
     }
 
-    /// All cold rows, flat, on the device, and behind them their state, where it goes along; none for none.
+    /// All cold rows, flat, on the device, and behind them their state, where it goes along; none
+    /// for none.
     fn upload_all(&self, cold: &ColdRows, into: &mut Staged) -> Result<Option<Tensor>> {
         let (weights, state) = (cold.weights.as_slice(), cold.state.as_slice());
         if weights.is_empty() {

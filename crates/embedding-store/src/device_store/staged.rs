@@ -59,7 +59,8 @@ impl Staged {
 }
 
 impl DeviceStore {
-    /// The index of a whole batch, which may have been made when its cold rows were taken to the device.
+    /// The index of a whole batch, which may have been made when its cold rows were taken to the
+    /// device.
     pub(super) fn index_for(
         &self,
         plan: &Plan,

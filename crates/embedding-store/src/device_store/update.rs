@@ -18,8 +18,8 @@ use crate::rule::{DenseRule, Rule, Step, step_row};
 const SAMPLES_AT_ONCE: usize = 256;
 
 impl DeviceStore {
-    /// Updates all touched rows that are here and writes the gradients of the others into `cold`; plan and tensor are
-    /// checked.
+    /// Updates all touched rows that are here and writes the gradients of the others into `cold`;
+    /// plan and tensor are checked.
     pub(super) fn scatter(
         &mut self,
         plan: &Plan,
@@ -102,7 +102,8 @@ impl DeviceStore {
         Ok(())
     }
 
-    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are staged here.
+    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are
+    /// staged here.
     pub(super) fn scatter_staged(
         &mut self,
         plan: &Plan,
@@ -179,7 +180,8 @@ impl DeviceStore {
         Ok(Tensor::cat(&parts, 0)?)
     }
 
-    /// The gradients of a class's working rows, each the sum over its lookups in the order of the samples.
+    /// The gradients of a class's working rows, each the sum over its lookups in the order of the
+    /// samples.
     fn class_gradient(
         &self,
         number: usize,
@@ -245,7 +247,8 @@ impl DeviceStore {
 }
 
 impl Matrix {
-    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where there is a key.
+    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where
+    /// there is a key.
     fn step_rows(
         &self,
         rows: &Tensor,
@@ -387,7 +390,8 @@ fn mean_of_rows(x: &Tensor) -> Result<Tensor> {
     Ok(reduce(&lanes)?.broadcast_div(&width)?)
 }
 
-/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order of the CPU's kernels.
+/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order
+/// of the CPU's kernels.
 fn dots(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let ((rows, dim), others) = (x.dims2()?, y.dim(0)?);
     let mut lanes = Tensor::zeros((rows * others, LANES), DType::F32, x.device())?;
