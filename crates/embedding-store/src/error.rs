@@ -88,7 +88,7 @@ pub enum Error {
     )]
     DeviceRowsInHostMemory {
         /// The format.
-        format: crate::row_format::RowFormat,
+        format: &'static str,
     },
     /// A row that a plan does not list.
     #[error("the plan lists no row in place {place} of part {part}")]

@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 use crate::kernel::Bag;
 use crate::layout::{Layout, Part, PartKind};
 
-/// Lookups of a row whose gradients are added one after the other. The sums of such pieces are added
-/// in their order: many threads can sum the gradients of one row, and the numbers are the same on
-/// every device.
+/// Lookups of a row whose gradients are added one after the other. The sums of such pieces are
+/// added in their order: many threads can sum the gradients of one row, and the numbers are the
+/// same on every device.
 pub(crate) const PIECE: usize = 128;
 
-/// What a [`Plan`](crate::plan::Plan) knows of its batch: ids that were checked, and the distinct
+/// What a [`Plan`](crate::Plan) knows of its batch: ids that were checked, and the distinct
 /// rows of every part with the samples that look them up.
 #[derive(Debug, Default)]
 pub(crate) struct Grouping {
@@ -30,9 +30,9 @@ pub(crate) struct Grouping {
     pub(crate) ends: Vec<u32>,
     /// Samples that look a row up, row by row.
     pub(crate) samples: Vec<u32>,
-    /// For every lookup, its row's place among the distinct rows of its part; only where the planner
-    /// was told to note it. Those of the tables' first parts come first, then, where a table has two
-    /// parts that lookups read, those of the second.
+    /// For every lookup, its row's place among the distinct rows of its part; only where the
+    /// planner was told to note it. Those of the tables' first parts come first, then, where a
+    /// table has two parts that lookups read, those of the second.
     pub(crate) slots: Vec<u32>,
     /// Differs from plan to plan.
     pub(crate) serial: u64,
@@ -131,7 +131,8 @@ impl Grouping {
         self.chunks.clear();
     }
 
-    /// That the plan's ids were checked against these tables: what the unchecked reads of lookup and update rest on.
+    /// That the plan's ids were checked against these tables: what the unchecked reads of lookup
+    /// and update rest on.
     pub(crate) fn check(&self, layout: &Arc<Layout>) -> Result<()> {
         match &self.layout {
             None => Err(Error::EmptyPlan),

@@ -10,9 +10,9 @@ use crate::store::{EmbeddingStore, StoreOptions};
 /// Rows that are copied together.
 const ROWS_A_COPY: u64 = 1 << 16;
 
-/// Copies all rows, their optimizer state and the number of updates from one store into another of the
-/// same tables, or of the same with more rows: those beyond stay as they are. With it a store grows
-/// wherever its rows lie: make a larger one and copy.
+/// Copies all rows, their optimizer state and the number of updates from one store into another of
+/// the same tables, or of the same with more rows: those beyond stay as they are. With it a store
+/// grows wherever its rows lie: make a larger one and copy.
 ///
 /// # Errors
 /// Stores of different kinds of tables or state, or fewer rows than there are; nothing is changed
@@ -67,18 +67,18 @@ where
 }
 
 impl CpuStore {
-    /// Lets tables grow to so many rows, one number for each. Rows stay as they are; new ones are those
-    /// that a store made with so many rows starts with, without optimizer state. Plans made before are
-    /// for other tables then.
+    /// Lets tables grow to so many rows, one number for each. Rows stay as they are; new ones are
+    /// those that a store made with so many rows starts with, without optimizer state. Plans made
+    /// before are for other tables then.
     ///
-    /// Old and new rows are held together for a moment. Rows in a [`Backing::Folder`] do not grow where
-    /// they are: make a store of more rows in another folder and [`copy_rows`] into it. So does
-    /// whatever else is no whole `CpuStore`.
+    /// Old and new rows are held together for a moment. Rows in a [`Backing::Folder`] do not grow
+    /// where they are: make a store of more rows in another folder and [`copy_rows`] into it. So
+    /// does whatever else is no whole `CpuStore`.
     ///
     /// # Errors
-    /// Another number than tables, fewer rows than there are, impossible tables, a store that does not
-    /// hold all rows or has them in a folder, or too little memory or disk; the store is unchanged
-    /// then.
+    /// Another number than tables, fewer rows than there are, impossible tables, a store that does
+    /// not hold all rows or has them in a folder, or too little memory or disk; the store is
+    /// unchanged then.
     pub fn grow(&mut self, rows: &[u64]) -> Result<()> {
         let refused = |problem: &str| {
             Err(Error::Growth {

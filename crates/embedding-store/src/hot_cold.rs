@@ -8,29 +8,36 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use candle_core::{Device, Tensor};
 
 use crate::cold_rows::ColdRows;
-use crate::layout::{Layout, PartKind};
+use crate::cpu_store::CpuStore;
+use crate::device_store::DeviceStore;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Part, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
+use crate::rows::Rows;
 use crate::rule::{RowOptimizer, Step};
 use crate::sides::{ColdSide, HotSide};
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side,
-    StoreOptions, TableSpec, Tiered, Traffic,
-};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::{Counters, Traffic};
 
-/// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it more is work for nothing: a further
-/// one takes the place of the next one to run.
+/// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it
+/// more is work for nothing: a further one takes the place of the next one to run.
 pub const PREFETCHED_BATCHES: usize = 4;
 
-/// A store whose first rows of every table lie on the device of the model and the others in host memory.
+/// A store whose first rows of every table lie on the device of the model and the others in host
+/// memory.
 ///
-/// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows cross to the device,
-/// and the sums of their gradients cross back. [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches;
-/// whatever of them an update moves in between is fetched again. Every number is that of the unsplit store, bit for bit, unless hot rows
-/// are [bf16](crate::RowFormat::Bf16), which cold ones never are.
+/// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows
+/// cross to the device, and the sums of their gradients cross back.
+/// [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches; whatever of them
+/// an update moves in between is fetched again. Every number is that of the unsplit store, bit for
+/// bit, unless hot rows are [bf16](crate::RowFormat::Bf16), which cold ones never are.
 ///
-/// A device moves the cold rows of plain tables itself, where it has their copies, and they come back some steps later: the host waits
-/// for no step. Batches that were fetched meanwhile take what has not come back from the device.
+/// A device moves the cold rows of plain tables itself, where it has their copies, and they come
+/// back some steps later: the host waits for no step. Batches that were fetched meanwhile take what
+/// has not come back from the device.
 #[derive(Debug)]
 pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     hot: Hot,
@@ -40,7 +47,8 @@ pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     hot_rows: Vec<u32>,
     /// Fetched ahead, oldest first.
     staged: VecDeque<StagedBatch<Hot::Staged>>,
-    /// Moved on the device and on their way back, oldest first. Until they are here, the cold side is behind.
+    /// Moved on the device and on their way back, oldest first. Until they are here, the cold side
+    /// is behind.
     returning: Mutex<VecDeque<StagedBatch<Hot::Staged>>>,
     /// Sets whose buffers are free.
     spare: Vec<StagedBatch<Hot::Staged>>,
@@ -63,13 +71,15 @@ struct StagedBatch<S> {
     is_back: bool,
 }
 
-/// Batches whose moved rows may be on their way when another one is fetched: the last step's, which may be running.
+/// Batches whose moved rows may be on their way when another one is fetched: the last step's, which
+/// may be running.
 const RETURNING: usize = 1;
 /// Those of which there are never more: plans may come unannounced.
 const MOST_RETURNING: usize = 3;
 
 impl HotCold<CpuStore, CpuStore> {
-    /// Both sides in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each table.
+    /// Both sides in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each
+    /// table.
     ///
     /// # Errors
     /// Impossible tables or options, or hot rows that do not fit the tables.
@@ -100,7 +110,8 @@ impl HotCold<DeviceStore, CpuStore> {
 }
 
 impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
-    /// Puts two sides together: what `hot` holds of every part, from its first row on, `cold` holds no more.
+    /// Puts two sides together: what `hot` holds of every part, from its first row on, `cold` holds
+    /// no more.
     ///
     /// # Errors
     /// Sides of other tables or optimizers, or whose rows do not make whole parts.
@@ -129,7 +140,8 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
                     part.rows, part.name
                 ));
             }
-            // Fits: a part has at most as many rows as its table has ids, and a remainder part as many as fit 32 bits.
+            // Fits: a part has at most as many rows as its table has ids, and a remainder part as
+            // many as fit 32 bits.
             hot_rows.push(match placed.kind {
                 PartKind::Projection if hot > 0 => placed.rows as u32,
                 _ => hot as u32,
@@ -161,8 +173,8 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         })
     }
 
-    /// Lets the cold rows of that many batches be fetched ahead; a further one takes the place of one that was looked up
-    /// already, or else of the oldest. 4 if not set.
+    /// Lets the cold rows of that many batches be fetched ahead; a further one takes the place of
+    /// one that was looked up already, or else of the oldest. 4 if not set.
     pub fn with_prefetched_batches(mut self, batches: usize) -> Self {
         self.prefetched_batches = batches;
         self
@@ -173,13 +185,14 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         &self.hot
     }
 
-    /// The side in host memory. Rows that the last steps have moved may be on their way to it; [`export`](EmbeddingStore::export) waits
-    /// for them.
+    /// The side in host memory. Rows that the last steps have moved may be on their way to it;
+    /// [`export`](EmbeddingStore::export) waits for them.
     pub fn cold(&self) -> &Cold {
         &self.cold
     }
 
-    /// The side in host memory with all rows that batches have moved, to change it: what was fetched of it is forgotten.
+    /// The side in host memory with all rows that batches have moved, to change it: what was
+    /// fetched of it is forgotten.
     pub(crate) fn cold_mut(&mut self) -> Result<&mut Cold> {
         self.settle(0)?;
         self.forget();
@@ -503,7 +516,8 @@ fn bring_back<Hot: HotSide>(hot: &Hot, batch: &mut StagedBatch<Hot::Staged>) -> 
 }
 
 impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
-    /// The first of the rows that is on the cold side, or the end of the rows, which are in the part.
+    /// The first of the rows that is on the cold side, or the end of the rows, which are in the
+    /// part.
     fn boundary(&self, part: usize, rows: &Range<u64>) -> Result<u64> {
         let parts = self.parts();
         let Some(described) = parts.get(part) else {

@@ -8,33 +8,41 @@ use candle_core::{Device, Tensor};
 use half::bf16;
 use recsys_device::{Mirror, connect_devices, copy_between};
 
+use crate::cpu_store::CpuStore;
+use crate::device_store::DeviceStore;
 use crate::dirty_rows::DirtyRows;
-use crate::layout::{Layout, PartKind};
-use crate::on_device::{check_device, check_shape};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::hot_cold::HotCold;
+use crate::layout::{Layout, Part, PartKind};
+use crate::on_device::{OnDevice, check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::rounding::Rounding;
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
 use crate::rule::{RowOptimizer, Step};
 use crate::sides::HotSide;
 use crate::split::HotOperations;
-use crate::store::Tiered;
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, OnDevice, Part, Plan, Planner, Result,
-    RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic,
-};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::{Counters, Traffic};
 
 /// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
 const ROWS_AT_ONCE: usize = 8192;
 
-/// The store of FAE (Adnan et al., PVLDB 15(1), 2021): whole tables in host memory, and replicas of their hot rows on one or
-/// more devices.
+/// The store of FAE (Adnan et al., PVLDB 15(1), 2021): whole tables in host memory, and replicas of
+/// their hot rows on one or more devices.
 ///
-/// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
-/// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
-/// the whole tables, as on those of a [`HotCold`] whose device has no hot rows: the batch's distinct rows cross to the first device, ahead
-/// of time where the batch is shown, are moved there, and come back while the next steps run. Where the first replica cannot move them
-/// (it is in host memory, or tables are not plain), pooled rows cross, and their gradients. [`enter`](EmbeddingStore::enter) copies the hot rows
-/// that have changed on the side that is left, with their optimizer state. Where replicas are [bf16](RowFormat::Bf16), a row is rounded
-/// when it enters them, in host memory too: on both sides it has one value, which cold batches move in f32.
+/// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share
+/// of the samples, and all take the same update, so that they stay equal bit for bit. On
+/// [`Side::Cold`], where the store starts, any batch runs on the whole tables, as on those of a
+/// [`HotCold`] whose device has no hot rows: the batch's distinct rows cross to the first device,
+/// ahead of time where the batch is shown, are moved there, and come back while the next steps run.
+/// Where the first replica cannot move them (it is in host memory, or tables are not plain), pooled
+/// rows cross, and their gradients. [`enter`](EmbeddingStore::enter) copies the hot rows that have
+/// changed on the side that is left, with their optimizer state. Where replicas are
+/// [bf16](RowFormat::Bf16), a row is rounded when it enters them, in host memory too: on both sides
+/// it has one value, which cold batches move in f32.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
     full: Whole,
@@ -130,7 +138,8 @@ struct SyncBuffers {
 }
 
 impl HotReplicas<CpuStore> {
-    /// Replicas in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each table.
+    /// Replicas in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each
+    /// table.
     ///
     /// # Errors
     /// Impossible tables or options, hot rows that do not fit the tables, or no replica.
@@ -148,7 +157,8 @@ impl HotReplicas<CpuStore> {
 }
 
 impl HotReplicas<DeviceStore> {
-    /// One replica on each of the devices; the model runs on the first. `hot_rows` has one number for each table.
+    /// One replica on each of the devices; the model runs on the first. `hot_rows` has one number
+    /// for each table.
     ///
     /// # Errors
     /// As [`on_cpu`](HotReplicas::on_cpu), and a device that fails.
@@ -167,11 +177,12 @@ impl HotReplicas<DeviceStore> {
 }
 
 impl<Hot: HotSide> HotReplicas<Hot> {
-    /// Puts whole tables and replicas of their first rows together; the replicas' rows are overwritten by those of the
-    /// tables.
+    /// Puts whole tables and replicas of their first rows together; the replicas' rows are
+    /// overwritten by those of the tables.
     ///
     /// # Errors
-    /// No replica, tables that are not whole, replicas of other tables or optimizers, or of different rows.
+    /// No replica, tables that are not whole, replicas of other tables or optimizers, or of
+    /// different rows.
     pub fn new(full: CpuStore, replicas: Vec<Hot>) -> Result<Self> {
         let mismatch = |problem: String| Err(Error::SidesMismatch { problem });
         let Some(first) = replicas.first() else {
@@ -270,7 +281,8 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         }
     }
 
-    /// Copies the marked rows from the tables to every replica, or back from the first one. Returns their bytes.
+    /// Copies the marked rows from the tables to every replica, or back from the first one. Returns
+    /// their bytes.
     fn copy_marked(&mut self, to: Side) -> Result<u64> {
         let Self {
             full,
@@ -288,7 +300,8 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             state,
         } = buffers;
         let full = full.host()?;
-        // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
+        // Weights cross as the replicas keep them, and come back as f32; so do projections and
+        // state, both ways.
         let (mut floats, mut halves) = (0, 0);
         let rounding = replicas.first().and_then(|first| first.rounding());
         let updates = *updates;

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use crate::arena::stride;
-use crate::layout::{Layout, PartKind, RowOf};
-use crate::{Encoding, Error, Part, Result, RowFormat, StoreOptions, TableSpec};
+use crate::encoding::{Encoding, TableSpec};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Part, PartKind, RowOf};
+use crate::row_format::RowFormat;
+use crate::store::StoreOptions;
 
 /// Which rows of the tables a store holds.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +44,10 @@ impl Held<'_> {
     }
 }
 
-/// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of the table itself or the
-/// narrow rows of a mixed-dimension table the first `h`, of a quotient part `ceil(h / collisions)`, of a remainder part
-/// `min(h, collisions)`, and a projection wholly where `h` is not 0.
+/// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of
+/// the table itself or the narrow rows of a mixed-dimension table the first `h`, of a quotient part
+/// `ceil(h / collisions)`, of a remainder part `min(h, collisions)`, and a projection wholly where
+/// `h` is not 0.
 ///
 /// # Errors
 /// Impossible tables, another number of hot rows than tables, or more than a table has.
@@ -118,11 +122,12 @@ fn check_ranges(layout: &Layout, parts: &[Part], ranges: &[Range<u64>]) -> Resul
     Ok(ranges.iter().map(normal).collect())
 }
 
-/// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with optimizer state and the padding
-/// of rows that would straddle cache lines.
+/// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with
+/// optimizer state and the padding of rows that would straddle cache lines.
 ///
-/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this; where `device_rows` are
-/// [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but for projections.
+/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this;
+/// where `device_rows` are [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but
+/// for projections.
 pub fn device_table_bytes(spec: &TableSpec, options: &StoreOptions, hot_rows: u64) -> u64 {
     let row = |width| options.row_bytes(width);
     match spec.encoding {
@@ -150,13 +155,15 @@ pub fn device_table_bytes(spec: &TableSpec, options: &StoreOptions, hot_rows: u6
                 options.dim
             };
             let collisions = collisions.max(1);
-            (hot_rows.div_ceil(collisions) + hot_rows.min(collisions)).saturating_mul(row(width))
+            let parts = [hot_rows.div_ceil(collisions), hot_rows.min(collisions)];
+            parts[0].saturating_add(parts[1]).saturating_mul(row(width))
         }
     }
 }
 
-/// Bytes on the device that one more hot row of a table costs at most: exactly that for full tables and, a projection apart,
-/// for mixed-dimension ones; a row of either part for quotient–remainder tables, whose ids share rows.
+/// Bytes on the device that one more hot row of a table costs at most: exactly that for full tables
+/// and, a projection apart, for mixed-dimension ones; a row of either part for quotient–remainder
+/// tables, whose ids share rows.
 pub fn device_row_bytes(spec: &TableSpec, options: &StoreOptions) -> u64 {
     match spec.encoding {
         Encoding::MixedDimension { dim } => options.row_bytes(dim),

@@ -8,7 +8,8 @@ use crate::rule::RowOptimizer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Part {
-    /// `emb_l.3.weight`, `emb_l.3.weight_q`, `emb_l.3.weight_r`, `emb_l.3.embs.weight` or `emb_l.3.proj.weight`.
+    /// `emb_l.3.weight`, `emb_l.3.weight_q`, `emb_l.3.weight_r`, `emb_l.3.embs.weight` or
+    /// `emb_l.3.proj.weight`.
     pub name: String,
     /// The table it belongs to.
     pub table: usize,
@@ -94,7 +95,8 @@ pub(crate) enum GradientOf {
 pub(crate) struct PartLayout {
     pub(crate) table: usize,
     pub(crate) kind: PartKind,
-    /// Floats of a stored row: the part's own width, but the store's for a projection, which is stored transposed.
+    /// Floats of a stored row: the part's own width, but the store's for a projection, which is
+    /// stored transposed.
     pub(crate) width: usize,
     /// Rows as they are stored: the part's own, but the narrow width for a projection.
     pub(crate) rows: u64,
@@ -108,7 +110,8 @@ pub(crate) enum Composition {
     Plain,
     /// Part `first` and part `first + 1`, combined.
     QuotientRemainder(Combine),
-    /// Part `first`, projected by part `first + 1`. The workspace holds the pooled narrow row from this column.
+    /// Part `first`, projected by part `first + 1`. The workspace holds the pooled narrow row from
+    /// this column.
     Projected { pooled: usize },
 }
 
@@ -173,6 +176,20 @@ impl Layout {
         }
         if dim == 0 {
             return Err(Error::ZeroDim);
+        }
+        // Whatever is as wide as the looked-up rows of a sample, twice, can be counted from here
+        // on.
+        let widest = isize::MAX as usize / (2 * size_of::<f32>());
+        if specs
+            .len()
+            .checked_mul(dim)
+            .is_none_or(|width| width > widest)
+        {
+            return Err(Error::SizeOverflow {
+                name: "the looked-up rows of a sample".into(),
+                rows: specs.len() as u64,
+                dim,
+            });
         }
         optimizer.validate(specs.len())?;
         let mut layout = Self {

@@ -11,6 +11,7 @@ mod dirty_rows;
 mod encoding;
 mod error;
 mod export;
+mod gradient_sum;
 mod grouping;
 mod growth;
 mod hot_cold;
@@ -20,7 +21,9 @@ mod initialization;
 mod kernel;
 mod layout;
 mod lookup;
+mod mapped;
 mod on_device;
+mod part_storage;
 mod plan;
 mod planner;
 mod projection;
@@ -40,8 +43,6 @@ pub use backing::Backing;
 pub use candle_core;
 pub use cpu_store::CpuStore;
 pub use device_store::DeviceStore;
-#[doc(hidden)]
-pub use device_store::{BatchLists, ClassLists};
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
 pub use growth::copy_rows;
@@ -53,11 +54,16 @@ pub use layout::Part;
 pub use on_device::OnDevice;
 pub use plan::Plan;
 pub use planner::{Ids, Planner};
-#[doc(hidden)]
-pub use rounding::Rounding;
 pub use row_format::RowFormat;
 pub use rows::Rows;
 pub use rule::{DenseStep, Optimizer, RowOptimizer, RowRule};
 pub use sides::{ColdSide, HotSide};
 pub use store::{EmbeddingStore, Side, StoreOptions, Tiered};
 pub use traffic::Traffic;
+/// What `kernels/rows.cu` reads, for the tests that run kernels without a device: these are in a
+/// crate of their own, which no user builds. It may change in any version.
+#[doc(hidden)]
+pub mod kernel_input {
+    pub use crate::device_store::batch_lists::{BatchLists, ClassLists};
+    pub use crate::rounding::Rounding;
+}

@@ -5,14 +5,19 @@ use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::cpu_store::CpuStore;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::Part;
+use crate::plan::Plan;
+use crate::planner::Planner;
+use crate::rows::Rows;
 use crate::rule::RowOptimizer;
-use crate::store::Tiered;
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, EmbeddingStore, Error, Part, Plan, Planner, Result, Rows, Side, TableSpec, Traffic,
-};
+use crate::store::{EmbeddingStore, Side, Tiered};
+use crate::traffic::{Counters, Traffic};
 
-/// A store in host memory whose pooled rows cross to the device of the model, and whose gradients cross back.
+/// A store in host memory whose pooled rows cross to the device of the model, and whose gradients
+/// cross back.
 ///
 /// Where the device is `Device::Cpu` nothing is copied, and the crossing is still counted.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub struct OnDevice {
 struct Host {
     rows: Option<Tensor>,
     #[cfg(feature = "cuda")]
-    pinned: Option<pinned::Pinned>,
+    pinned: Option<pinned::PinnedBuffers>,
 }
 
 impl OnDevice {
@@ -238,25 +243,26 @@ mod pinned {
     use super::Host;
     use crate::{CpuStore, Plan, Result};
 
-    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients scattered from it.
-    pub(super) struct Pinned {
+    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients
+    /// scattered from it.
+    pub(super) struct PinnedBuffers {
         rows: Uploads<f32, CudaQueues>,
         grads: Downloads<f32, CudaQueues>,
     }
 
-    impl fmt::Debug for Pinned {
+    impl fmt::Debug for PinnedBuffers {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Pinned").finish_non_exhaustive()
+            f.debug_struct("PinnedBuffers").finish_non_exhaustive()
         }
     }
 
     impl Host {
-        pub(super) fn pinned(&mut self, device: &Device) -> Result<&mut Pinned> {
+        pub(super) fn pinned(&mut self, device: &Device) -> Result<&mut PinnedBuffers> {
             match &mut self.pinned {
                 Some(pinned) => Ok(pinned),
                 none => {
                     let queues = CudaQueues::new(device)?;
-                    Ok(none.insert(Pinned {
+                    Ok(none.insert(PinnedBuffers {
                         rows: Uploads::new(queues.clone()),
                         grads: Downloads::new(queues),
                     }))
@@ -265,7 +271,7 @@ mod pinned {
         }
     }
 
-    impl Pinned {
+    impl PinnedBuffers {
         pub(super) fn lookup(
             &mut self,
             store: &CpuStore,

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use crate::cold_rows::ColdRows;
 use crate::device_store::batch_lists::BatchLists;
 use crate::error::{Error, Result};
+use crate::gradient_sum::sum_gradients;
 use crate::grouping::Grouping;
 use crate::kernel::Columns;
 use crate::layout::GradientOf;
-use crate::update::sum_gradients;
 
-/// A batch's ids, checked and grouped by row: made by [`Planner::plan`](crate::Planner::plan) ahead of
-/// time, followed by lookup and update. Its buffers are reused when it is filled again.
+/// A batch's ids, checked and grouped by row: made by [`Planner::plan`](crate::Planner::plan) ahead
+/// of time, followed by lookup and update. Its buffers are reused when it is filled again.
 ///
-/// For every part of the store it holds the distinct rows in ascending order and, for each, the samples
-/// that look it up, in ascending order too (a sample as often as its bag names the row). Sums over
-/// samples in this order are the same on any number of threads; stores written outside of this crate
-/// take them by [`sum_gradient`](Self::sum_gradient).
+/// For every part of the store it holds the distinct rows in ascending order and, for each, the
+/// samples that look it up, in ascending order too (a sample as often as its bag names the row).
+/// Sums over samples in this order are the same on any number of threads; stores written outside of
+/// this crate take them by [`sum_gradient`](Self::sum_gradient).
 #[derive(Debug, Default)]
 pub struct Plan {
     pub(crate) grouping: Grouping,
@@ -73,14 +73,15 @@ impl Plan {
         self.grouping.rows.len()
     }
 
-    /// The different rows of one part, in ascending order; none where the store has no such part, or
-    /// where it is a projection, all of whose rows every lookup of its table reads.
+    /// The different rows of one part, in ascending order; none where the store has no such part,
+    /// or where it is a projection, all of whose rows every lookup of its table reads.
     pub fn rows_of(&self, part: usize) -> &[u32] {
         self.grouping.rows_of(part)
     }
 
     /// The samples that look up one of [`rows_of`](Self::rows_of), given by its place there: in
-    /// ascending order, a sample as often as its bag names the row. None where there is no such row.
+    /// ascending order, a sample as often as its bag names the row. None where there is no such
+    /// row.
     pub fn samples_of(&self, part: usize, place: usize) -> &[u32] {
         let Some(listed) = self.grouping.parts.get(part) else {
             return &[];
@@ -93,8 +94,8 @@ impl Plan {
 
     /// Adds up the gradients of one of [`rows_of`](Self::rows_of), given by its place there, in the
     /// order in which all stores of this crate do: sample by sample, 128 at a time, and then these
-    /// sums. `grad` is the gradient of the looked-up rows, `[batch, tables, dim]` row-major; `into` is
-    /// as long as a row of the part.
+    /// sums. `grad` is the gradient of the looked-up rows, `[batch, tables, dim]` row-major; `into`
+    /// is as long as a row of the part.
     ///
     /// # Errors
     /// A place that no row has, slices of other lengths, or a part whose gradient is not a part of
@@ -133,8 +134,8 @@ impl Plan {
             base: grad[column..].as_ptr(),
             stride,
         };
-        // SAFETY: samples are below the batch, of which every one has `stride` floats in the gradient,
-        // and the part's columns end within them.
+        // SAFETY: samples are below the batch, of which every one has `stride` floats in the
+        // gradient, and the part's columns end within them.
         unsafe { sum_gradients(gradient, samples, 0, into) };
         Ok(())
     }
@@ -152,7 +153,8 @@ impl Plan {
         layout: &Arc<crate::layout::Layout>,
         hot_rows: &[u32],
     ) -> Option<&BatchLists> {
-        // They go by the classes of the planner's layout, which other factors divide in another way.
+        // They go by the classes of the planner's layout, which other factors divide in another
+        // way.
         let own = self.grouping.layout.as_ref()?;
         let made = !self.device.hot_rows.is_empty() && *self.device.hot_rows == *hot_rows;
         (made && (Arc::ptr_eq(own, layout) || own == layout)).then_some(&self.device.lists)

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cold_rows::ColdRows;
+use crate::device_store::batch_lists::BatchLists;
 use crate::encoding::TableSpec;
 use crate::error::{Error, Result};
 use crate::grouping::{Chunk, Grouping, PartPlan, SortBuffers};
@@ -10,7 +12,8 @@ use crate::layout::{Layout, PartKind, RowOf};
 use crate::plan::{DevicePlan, Plan};
 use crate::rule::RowOptimizer;
 
-/// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20 tables make many.
+/// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20
+/// tables make many.
 const CHUNK_WORK: usize = 1024;
 
 /// The ids of a batch, as [`Batch`](https://docs.rs/recsys-data) holds them.
@@ -20,11 +23,13 @@ pub struct Ids<'a> {
     pub batch: usize,
     /// Ids, bag by bag; bag `sample * tables + table`. Single-hot: `[batch, tables]`.
     pub ids: &'a [u32],
-    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly one id.
+    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly
+    /// one id.
     pub offsets: &'a [u32],
 }
 
-/// Makes plans for a store's tables; clones are cheap and work on any thread, while the store is being used.
+/// Makes plans for a store's tables; clones are cheap and work on any thread, while the store is
+/// being used.
 #[derive(Debug, Clone)]
 pub struct Planner {
     layout: Arc<Layout>,
@@ -46,9 +51,9 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 impl Planner {
     /// Makes plans for tables whose looked-up rows have `dim` floats: for stores that are written
-    /// outside of this crate, or ahead of a store. The stores of this crate take its plans if it was
-    /// told to make them [`with_slots`](Self::with_slots); on a device, those of their own planner
-    /// cost less.
+    /// outside of this crate, or ahead of a store. The stores of this crate take its plans if it
+    /// was told to make them [`with_slots`](Self::with_slots); on a device, those of their own
+    /// planner cost less.
     ///
     /// # Errors
     /// No tables, a dimension of 0, or a table with impossible settings.
@@ -57,8 +62,8 @@ impl Planner {
         Ok(Self::of(Arc::new(layout)))
     }
 
-    /// That a plan was filled by a planner for the same tables: what a store checks before it trusts
-    /// the plan's rows.
+    /// That a plan was filled by a planner for the same tables: what a store checks before it
+    /// trusts the plan's rows.
     ///
     /// # Errors
     /// A plan that is empty or for other tables.
@@ -78,13 +83,15 @@ impl Planner {
         Arc::clone(&self.layout)
     }
 
-    /// Also notes which distinct row every lookup means, for stores whose rows lie in more than one place.
+    /// Also notes which distinct row every lookup means, for stores whose rows lie in more than one
+    /// place.
     pub fn with_slots(mut self) -> Self {
         self.slots = true;
         self
     }
 
-    /// Also makes what kernels read of a plan that touches no rows but those of a device that has so many of every part.
+    /// Also makes what kernels read of a plan that touches no rows but those of a device that has
+    /// so many of every part.
     pub(crate) fn with_lists(mut self, hot_rows: Arc<[u32]>) -> Self {
         self.lists = Some(Lists {
             hot_rows,
@@ -93,7 +100,8 @@ impl Planner {
         self.with_slots()
     }
 
-    /// The same for all other plans, where this planner makes lists: for a device that has so many rows.
+    /// The same for all other plans, where this planner makes lists: for a device that has so many
+    /// rows.
     pub(crate) fn with_lists_otherwise(mut self, hot_rows: Arc<[u32]>) -> Self {
         if let Some(lists) = &mut self.lists {
             lists.otherwise = Some(hot_rows);
@@ -104,8 +112,9 @@ impl Planner {
     /// Checks ids and offsets, and groups them by row, in time proportional to the number of ids.
     ///
     /// # Errors
-    /// An id that is not below its table's rows, single-hot ids of another number than samples times tables, or offsets
-    /// that do not start at 0, fall, or do not end at the number of ids. The plan is empty then.
+    /// An id that is not below its table's rows, single-hot ids of another number than samples
+    /// times tables, or offsets that do not start at 0, fall, or do not end at the number of ids.
+    /// The plan is empty then.
     pub fn plan(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
         into.clear();
         let filled = self.fill(ids, &mut into.grouping);
@@ -118,6 +127,29 @@ impl Planner {
             Err(_) => into.clear(),
         }
         filled
+    }
+
+    /// The lists of a plan with slots, where the first `hot_rows` of every part are on the device.
+    ///
+    /// # Errors
+    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
+    #[doc(hidden)]
+    pub fn batch_lists(&self, plan: &Plan, hot_rows: &[u32]) -> Result<BatchLists> {
+        let layout = &self.layout;
+        if hot_rows.len() != layout.parts.len() {
+            return Err(Error::RangesCount {
+                got: hot_rows.len(),
+                parts: layout.parts.len(),
+            });
+        }
+        let batch = &plan.grouping;
+        batch.check(layout)?;
+        batch.check_slots()?;
+        let mut cold = ColdRows::default();
+        cold.list(batch, layout, hot_rows);
+        let mut lists = BatchLists::default();
+        lists.fill(layout, batch, &cold, hot_rows, 0..batch.batch)?;
+        Ok(lists)
     }
 
     /// Makes the lists for a device, where it is told to.
@@ -309,8 +341,9 @@ impl Planner {
     }
 }
 
-/// Sorts the keys by row; keys of one row stay in their order, which is that of the samples. A radix sort from the least
-/// significant digit, with digits about as wide as the number of keys makes worth while.
+/// Sorts the keys by row; keys of one row stay in their order, which is that of the samples. A
+/// radix sort from the least significant digit, with digits about as wide as the number of keys
+/// makes worth while.
 fn sort(buffers: &mut SortBuffers, largest: u32) {
     let SortBuffers {
         keys,
@@ -359,8 +392,8 @@ fn group(plan: &mut Grouping, part: usize) {
     let first_sample = plan.samples.len();
     plan.samples
         .extend(plan.sort.keys.iter().map(|&key| key as u32));
-    // Whether a key has the row of the one before cannot be foretold, so nothing branches on it: the entry of the current row is written
-    // again with every key.
+    // Whether a key has the row of the one before cannot be foretold, so nothing branches on it:
+    // the entry of the current row is written again with every key.
     let keys = plan.sort.keys.as_slice();
     for list in [&mut plan.rows, &mut plan.ends] {
         list.resize(first_row + keys.len(), 0);

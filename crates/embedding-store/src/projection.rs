@@ -7,19 +7,19 @@ use rayon::prelude::*;
 use crate::arena::SendPointer;
 use crate::cold_rows::ColdRows;
 use crate::cpu_store::CpuStore;
-use crate::cpu_store::PartStorage;
 use crate::encoding::Combine;
 use crate::grouping::Grouping;
 use crate::kernel::{Kernel, Level, add_scaled, dot};
 use crate::layout::{Composition, GradientOf, Layout, PartKind};
 use crate::lookup::{RowSource, pool};
+use crate::part_storage::PartStorage;
 use crate::rule::{BUFFER, DenseRule, Step, step_elements};
 
 /// Samples of one task.
 const SAMPLES_A_TASK: usize = 32;
 
-/// Computes, per sample, what the tables with products and projections need: with `c = q ∘ r`, `∂q = g ∘ r` and
-/// `∂r = g ∘ q`; with `y = P x`, the pooled `x` and `∂x = Pᵀ g`.
+/// Computes, per sample, what the tables with products and projections need: with `c = q ∘ r`, `∂q
+/// = g ∘ r` and `∂r = g ∘ q`; with `y = P x`, the pooled `x` and `∂x = Pᵀ g`.
 pub(crate) fn fill_workspace<'a>(
     level: Level,
     layout: &Layout,
@@ -51,8 +51,8 @@ pub(crate) fn fill_workspace<'a>(
 }
 
 impl CpuStore {
-    /// `∂P = Σ g xᵀ` over the samples in ascending order, then the optimizer, element by element; the gradients of cold
-    /// projections are left to their owner.
+    /// `∂P = Σ g xᵀ` over the samples in ascending order, then the optimizer, element by element;
+    /// the gradients of cold projections are left to their owner.
     pub(crate) fn update_projections(
         &mut self,
         plan: &Grouping,
@@ -98,7 +98,8 @@ impl CpuStore {
             (0..layout.parts.len()).into_par_iter().for_each(|part| {
                 let floats = cold.floats_of(part);
                 if let (false, Some(gradient)) = (floats.is_empty(), gradients(part)) {
-                    // SAFETY: these are the part's own floats of the gradients, and only this task writes them.
+                    // SAFETY: these are the part's own floats of the gradients, and only this task
+                    // writes them.
                     let into = unsafe {
                         std::slice::from_raw_parts_mut(into.get().add(floats.start), floats.len())
                     };

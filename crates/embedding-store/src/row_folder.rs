@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::arena::{Arena, Shape};
-use crate::backing::{Floats, map_rows, refused};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::Part;
+use crate::mapped::{Content, map_rows, refused};
 use crate::rule::RowOptimizer;
-use crate::{Error, Part, Result, StoreOptions, TableSpec};
+use crate::store::StoreOptions;
 
 /// What the store is, and whether it can be trusted.
 const STORE_FILE: &str = "store.json";
@@ -181,7 +184,7 @@ impl RowFolder {
     pub(crate) fn map(
         &self,
         part: &Part,
-        floats: Floats,
+        floats: Content,
         (rows, width): (u64, usize),
     ) -> Result<Arena> {
         let shape = Shape::new(rows, width).map_err(|error| refused(part, error))?;

@@ -37,7 +37,9 @@ impl Rows {
         if self.dim != dim {
             return mismatch("the number of floats a row", self.dim, dim);
         }
-        let count = self.weights.len() / dim;
+        let Some(count) = self.weights.len().checked_div(dim) else {
+            return mismatch("the number of floats a row", dim, 1);
+        };
         if self.weights.len() != count * dim {
             return mismatch("the number of weights", self.weights.len(), count * dim);
         }

@@ -7,17 +7,19 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 use recsys_device::{read_slice, write_slice};
 
-use crate::arena::{Arena, SendPointer};
+use crate::arena::{Arena, RowPointers, SendPointer};
 use crate::cold_rows::{ColdChunk, ColdRows};
-use crate::cpu_store::PartStorage;
+use crate::cpu_store::CpuStore;
+use crate::error::{Error, Result};
 use crate::grouping::Grouping;
 use crate::kernel::{Columns, Kernel, RowAt, prefetch};
 use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
+use crate::part_storage::PartStorage;
+use crate::plan::Plan;
 use crate::rounding::Rounding;
 use crate::rule::{DenseRule, Rule, Step, step_elements, step_row};
-use crate::update::Floats;
-use crate::{CpuStore, EmbeddingStore, Error, Plan, Result};
+use crate::store::EmbeddingStore;
 
 /// Rows between the one that is copied and the one that is asked for.
 const PREFETCH_ROWS: usize = 16;
@@ -33,8 +35,8 @@ fn for_each_chunk(rows: &ColdRows, f: impl Fn(&ColdChunk) + Send + Sync) {
     }
 }
 
-/// What the hot side of a store does with rows that lie elsewhere; [`HotSide`](crate::HotSide) is its
-/// public name.
+/// What the hot side of a store does with rows that lie elsewhere; [`HotSide`](crate::HotSide) is
+/// its public name.
 pub trait HotOperations: EmbeddingStore {
     /// Cold rows of a batch, where lookups of this store can read them.
     type Staged: Send + Sync + Default + Debug;
@@ -59,13 +61,15 @@ pub trait HotOperations: EmbeddingStore {
     /// A copy that fails.
     fn stage_changed(&self, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
 
-    /// Whether cold rows can be moved where they are staged, so that the host need not wait for their gradients: the three methods
-    /// below do what they say. Rows are then staged with their optimizer's state.
+    /// Whether cold rows can be moved where they are staged, so that the host need not wait for
+    /// their gradients: the three methods below do what they say. Rows are then staged with their
+    /// optimizer's state.
     fn moves_staged(&self) -> bool {
         false
     }
 
-    /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and asks for their way back.
+    /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and
+    /// asks for their way back.
     ///
     /// # Errors
     /// A tensor operation that fails; without a definition of its own, always.
@@ -83,8 +87,9 @@ pub trait HotOperations: EmbeddingStore {
         })
     }
 
-    /// Copies rows that one batch has moved over those of another, which was staged before or from rows that have not come back:
-    /// places among the rows of `from`, and behind these as many among those of `into`.
+    /// Copies rows that one batch has moved over those of another, which was staged before or from
+    /// rows that have not come back: places among the rows of `from`, and behind these as many
+    /// among those of `into`.
     ///
     /// # Errors
     /// A copy that fails.
@@ -107,7 +112,8 @@ pub trait HotOperations: EmbeddingStore {
         Ok(())
     }
 
-    /// As [`EmbeddingStore::lookup`], with the plan's cold rows from elsewhere. Plan, rows and tensor are checked.
+    /// As [`EmbeddingStore::lookup`], with the plan's cold rows from elsewhere. Plan, rows and
+    /// tensor are checked.
     ///
     /// # Errors
     /// A tensor operation that fails.
@@ -119,8 +125,8 @@ pub trait HotOperations: EmbeddingStore {
         into: &Tensor,
     ) -> Result<()>;
 
-    /// As [`EmbeddingStore::update`], for the rows that are here; the gradients of the others are written into `cold`. Plan,
-    /// rows and tensor are checked.
+    /// As [`EmbeddingStore::update`], for the rows that are here; the gradients of the others are
+    /// written into `cold`. Plan, rows and tensor are checked.
     ///
     /// # Errors
     /// A tensor operation that fails.
@@ -183,7 +189,8 @@ pub trait ColdOperations: EmbeddingStore {
     fn apply(&mut self, rows: &ColdRows, step: Step);
 }
 
-/// Rows of which the first of every part lie in one store and the others, as far as a plan touches them, in a buffer.
+/// Rows of which the first of every part lie in one store and the others, as far as a plan touches
+/// them, in a buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SplitRows<'a> {
     hot: &'a CpuStore,
@@ -398,15 +405,15 @@ impl ColdOperations for CpuStore {
         for_each_chunk(rows, |chunk| {
             let storage = &this.storage[chunk.part];
             let write = |into: &Arena, from: &[f32]| {
-                let (width, into) = (into.width(), Floats::new(into, storage.first));
+                let (width, into) = (into.width(), RowPointers::new(into, storage.first));
                 let listed = &rows.rows[chunk.rows.clone()];
                 for (index, (&row, from)) in listed.iter().zip(from.chunks_exact(width)).enumerate()
                 {
                     if let Some(&ahead) = listed.get(index + PREFETCH_ROWS) {
                         prefetch(into.at(ahead as usize), width);
                     }
-                    // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk; `write` holds the store
-                    // exclusively.
+                    // SAFETY: listed rows lie in their part, are distinct, and every one is in one
+                    // chunk; `write` holds the store exclusively.
                     unsafe {
                         std::ptr::copy_nonoverlapping(from.as_ptr(), into.at(row as usize), width);
                     }
@@ -488,8 +495,8 @@ impl CopyRows<'_> {
             if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {
                 prefetch(self.from.row(ahead), width);
             }
-            // SAFETY: rows that are listed for a store lie in its part, are as wide as the buffer's, and the buffer has room
-            // for all of the chunk.
+            // SAFETY: rows that are listed for a store lie in its part, are as wide as the
+            // buffer's, and the buffer has room for all of the chunk.
             unsafe {
                 std::ptr::copy_nonoverlapping(
                     self.from.row(row),
@@ -521,11 +528,11 @@ impl Kernel for ApplyRows<'_> {
     fn run(self) {
         let storage = self.storage;
         let width = storage.weights.width();
-        let weights = Floats::new(&storage.weights, storage.first);
+        let weights = RowPointers::new(&storage.weights, storage.first);
         let state = storage
             .state
             .as_ref()
-            .map(|state| (Floats::new(state, storage.first), state.width()));
+            .map(|state| (RowPointers::new(state, storage.first), state.width()));
         let grads = self.grads.chunks_exact(width);
         for (index, (&row, grad)) in self.rows.iter().zip(grads).enumerate() {
             if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {
@@ -534,8 +541,8 @@ impl Kernel for ApplyRows<'_> {
                     prefetch(state.at(ahead as usize), width);
                 }
             }
-            // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk; `apply` holds the store
-            // exclusively.
+            // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk;
+            // `apply` holds the store exclusively.
             let (weights, state) = unsafe {
                 (
                     std::slice::from_raw_parts_mut(weights.at(row as usize), width),

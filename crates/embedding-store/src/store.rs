@@ -18,8 +18,8 @@ use crate::traffic::Traffic;
 
 /// Embedding tables that are looked up and trained batch by batch.
 ///
-/// A training step makes a [`Plan`] of the batch's ids (ahead of time, on any thread), looks the rows
-/// up, computes a loss from them, and hands the loss's gradient back.
+/// A training step makes a [`Plan`] of the batch's ids (ahead of time, on any thread), looks the
+/// rows up, computes a loss from them, and hands the loss's gradient back.
 ///
 /// Stores can be written outside of this crate: [`Planner::new`] makes planners, [`Planner::check`]
 /// says whether a plan is one of these tables, [`Part::of_tables`] describes the matrices, the plan
@@ -94,8 +94,8 @@ pub trait EmbeddingStore: Send + Sync {
         Ok(all)
     }
 
-    /// Overwrites single rows of a part, in any order; of a row that is named twice, the last values
-    /// stay. Without state, the optimizer starts anew for these rows.
+    /// Overwrites single rows of a part, in any order; of a row that is named twice, the last
+    /// values stay. Without state, the optimizer starts anew for these rows.
     ///
     /// # Errors
     /// As [`import`](Self::import), and values of another number of rows. Some rows may have been
@@ -151,10 +151,11 @@ fn run_of(run: &[u32]) -> Range<u64> {
     }
 }
 
-/// What stores can do whose rows lie in several kinds of memory: of a device, of the host, in files.
+/// What stores can do whose rows lie in several kinds of memory: of a device, of the host, in
+/// files.
 pub trait Tiered {
-    /// Shows the plan of a coming batch, so that its rows can be fetched while another thread runs the
-    /// model on the current one. Changes no result, whatever is looked up or updated before the
+    /// Shows the plan of a coming batch, so that its rows can be fetched while another thread runs
+    /// the model on the current one. Changes no result, whatever is looked up or updated before the
     /// batch's turn.
     ///
     /// # Errors
@@ -266,9 +267,10 @@ pub struct StoreOptions {
     pub initialization: Initialization,
     /// The seed of random rows, and of random rounding.
     pub seed: u64,
-    /// How rows on a device are kept: those of a [`DeviceStore`](crate::DeviceStore), which are the hot ones of a
-    /// [`HotCold`](crate::HotCold) or [`HotReplicas`](crate::HotReplicas) made on devices. Rows in host memory
-    /// are f32, and a [`CpuStore`](crate::CpuStore) with another format is refused.
+    /// How rows on a device are kept: those of a [`DeviceStore`](crate::DeviceStore), which are the
+    /// hot ones of a [`HotCold`](crate::HotCold) or [`HotReplicas`](crate::HotReplicas) made on
+    /// devices. Rows in host memory are f32, and a [`CpuStore`](crate::CpuStore) with another
+    /// format is refused.
     pub device_rows: RowFormat,
 }
 
@@ -285,7 +287,9 @@ impl StoreOptions {
     pub(crate) fn check_host_memory(&self) -> Result<()> {
         match self.device_rows {
             RowFormat::F32 => Ok(()),
-            format => Err(Error::DeviceRowsInHostMemory { format }),
+            format => Err(Error::DeviceRowsInHostMemory {
+                format: format.name(),
+            }),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::arena::{Arena, SendPointer};
+use crate::arena::{RowPointers, SendPointer};
 use crate::cold_rows::ColdRows;
-use crate::cpu_store::{CpuStore, PartStorage};
-use crate::grouping::{Chunk, Grouping, PIECE};
-use crate::kernel::{Bag, Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
+use crate::cpu_store::CpuStore;
+use crate::gradient_sum::sum_gradients;
+use crate::grouping::{Chunk, Grouping};
+use crate::kernel::{Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
 use crate::layout::GradientOf;
+use crate::part_storage::PartStorage;
 use crate::projection::fill_workspace;
 use crate::rule::{BUFFER, Rule, Step, step_adagrad, step_row, step_rowwise, step_sgd};
 use crate::split::SplitRows;
@@ -19,7 +21,8 @@ const PREFETCH_ROWS: usize = 16;
 impl CpuStore {
     /// Updates all touched rows; the lengths are checked.
     ///
-    /// Where the plan's cold rows are elsewhere, their weights are in `cold`, and their gradients are written there.
+    /// Where the plan's cold rows are elsewhere, their weights are in `cold`, and their gradients
+    /// are written there.
     pub(crate) fn scatter(
         &mut self,
         plan: &Grouping,
@@ -68,7 +71,8 @@ impl CpuStore {
                 let cold_part = &cold.parts[chunk.part];
                 let first_cold = plan.parts[chunk.part].rows.start + cold_part.first_slot;
                 let boundary = first_cold.clamp(hot.start, hot.end);
-                // SAFETY: the part's floats are in the gradients, row by row from its first cold one on.
+                // SAFETY: the part's floats are in the gradients, row by row from its first cold
+                // one on.
                 let into = unsafe { into.get().add(cold_part.start) };
                 this.level.run(CombineRows {
                     plan,
@@ -92,48 +96,6 @@ impl CpuStore {
                 rule,
             });
         });
-    }
-}
-
-/// The sum of a row's gradients over its samples, from `column` on, piece by piece.
-///
-/// # Safety
-/// The gradients reach over so many columns for every sample.
-#[inline(always)]
-pub(crate) unsafe fn sum_gradients(
-    gradient: Columns,
-    samples: &[u32],
-    column: usize,
-    into: &mut [f32],
-) {
-    let (first, others) = samples.split_at(samples.len().min(PIECE));
-    // SAFETY: the caller's.
-    unsafe {
-        Bag {
-            first: 0,
-            ids: first,
-        }
-        .sum(gradient, column, into);
-    }
-    if others.is_empty() {
-        return;
-    }
-    let mut buffer = [0f32; BUFFER];
-    for (start, into) in (column..).step_by(BUFFER).zip(into.chunks_mut(BUFFER)) {
-        for piece in others.chunks(PIECE) {
-            let sum = &mut buffer[..into.len()];
-            // SAFETY: the caller's.
-            unsafe {
-                Bag {
-                    first: 0,
-                    ids: piece,
-                }
-                .sum(gradient, start, sum);
-            }
-            into.iter_mut()
-                .zip(sum)
-                .for_each(|(into, sum)| *into += *sum);
-        }
     }
 }
 
@@ -202,11 +164,11 @@ impl UpdateRows<'_> {
             WIDTH
         };
         let part_plan = &plan.parts[chunk.part];
-        let weights = Floats::new(&part.weights, part.first);
+        let weights = RowPointers::new(&part.weights, part.first);
         let state = part
             .state
             .as_ref()
-            .map(|state| (Floats::new(state, part.first), state.width()));
+            .map(|state| (RowPointers::new(state, part.first), state.width()));
         let mut buffer = [0f32; BUFFER];
         let mut wide = Vec::new();
         for index in chunk.rows.clone() {
@@ -217,8 +179,9 @@ impl UpdateRows<'_> {
             }
             let row = plan.rows[index] as usize;
             let samples = plan.samples_of(part_plan, index);
-            // SAFETY: rows of a plan lie in their part, those of a part are distinct and every one is in one chunk, and
-            // `update_slice` holds the store exclusively, so nobody else reads or writes this row or its state.
+            // SAFETY: rows of a plan lie in their part, those of a part are distinct and every one
+            // is in one chunk, and `update_slice` holds the store exclusively, so nobody else reads
+            // or writes this row or its state.
             let weights = unsafe { std::slice::from_raw_parts_mut(weights.at(row), width) };
             // SAFETY: as above; state rows are as wide as the part's state.
             let state = state.map_or(&mut [][..], |(state, width)| unsafe {
@@ -302,32 +265,10 @@ impl UpdateRows<'_> {
         buffer: &'b mut [f32],
     ) -> &'b [f32] {
         let into = &mut buffer[..width];
-        // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's column over its width
-        // for every sample of the batch, which `update_slice` and `fill_workspace` have made sure of.
+        // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's
+        // column over its width for every sample of the batch, which `update_slice` and
+        // `fill_workspace` have made sure of.
         unsafe { sum_gradients(self.gradient, samples, column, into) };
         into
-    }
-}
-
-/// Rows that are written, addressed by their number in the whole part.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Floats {
-    base: *mut f32,
-    stride: usize,
-}
-
-impl Floats {
-    #[inline(always)]
-    pub(crate) fn new(arena: &Arena, first: usize) -> Self {
-        let stride = arena.stride();
-        Self {
-            base: arena.as_mut_ptr().wrapping_sub(first * stride),
-            stride,
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn at(self, row: usize) -> *mut f32 {
-        self.base.wrapping_add(row * self.stride)
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use candle_core::{Device, Tensor};
 use cases::{Batch, Case, bits, case, contents, is_finite};
+use embedding_store::kernel_input::Rounding;
 use embedding_store::{
     CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, HotReplicas, Ids, Optimizer, Plan,
-    Rounding, RowFormat, Rows, Side, StoreOptions, TableSpec, Tiered, hot_ranges,
+    RowFormat, Rows, Side, StoreOptions, TableSpec, Tiered, hot_ranges,
 };
 use half::bf16;
 use oracle::Oracle;

@@ -1,4 +1,5 @@
-//! What crosses between host and device in a training step, beside rows: inputs to it, the loss from it.
+//! What crosses between host and device in a training step, beside rows: inputs to it, the loss
+//! from it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -63,8 +64,8 @@ impl Sent {
 }
 
 impl Crossing {
-    /// Asks for the copy of a batch's dense features, in the shape of a tensor, and labels, to its device; `None` where that is another
-    /// one than NVIDIA's.
+    /// Asks for the copy of a batch's dense features, in the shape of a tensor, and labels, to its
+    /// device; `None` where that is another one than NVIDIA's.
     pub(crate) fn send(&mut self, batch: &Batch, dense: &Tensor) -> Result<Option<Sent>> {
         if !dense.device().is_cuda() {
             return Ok(None);
@@ -85,8 +86,8 @@ impl Crossing {
         }
     }
 
-    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of some of them; `None` where these
-    /// are not on an NVIDIA device.
+    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of
+    /// some of them; `None` where these are not on an NVIDIA device.
     pub(crate) fn loss(
         &mut self,
         loss: &Loss,
@@ -107,7 +108,8 @@ impl Crossing {
         }
     }
 
-    /// Asks for the way of the step's losses to the host, if a device has taken them; a recorded step is of one piece.
+    /// Asks for the way of the step's losses to the host, if a device has taken them; a recorded
+    /// step is of one piece.
     pub(crate) fn ask(&mut self, recorded: bool) -> Result<Option<Asked>> {
         let pieces = if recorded { 1 } else { self.pieces };
         match &mut self.rings {
@@ -125,7 +127,8 @@ impl Crossing {
         }
     }
 
-    /// What decides a step's work, where it can be recorded; `memory` is what [`Model::step_memory`](crate::Model::step_memory) says.
+    /// What decides a step's work, where it can be recorded; `memory` is what
+    /// [`Model::step_memory`](crate::Model::step_memory) says.
     pub(crate) fn key(
         &self,
         sent: Option<&Sent>,
@@ -172,7 +175,8 @@ impl Rings {
         })
     }
 
-    /// The share that the samples have in the batch's loss is number `piece`, to be asked for by [`ask`](Self::ask).
+    /// The share that the samples have in the batch's loss is number `piece`, to be asked for by
+    /// [`ask`](Self::ask).
     fn loss(
         &mut self,
         loss: &Loss,
@@ -204,7 +208,8 @@ impl Rings {
         Ok(slopes)
     }
 
-    /// The same on another device. Its share stays there until it is asked for, so that this device does not wait for it.
+    /// The same on another device. Its share stays there until it is asked for, so that this device
+    /// does not wait for it.
     fn loss_elsewhere(
         &mut self,
         loss: &Loss,
@@ -284,7 +289,8 @@ impl StepKey {
     }
 }
 
-/// Steps that the device was asked for: asked once, it can repeat them, and the host asks for one thing instead of fifty.
+/// Steps that the device was asked for: asked once, it can repeat them, and the host asks for one
+/// thing instead of fifty.
 #[derive(Default)]
 pub(crate) struct Recorded {
     /// Oldest first; without a graph where a step has run once.
@@ -293,7 +299,8 @@ pub(crate) struct Recorded {
 
 struct Graph(CudaGraph);
 
-// SAFETY: a graph may be used by one thread at a time, whichever that is. `Recorded` gives it to nobody but whoever holds it exclusively.
+// SAFETY: a graph may be used by one thread at a time, whichever that is. `Recorded` gives it to
+// nobody but whoever holds it exclusively.
 unsafe impl Send for Graph {}
 
 /// Steps that are kept: input buffers that take turns, of a full and of a last batch.
@@ -315,8 +322,8 @@ impl Recorded {
         self.steps.clear();
     }
 
-    /// Has a step done by the device alone, as it was recorded, or else by asking for it here, which is recorded the second time. Returns
-    /// whether it is done: without a key it never is.
+    /// Has a step done by the device alone, as it was recorded, or else by asking for it here,
+    /// which is recorded the second time. Returns whether it is done: without a key it never is.
     pub(crate) fn run(
         &mut self,
         key: Option<&StepKey>,
@@ -353,7 +360,8 @@ impl Recorded {
         }
     }
 
-    /// Lets `ask` ask for a step, records it, and asks for what was recorded. Nobody else may ask the device for anything meanwhile.
+    /// Lets `ask` ask for a step, records it, and asks for what was recorded. Nobody else may ask
+    /// the device for anything meanwhile.
     fn record(
         &mut self,
         key: &StepKey,
@@ -431,12 +439,14 @@ mod kernels {
         launch.arg(&logits).arg(&labels).arg(&slopes).arg(&share);
         launch.arg(&samples).arg(&batch).arg(&kind).arg(&input);
         launch.arg(&threshold).arg(&negative).arg(&positive);
-        // SAFETY: the arguments are those of the kernel, in its order and types; all three have `samples` values.
+        // SAFETY: the arguments are those of the kernel, in its order and types; all three have
+        // `samples` values.
         unsafe { launch.launch(grid(1, LOSS_THREADS, 0)?) }.w()?;
         Ok(())
     }
 
-    /// A kernel that takes addresses of as many values as there are weights, their number, and factors.
+    /// A kernel that takes addresses of as many values as there are weights, their number, and
+    /// factors.
     pub(super) fn dense(
         name: &str,
         weights: &Tensor,
@@ -458,7 +468,8 @@ mod kernels {
         for factor in factors {
             launch.arg(factor);
         }
-        // SAFETY: the arguments are those of the kernel of this name; the optimizer has compared the sizes.
+        // SAFETY: the arguments are those of the kernel of this name; the optimizer has compared
+        // the sizes.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }

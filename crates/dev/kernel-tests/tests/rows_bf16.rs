@@ -1,7 +1,8 @@
 //! Rows in bf16: gathered exactly, and rounded at random as the store of `Device::Cpu` does, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use embedding_store::{EmbeddingStore, Optimizer, Rounding, Rows};
+use embedding_store::kernel_input::Rounding;
+use embedding_store::{EmbeddingStore, Optimizer, Rows};
 use half::bf16;
 use row_cases::{Aligned, Case, Cold, OPTIMIZERS, RATE, Step, UpdateKernel, bits, launch};
 

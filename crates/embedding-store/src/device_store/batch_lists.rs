@@ -6,14 +6,13 @@ use crate::cold_rows::ColdRows;
 use crate::error::{Error, Result};
 use crate::grouping::{Grouping, PIECE};
 use crate::layout::{Class, Layout, PartKind, RowOf};
-use crate::plan::Plan;
-use crate::planner::Planner;
 
 /// A row of more bags has its gradients summed by blocks of threads, piece by piece.
 const LONG: usize = 32;
 /// A row of more bags has the sums of its pieces added by a block too.
 const SUMMED: usize = 16 * PIECE;
-/// Rows are listed by how many bags they have, those of many first: threads side by side then have about as many to add.
+/// Rows are listed by how many bags they have, those of many first: threads side by side then have
+/// about as many to add.
 const SIZES: usize = 3 + LONG.ilog2() as usize;
 
 /// 0 for the most bags, 1 for many, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
@@ -29,13 +28,16 @@ const GATHERED: u32 = 4;
 /// Columns of a piece that a block sums, as in the kernel.
 const PIECE_COLUMNS: usize = 32;
 
-/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a device at once.
+/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a
+/// device at once.
 ///
-/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the number of the stored row, counted
-/// over the class's parts; from the number of hot rows on, the place of a cold row among the batch's.
+/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the
+/// number of the stored row, counted over the class's parts; from the number of hot rows on, the
+/// place of a cold row among the batch's.
 ///
-/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables + table`, so that kernels write and
-/// read `[batch, tables, dim]` as it is; otherwise `part · samples + sample`, part by part.
+/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables +
+/// table`, so that kernels write and read `[batch, tables, dim]` as it is; otherwise `part ·
+/// samples + sample`, part by part.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct BatchLists {
@@ -63,7 +65,8 @@ pub struct ClassLists {
     pub rows: Range<usize>,
     /// How many those are.
     pub long_rows: usize,
-    /// How many of these, the first, have so many bags that the sums of their pieces are added ahead.
+    /// How many of these, the first, have so many bags that the sums of their pieces are added
+    /// ahead.
     pub summed_rows: usize,
     /// Where every distinct row's bags start, `[rows + 1]`.
     pub row_offsets: Range<usize>,
@@ -76,7 +79,8 @@ pub struct ClassLists {
 }
 
 impl ClassLists {
-    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four columns.
+    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four
+    /// columns.
     pub fn gather_blocks(&self, threads: u32, vector: bool) -> u32 {
         gather_blocks(self.bags, self.width, threads, vector)
     }
@@ -110,7 +114,7 @@ pub(crate) fn blocks(rows: usize, width: usize, threads: u32, vector: bool) -> u
 }
 
 /// One part in its class.
-struct Place<'a> {
+struct PartAddresses<'a> {
     part: usize,
     table: usize,
     row_of: RowOf,
@@ -124,7 +128,7 @@ struct Place<'a> {
     first_cold: u32,
 }
 
-impl Place<'_> {
+impl PartAddresses<'_> {
     fn address(&self, row: u32, slot: impl FnOnce() -> u32) -> u32 {
         if row < self.hot {
             self.first_hot + row
@@ -135,28 +139,6 @@ impl Place<'_> {
 }
 
 impl BatchLists {
-    /// The lists of a plan with slots that `planner` has filled, where the first `hot_rows` of every part are in the matrices.
-    ///
-    /// # Errors
-    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
-    pub fn of_plan(planner: &Planner, plan: &Plan, hot_rows: &[u32]) -> Result<Self> {
-        let layout = planner.layout();
-        if hot_rows.len() != layout.parts.len() {
-            return Err(Error::RangesCount {
-                got: hot_rows.len(),
-                parts: layout.parts.len(),
-            });
-        }
-        let plan = &plan.grouping;
-        plan.check(&layout)?;
-        plan.check_slots()?;
-        let mut cold = ColdRows::default();
-        cold.list(plan, &layout, hot_rows);
-        let mut lists = Self::default();
-        lists.fill(&layout, plan, &cold, hot_rows, 0..plan.batch)?;
-        Ok(lists)
-    }
-
     /// All numbers.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
@@ -167,7 +149,8 @@ impl BatchLists {
         &self.classes
     }
 
-    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a whole batch alone.
+    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a
+    /// whole batch alone.
     pub(crate) fn fill(
         &mut self,
         layout: &Layout,
@@ -199,7 +182,7 @@ impl BatchLists {
         &mut self,
         layout: &Layout,
         plan: &Grouping,
-        places: &[Place<'_>],
+        places: &[PartAddresses<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
     ) -> Result<()> {
@@ -235,7 +218,7 @@ impl BatchLists {
     fn list_rows(
         &mut self,
         plan: &Grouping,
-        places: &[Place<'_>],
+        places: &[PartAddresses<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
     ) {
@@ -314,7 +297,7 @@ fn places<'a>(
     plan: &'a Grouping,
     cold: &ColdRows,
     hot_rows: &[u32],
-) -> Result<(Vec<Place<'a>>, ClassLists)> {
+) -> Result<(Vec<PartAddresses<'a>>, ClassLists)> {
     let hot: u64 = class
         .parts
         .iter()
@@ -334,7 +317,7 @@ fn places<'a>(
         let PartKind::Rows(row_of) = placed.kind else {
             continue;
         };
-        places.push(Place {
+        places.push(PartAddresses {
             part,
             table: placed.table,
             row_of,

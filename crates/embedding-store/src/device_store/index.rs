@@ -10,21 +10,23 @@ use super::DeviceStore;
 use super::batch_lists::BatchLists;
 #[cfg(feature = "cuda")]
 use super::cuda::DeviceLists;
-use super::side::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::Result;
 use crate::grouping::PIECE;
 use crate::layout::Composition;
-use crate::{Plan, Result};
+use crate::plan::Plan;
 
 /// The numbers that lookup and update of a batch select rows by.
 ///
-/// The *working rows* of a class are the distinct hot rows of its parts, then the cold ones, part by part.
+/// The *working rows* of a class are the distinct hot rows of its parts, then the cold ones, part
+/// by part.
 #[derive(Debug)]
 pub(super) struct Index {
     serial: u64,
     /// One for each of the layout's classes; none where kernels read `lists` instead.
     pub(super) classes: Vec<ClassIndex>,
-    /// For each table that is projected and has an empty bag: 1 for every sample whose bag is not, `[samples, 1]`.
+    /// For each table that is projected and has an empty bag: 1 for every sample whose bag is not,
+    /// `[samples, 1]`.
     pub(super) filled: Vec<Option<Tensor>>,
     #[cfg(feature = "cuda")]
     pub(super) lists: Option<DeviceLists>,
@@ -38,7 +40,8 @@ pub(super) struct ClassIndex {
     pub(super) cold_rows: usize,
     /// The working row of every lookup, part by part, `[lookups]`; none without lookups.
     pub(super) working: Option<Tensor>,
-    /// Which bag, `part · samples + sample`, a lookup is in, `[lookups]`; none where every bag has one lookup.
+    /// Which bag, `part · samples + sample`, a lookup is in, `[lookups]`; none where every bag has
+    /// one lookup.
     pub(super) bags: Option<Tensor>,
     /// Where a row has more lookups than are added one after the other.
     pub(super) pieces: Option<Pieces>,
@@ -98,22 +101,10 @@ impl DeviceStore {
             Some(index) => index,
             None => Arc::new(self.index_samples(plan, cold, 0..plan.batch())?),
         };
-        // The other's memory on the device is given back after this one's copy was asked for, so that it waits for no work.
+        // The other's memory on the device is given back after this one's copy was asked for, so
+        // that it waits for no work.
         *kept = Some(Arc::clone(&index));
         Ok(index)
-    }
-
-    /// The index of a whole batch, which may have been made when its cold rows were taken to the device.
-    pub(super) fn index_for(
-        &self,
-        plan: &Plan,
-        cold: &ColdRows,
-        staged: &Staged,
-    ) -> Result<Arc<Index>> {
-        match staged.index(plan) {
-            Some(index) => Ok(Arc::clone(index)),
-            None => self.index(plan, cold),
-        }
     }
 
     /// Makes the index of a coming plan.

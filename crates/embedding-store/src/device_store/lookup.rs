@@ -7,10 +7,12 @@ use candle_core::{DType, Tensor};
 use super::DeviceStore;
 use super::index::Index;
 use super::matrix::select_rows;
-use super::side::Staged;
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::encoding::Combine;
+use crate::error::Result;
 use crate::layout::Composition;
-use crate::{Combine, Plan, Result};
+use crate::plan::Plan;
 
 impl DeviceStore {
     /// The pooled rows of the whole batch; plan and tensor are checked.
@@ -150,8 +152,8 @@ impl DeviceStore {
         }
     }
 
-    /// `P x` for every sample, one column of the projection after the other: the order of the sums on the CPU.
-    /// A sample whose bag is empty gets zeros, whatever the projection has come to.
+    /// `P x` for every sample, one column of the projection after the other: the order of the sums
+    /// on the CPU. A sample whose bag is empty gets zeros, whatever the projection has come to.
     fn project(
         &self,
         pooled: &Tensor,

@@ -8,6 +8,7 @@ mod lookup;
 mod matrix;
 mod rows;
 mod side;
+mod staged;
 mod update;
 
 use std::collections::VecDeque;
@@ -16,30 +17,34 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::arena::{ArenaError, zeros};
 use crate::cold_rows::ColdRows;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
 use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
-use crate::layout::{Layout, PartKind};
+use crate::layout::{Layout, Part, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::rounding::Rounding;
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
 use crate::rule::{RowOptimizer, Step};
-use crate::store::{Side, Tiered};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
 use crate::traffic::Traffic;
-use crate::{
-    EmbeddingStore, Error, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions, TableSpec,
-};
-pub use batch_lists::{BatchLists, ClassLists};
 use index::Index;
-use matrix::{Matrix, initial_rows};
-use side::Staged;
+use matrix::{Matrix, in_memory, initial_rows};
+use staged::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
-/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a CUDA device (feature `cuda`),
-/// kernels for all tables at once. On `Device::Cpu` the results
-/// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one; and on a
-/// CUDA device those of `Device::Cpu`. Rows that are [kept as bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is
-/// written is rounded; exports give what is kept.
+/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a
+/// CUDA device (feature `cuda`), kernels for all tables at once. On `Device::Cpu` the results are
+/// those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative
+/// zeros is a positive one; and on a CUDA device those of `Device::Cpu`. Rows that are [kept as
+/// bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is written is
+/// rounded; exports give what is kept.
 #[derive(Debug)]
 pub struct DeviceStore {
     device: Device,
@@ -74,7 +79,8 @@ pub struct DeviceStore {
 }
 
 impl DeviceStore {
-    /// Makes whole tables with their initial rows, which are those of a [`CpuStore`](crate::CpuStore) of the same options.
+    /// Makes whole tables with their initial rows, which are those of a
+    /// [`CpuStore`](crate::CpuStore) of the same options.
     ///
     /// # Errors
     /// As [`CpuStore::new`](crate::CpuStore::new), and a device that fails.
@@ -84,8 +90,8 @@ impl DeviceStore {
         Self::make(layout, parts, held, options, device)
     }
 
-    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table. Plans are those of the whole
-    /// tables, and one that touches another row is refused.
+    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table. Plans
+    /// are those of the whole tables, and one that touches another row is refused.
     ///
     /// # Errors
     /// As [`new`](Self::new), and hot rows that do not fit the tables.
@@ -119,7 +125,9 @@ impl DeviceStore {
                 PartKind::Projection => RowFormat::F32,
                 PartKind::Rows(_) => options.device_rows,
             };
-            (weight.bytes() * part.dim + size_of::<f32>() * part.state_width) as u64
+            let bytes = |values: usize, each: usize| (values as u64).saturating_mul(each as u64);
+            bytes(part.dim, weight.bytes())
+                .saturating_add(bytes(part.state_width, size_of::<f32>()))
         };
         let bytes = parts
             .iter()
@@ -171,7 +179,7 @@ impl DeviceStore {
                 .parts
                 .first()
                 .map_or(0, |&part| parts[part].state_width);
-            let mut fresh = vec![0.0; state_width];
+            let mut fresh = in_memory(zeros(state_width))?;
             options.optimizer.fresh_state(&mut fresh);
             classes.push(Matrix::new(weights, &fresh)?);
         }
@@ -183,7 +191,8 @@ impl DeviceStore {
             }
             let (narrow, wide) = (parts[part].dim, placed.width);
             let generator = generator(part);
-            let mut weights = vec![0.0; narrow * wide];
+            let floats = narrow.checked_mul(wide).ok_or(ArenaError::Overflow);
+            let mut weights: Vec<f32> = in_memory(floats.and_then(zeros))?;
             let mut row = vec![0.0; narrow];
             for column in 0..wide {
                 generator.write(column as u64, &mut row);

@@ -6,10 +6,10 @@ use candle_core::{DType, Tensor};
 
 use super::DeviceStore;
 use super::index::numbers;
-use super::matrix::{Matrix, kept_rows, select_rows};
-use super::update::write_rows;
-use crate::layout::PartKind;
-use crate::{Error, Part, Result, Rows};
+use super::matrix::{Matrix, kept_rows, select_rows, write_rows};
+use crate::error::{Error, Result};
+use crate::layout::{Part, PartKind};
+use crate::rows::Rows;
 
 impl DeviceStore {
     pub(super) fn export_range(&self, part: usize, rows: Range<u64>) -> Result<Rows> {

@@ -5,20 +5,21 @@ use candle_core::{DType, Tensor};
 use super::DeviceStore;
 use super::index::ClassIndex;
 use super::lookup::Pooled;
-use super::matrix::{Matrix, moved_rows, select_rows};
-use super::side::Staged;
+use super::matrix::{Matrix, moved_rows, select_rows, write_rows};
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::Result;
 use crate::kernel::LANES;
 use crate::layout::{Composition, GradientOf, PartKind};
+use crate::plan::Plan;
 use crate::rule::{DenseRule, Rule, Step, step_row};
-use crate::{Plan, Result};
 
 /// Samples whose products for a projection's gradient are held at once.
 const SAMPLES_AT_ONCE: usize = 256;
 
 impl DeviceStore {
-    /// Updates all touched rows that are here and writes the gradients of the others into `cold`; plan and tensor are
-    /// checked.
+    /// Updates all touched rows that are here and writes the gradients of the others into `cold`;
+    /// plan and tensor are checked.
     pub(super) fn scatter(
         &mut self,
         plan: &Plan,
@@ -101,7 +102,8 @@ impl DeviceStore {
         Ok(())
     }
 
-    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are staged here.
+    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are
+    /// staged here.
     pub(super) fn scatter_staged(
         &mut self,
         plan: &Plan,
@@ -178,7 +180,8 @@ impl DeviceStore {
         Ok(Tensor::cat(&parts, 0)?)
     }
 
-    /// The gradients of a class's working rows, each the sum over its lookups in the order of the samples.
+    /// The gradients of a class's working rows, each the sum over its lookups in the order of the
+    /// samples.
     fn class_gradient(
         &self,
         number: usize,
@@ -244,7 +247,8 @@ impl DeviceStore {
 }
 
 impl Matrix {
-    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where there is a key.
+    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where
+    /// there is a key.
     fn step_rows(
         &self,
         rows: &Tensor,
@@ -297,20 +301,6 @@ impl Matrix {
         }
         Ok(())
     }
-}
-
-/// Overwrites rows of a matrix, in place, by values of its own type.
-pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if into.device().is_cuda() {
-        return super::cuda::write_rows(into, rows, values);
-    }
-    let rows = rows
-        .unsqueeze(1)?
-        .broadcast_as(values.shape())?
-        .contiguous()?;
-    into.scatter_set(&rows, &values.contiguous()?, 0)?;
-    Ok(())
 }
 
 /// One step of some rows: the new weights and the new state. Rounded as on the CPU, operation by
@@ -400,7 +390,8 @@ fn mean_of_rows(x: &Tensor) -> Result<Tensor> {
     Ok(reduce(&lanes)?.broadcast_div(&width)?)
 }
 
-/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order of the CPU's kernels.
+/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order
+/// of the CPU's kernels.
 fn dots(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let ((rows, dim), others) = (x.dims2()?, y.dim(0)?);
     let mut lanes = Tensor::zeros((rows * others, LANES), DType::F32, x.device())?;

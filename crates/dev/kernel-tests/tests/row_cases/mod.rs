@@ -9,9 +9,9 @@
 use std::ops::{Deref, DerefMut};
 use std::ptr::{null, null_mut};
 
+use embedding_store::kernel_input::{BatchLists, ClassLists};
 use embedding_store::{
-    BatchLists, ClassLists, CpuStore, EmbeddingStore, Ids, Optimizer, Plan, Rows, StoreOptions,
-    TableSpec,
+    CpuStore, EmbeddingStore, Ids, Optimizer, Plan, Rows, StoreOptions, TableSpec,
 };
 use kernel_tests::Launch;
 
@@ -161,7 +161,7 @@ impl Case {
             offsets: &self.offsets,
         };
         planner.plan(ids, &mut plan).unwrap();
-        let lists = BatchLists::of_plan(&planner, &plan, &self.hot_rows).unwrap();
+        let lists = planner.batch_lists(&plan, &self.hot_rows).unwrap();
         Step {
             case: self,
             store,
