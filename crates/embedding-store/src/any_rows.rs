@@ -13,7 +13,7 @@ use crate::plan::Plan;
 
 /// Rows of one task.
 const ROWS_A_TASK: usize = 1024;
-/// Rows between the one that is copied and the one that is asked for.
+/// Rows between the one that is copied and the one that is prefetched.
 const PREFETCH_ROWS: usize = 16;
 
 impl CpuStore {

@@ -12,7 +12,7 @@ use crate::layout::Part;
 use crate::mapped::{Content, map_rows, refused};
 use crate::row_folder::RowFolder;
 
-/// Bytes of rows that are made at once on their way to a file.
+/// Bytes of rows that are made together on their way to a file.
 const PIECE: usize = 8 << 20;
 
 /// Where a [`CpuStore`](crate::CpuStore) keeps its rows and their optimizer state. No number
@@ -45,7 +45,7 @@ pub(crate) enum OpenBacking {
 }
 
 impl OpenBacking {
-    /// Gets ready for files of so many bytes altogether.
+    /// Gets ready for files of that many bytes altogether.
     pub(crate) fn prepare(backing: &Backing, bytes: u64) -> Result<Self> {
         let place = match backing {
             Backing::Memory => return Ok(Self::Memory),
@@ -87,7 +87,7 @@ impl OpenBacking {
         }
     }
 
-    /// That the disk has room for so many bytes more.
+    /// That the disk has room for that many bytes more.
     fn check_space(&self, needed: u64) -> Result<()> {
         let Some(folder) = self.folder() else {
             return Ok(());

@@ -102,7 +102,7 @@ impl ColdRows {
         floats
     }
 
-    /// Makes room for a state of so many floats a row.
+    /// Makes room for a state of that many floats a row.
     pub(crate) fn add_state(&mut self, width: usize) {
         self.state.set_len(self.rows.len() * width);
     }

@@ -100,7 +100,7 @@ pub enum Error {
     },
     /// A part whose gradient passes through a product or a projection.
     #[error(
-        "the gradient of part {part} is no part of that of the looked-up rows: its table multiplies \
+        "the gradient of the looked-up rows does not contain that of part {part}: its table multiplies \
          or projects; compute it from the pooled rows"
     )]
     IndirectGradient {
@@ -129,7 +129,7 @@ pub enum Error {
     Allocation {
         /// The part, for example `emb_l.3.weight`.
         name: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
     },
     /// More bytes than the address space has.
@@ -244,7 +244,7 @@ pub enum Error {
     HotRowsBeyondTable {
         /// Table number.
         table: usize,
-        /// Hot rows asked for.
+        /// Hot rows requested.
         hot: u64,
         /// Rows of the table.
         rows: u64,
@@ -298,15 +298,15 @@ pub enum Error {
         value: f64,
     },
     /// A part number that the store does not have.
-    #[error("part {part} asked for, the store has {parts}")]
+    #[error("the store has {parts} parts, no part {part}")]
     PartOutOfRange {
-        /// The number asked for.
+        /// The number requested.
         part: usize,
         /// Parts of the store.
         parts: usize,
     },
     /// Rows beyond a part.
-    #[error("rows {start}..{end} of {name} asked for, which has {rows}")]
+    #[error("{name} has {rows} rows, which rows {start}..{end} are not within")]
     RowsOutOfRange {
         /// The part.
         name: String,
@@ -351,7 +351,7 @@ pub enum Error {
          leave a fifth for the model and its batches", free / 5 * 4
     )]
     DeviceMemory {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
         /// Bytes that are free.
         free: u64,
@@ -415,7 +415,7 @@ pub enum Error {
         problem: String,
     },
     /// A store in files that was made for other tables or with another optimizer.
-    #[error("the rows in {} have {what} {found}, {expected} was asked for", folder.display())]
+    #[error("the rows in {} have {what} {found}, {expected} is needed", folder.display())]
     OtherStore {
         /// The folder.
         folder: PathBuf,
@@ -423,7 +423,7 @@ pub enum Error {
         what: &'static str,
         /// What the folder has.
         found: String,
-        /// What was asked for.
+        /// What is needed.
         expected: String,
     },
     /// A file of rows of another size than it was made with.

@@ -7,7 +7,7 @@ use crate::rule::BUFFER;
 /// The sum of a row's gradients over its samples, from `column` on, piece by piece.
 ///
 /// # Safety
-/// The gradients reach over so many columns for every sample.
+/// The gradients reach over that many columns for every sample.
 #[inline(always)]
 pub(crate) unsafe fn sum_gradients(
     gradient: Columns,

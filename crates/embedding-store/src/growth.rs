@@ -67,13 +67,13 @@ where
 }
 
 impl CpuStore {
-    /// Lets tables grow to so many rows, one number for each. Rows stay as they are; new ones are
-    /// those that a store made with so many rows starts with, without optimizer state. Plans made
+    /// Lets tables grow to that many rows, one number for each. Rows stay as they are; new ones are
+    /// those that a store made with that many rows starts with, without optimizer state. Plans made
     /// before are for other tables then.
     ///
     /// Old and new rows are held together for a moment. Rows in a [`Backing::Folder`] do not grow
     /// where they are: make a store of more rows in another folder and [`copy_rows`] into it. So
-    /// does whatever else is no whole `CpuStore`.
+    /// does whatever else is not a whole `CpuStore`.
     ///
     /// # Errors
     /// Another number than tables, fewer rows than there are, impossible tables, a store that does

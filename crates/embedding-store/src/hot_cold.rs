@@ -244,7 +244,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             .unwrap_or_else(|lock| lock.into_inner())
     }
 
-    /// Waits until no more than so many batches' rows are on their way back.
+    /// Waits until no more than that many batches' rows are on their way back.
     fn settle(&mut self, most: usize) -> Result<()> {
         loop {
             let batch = {

@@ -27,7 +27,7 @@ use crate::split::HotOperations;
 use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
 use crate::traffic::{Counters, Traffic};
 
-/// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
+/// Rows of a part that a sync moves together: few enough that they stay in the cache on their way.
 const ROWS_AT_ONCE: usize = 8192;
 
 /// The store of FAE (Adnan et al., PVLDB 15(1), 2021): whole tables in host memory, and replicas of

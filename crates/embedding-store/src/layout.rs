@@ -22,8 +22,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Describes a matrix of `rows` rows of `dim` floats, with so many floats of optimizer state a
-    /// row.
+    /// Describes a matrix of `rows` rows of `dim` floats, with that many floats of optimizer state
+    /// a row.
     pub fn new(
         name: impl Into<String>,
         table: usize,
@@ -116,7 +116,7 @@ pub(crate) enum Composition {
 }
 
 /// Parts with rows of one width and one factor on the learning rate, which lie together where rows
-/// of many parts are moved at once.
+/// of many parts are moved together.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Class {
     pub(crate) width: usize,

@@ -12,9 +12,9 @@ use crate::layout::{Composition, Layout};
 /// Bags of one task, about 20 µs of cached rows: handing it out costs little beside that, whatever
 /// the number of tables.
 const BAGS_A_TASK: usize = 2048;
-/// Bags between the one that is read and the one whose rows are asked for.
+/// Bags between the one that is read and the one whose rows are prefetched.
 const PREFETCH_BAGS: usize = 48;
-/// Ids of a bag whose rows are asked for; those of long bags follow while the first are added.
+/// Ids of a bag whose rows are prefetched; those of long bags follow while the first are added.
 const PREFETCH_IDS: usize = 4;
 /// Most tables whose rows are copied by the short loop.
 const COPIED_TABLES: usize = 64;

@@ -44,7 +44,7 @@ pub(crate) fn refused(part: &Part, error: ArenaError) -> Error {
 /// Maps a file of rows, which has the size of the shape.
 pub(crate) fn map_rows(path: &Path, file: &File, shape: Shape) -> Result<Arena> {
     // SAFETY: this process alone has a scratch file, and the files of a folder are locked against
-    // other stores. That nobody else changes them is asked for in the documentation of
+    // other stores. That nobody else changes them is a condition in the documentation of
     // `CpuStore::open`.
     let map = unsafe { MmapMut::map_mut(file) }.map_err(Error::io("cannot map", path))?;
     // Rows are read one here and one there: what lies around them would only take the place of

@@ -146,7 +146,7 @@ impl Plan {
         self.device.hot_rows = Arc::default();
     }
 
-    /// The lists for a device that has so many rows of every part.
+    /// The lists for a device that has that many rows of every part.
     #[cfg(feature = "cuda")]
     pub(crate) fn lists(
         &self,

@@ -91,7 +91,7 @@ impl Planner {
     }
 
     /// Also makes what kernels read of a plan that touches no rows but those of a device that has
-    /// so many of every part.
+    /// as many of every part.
     pub(crate) fn with_lists(mut self, hot_rows: Arc<[u32]>) -> Self {
         self.lists = Some(Lists {
             hot_rows,
@@ -100,8 +100,8 @@ impl Planner {
         self.with_slots()
     }
 
-    /// The same for all other plans, where this planner makes lists: for a device that has so many
-    /// rows.
+    /// The same for all other plans, where this planner makes lists: for a device that has that
+    /// many rows.
     pub(crate) fn with_lists_otherwise(mut self, hot_rows: Arc<[u32]>) -> Self {
         if let Some(lists) = &mut self.lists {
             lists.otherwise = Some(hot_rows);
@@ -363,7 +363,7 @@ fn sort(buffers: &mut SortBuffers, largest: u32) {
     let width = bits.div_ceil(passes);
     let mask = (1u64 << width) - 1;
     let digit = |key: u64, pass: u32| (key >> (32 + pass * width) & mask) as usize;
-    // The digits of all passes are counted at once.
+    // The digits of all passes are counted together.
     counts.clear();
     counts.resize((passes as usize) << width, 0);
     for &key in keys.iter() {

@@ -1,5 +1,5 @@
-//! Reading mapped rows before they are used: the disk serves many reads at once, while a thread
-//! that touches a row which is not in memory waits for that one.
+//! Reading mapped rows before they are used: the disk serves many reads side by side, while a
+//! thread that touches a row which is not in memory waits for that one.
 
 use rayon::prelude::*;
 

@@ -35,7 +35,7 @@ impl Rounding {
         key(self.updates, updates, class)
     }
 
-    /// The key of rows of a part that come from the host after so many updates, initial ones
+    /// The key of rows of a part that come from the host after that many updates, initial ones
     /// included.
     pub fn import_key(self, updates: u64, part: usize) -> u64 {
         key(self.imports, updates, part)
@@ -122,7 +122,7 @@ mod tests {
             ("seeds", (0..n).map(|n| keyed(n.into(), 1)).sum()),
         ] {
             let ups = (found / f64::from(n) - 1.0) * 128.0;
-            // Seven σ of so many roundings.
+            // Seven σ of that many roundings.
             assert!((ups - 1.0 / 3.0).abs() < 0.02, "{what}: {ups}");
         }
     }

@@ -21,7 +21,7 @@ use crate::rounding::Rounding;
 use crate::rule::{DenseRule, Rule, Step, step_elements, step_row};
 use crate::store::EmbeddingStore;
 
-/// Rows between the one that is copied and the one that is asked for.
+/// Rows between the one that is copied and the one that is prefetched.
 const PREFETCH_ROWS: usize = 16;
 /// Rows that one thread copies sooner than others wake up.
 const FEW_ROWS: usize = 4096;
@@ -69,7 +69,7 @@ pub trait HotOperations: EmbeddingStore {
     }
 
     /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and
-    /// asks for their way back.
+    /// requests their way back.
     ///
     /// # Errors
     /// A tensor operation that fails; without a definition of its own, always.

@@ -60,7 +60,7 @@ pub trait EmbeddingStore: Send + Sync {
     /// With this and all rows, another store goes on from here.
     fn updates(&self) -> u64;
 
-    /// Goes on as if so many [updates](Self::updates) had been made.
+    /// Goes on as if that many [updates](Self::updates) had been made.
     fn continue_from(&mut self, updates: u64);
 
     /// The matrices that the store keeps, under the reference's names, table by table.

@@ -16,7 +16,7 @@ use crate::projection::fill_workspace;
 use crate::rule::{BUFFER, Rule, Step, step_adagrad, step_row, step_rowwise, step_sgd};
 use crate::split::SplitRows;
 
-/// Rows between the one that is updated and the one that is asked for.
+/// Rows between the one that is updated and the one that is prefetched.
 const PREFETCH_ROWS: usize = 16;
 impl CpuStore {
     /// Updates all touched rows; the lengths are checked.

@@ -97,7 +97,7 @@ fn is_tried(tables: &[TableSpec], options: &StoreOptions) -> bool {
     parts.iter().all(|part| {
         [part.dim, part.state_width].into_iter().all(|width| {
             let bytes = u128::from(part.rows).saturating_mul(width.max(16) as u128 * 4);
-            (width < 64 || width > 1 << 46) && (bytes < 1 << 20 || bytes > 1 << 50)
+            !(64..=1 << 46).contains(&width) && !(1 << 20..=1 << 50).contains(&bytes)
         })
     })
 }

@@ -15,7 +15,7 @@ const SUMMED: usize = 16 * PIECE;
 /// about as many to add.
 const SIZES: usize = 3 + LONG.ilog2() as usize;
 
-/// 0 for the most bags, 1 for many, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
+/// 0 for the most bags, 1 for many, then by powers of two: 17 to 32, 9 to 16, …, 2, 1.
 fn size_of_row(bags: usize) -> usize {
     if bags > LONG {
         return usize::from(bags <= SUMMED);
@@ -29,7 +29,7 @@ const GATHERED: u32 = 4;
 const PIECE_COLUMNS: usize = 32;
 
 /// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a
-/// device at once.
+/// device in one piece.
 ///
 /// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the
 /// number of the stored row, counted over the class's parts; from the number of hot rows on, the
@@ -65,7 +65,7 @@ pub struct ClassLists {
     pub rows: Range<usize>,
     /// How many those are.
     pub long_rows: usize,
-    /// How many of these, the first, have so many bags that the sums of their pieces are added
+    /// How many of these, the first, have enough bags that the sums of their pieces are added
     /// ahead.
     pub summed_rows: usize,
     /// Where every distinct row's bags start, `[rows + 1]`.
@@ -79,13 +79,13 @@ pub struct ClassLists {
 }
 
 impl ClassLists {
-    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four
-    /// columns.
+    /// Blocks of that many threads that gather the class's bags; `vector` says that a thread has
+    /// four columns.
     pub fn gather_blocks(&self, threads: u32, vector: bool) -> u32 {
         gather_blocks(self.bags, self.width, threads, vector)
     }
 
-    /// Blocks of so many threads that update the class's rows.
+    /// Blocks of that many threads that update the class's rows.
     pub fn update_blocks(&self, threads: u32, vector: bool) -> u32 {
         blocks(self.rows.len(), self.width, threads, vector)
     }
@@ -95,13 +95,13 @@ impl ClassLists {
         self.piece_starts.len().saturating_sub(1)
     }
 
-    /// Blocks that sum so many pieces of rows of many bags, or so many rows' sums of pieces.
+    /// Blocks that sum that many pieces of rows of many bags, or that many rows' sums of pieces.
     pub fn piece_blocks(&self, pieces: usize) -> u32 {
         (pieces * self.width.div_ceil(PIECE_COLUMNS)) as u32
     }
 }
 
-/// Blocks that gather so many bags.
+/// Blocks that gather that many bags.
 pub(crate) fn gather_blocks(bags: usize, width: usize, threads: u32, vector: bool) -> u32 {
     blocks(bags, width, threads, vector).div_ceil(GATHERED)
 }

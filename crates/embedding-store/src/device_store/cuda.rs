@@ -179,7 +179,7 @@ impl DeviceLists {
         })
     }
 
-    /// The numbers on the device, for work that is asked for from now on.
+    /// The numbers on the device, for work that is requested from now on.
     fn numbers(&self) -> Result<Tensor> {
         match &self.uploaded {
             Some(uploaded) => Ok(lock(&self.transfers).lists.read(uploaded)?.clone()),

@@ -101,7 +101,7 @@ impl DeviceStore {
             Some(index) => index,
             None => Arc::new(self.index_samples(plan, cold, 0..plan.batch())?),
         };
-        // The other's memory on the device is given back after this one's copy was asked for, so
+        // The other's memory on the device is given back after this one's copy was requested, so
         // that it waits for no work.
         *kept = Some(Arc::clone(&index));
         Ok(index)

@@ -54,7 +54,7 @@ impl DeviceStore {
         }
         #[cfg(feature = "cuda")]
         if let (Some(lists), true) = (&index.lists, self.layout.is_one_class()) {
-            // Pooled rows of plain tables are what was asked for, in its order.
+            // Pooled rows of plain tables are the output itself, in its order.
             return lists.gather(0, &self.classes[0].weights, staged.class(0), into);
         }
         let pooled = self.pooled(index, samples, staged)?;

@@ -40,7 +40,7 @@ use staged::Staged;
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
 /// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a
-/// CUDA device (feature `cuda`), kernels for all tables at once. On `Device::Cpu` the results are
+/// CUDA device (feature `cuda`), kernels for all tables together. On `Device::Cpu` the results are
 /// those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative
 /// zeros is a positive one; and on a CUDA device those of `Device::Cpu`. Rows that are [kept as
 /// bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is written is

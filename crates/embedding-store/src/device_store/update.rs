@@ -14,7 +14,7 @@ use crate::layout::{Composition, GradientOf, PartKind};
 use crate::plan::Plan;
 use crate::rule::{DenseRule, Rule, Step, step_row};
 
-/// Samples whose products for a projection's gradient are held at once.
+/// Samples whose products for a projection's gradient are held together.
 const SAMPLES_AT_ONCE: usize = 256;
 
 impl DeviceStore {

@@ -123,8 +123,8 @@ impl DenseStep {
         Ok(((weights - step)?.detach(), state))
     }
 
-    /// The kernel that does it on an NVIDIA device (`trainer/kernels/step.cu`), and the numbers that
-    /// it takes behind the addresses of weights, state if there is one, and gradients.
+    /// The kernel that does it on an NVIDIA device (`trainer/kernels/step.cu`), and the numbers
+    /// that it takes behind the addresses of weights, state if there is one, and gradients.
     #[doc(alias = "cuda")]
     pub fn kernel(self) -> (&'static str, Vec<f32>) {
         match self.rule {
@@ -218,8 +218,8 @@ impl Kernel for MoveAdagrad<'_> {
 }
 
 /// The product of rate and gradient is rounded before it is divided: PyTorch's `addcdiv`, by which
-/// its Adagrad moves dense parameters. Rows round the quotient first (`row.rs`), as PyTorch does for
-/// sparse gradients: two formulas on purpose.
+/// its Adagrad moves dense parameters. Rows round the quotient first (`row.rs`), as PyTorch does
+/// for sparse gradients: two formulas on purpose.
 #[inline(always)]
 fn adagrad_values<const N: usize>(
     rate: f32,

@@ -1,4 +1,5 @@
-//! The rules by which rows and dense parameters move: the one place that knows what an optimizer is.
+//! The rules by which rows and dense parameters move: the one place that knows what an optimizer
+//! is.
 //!
 //! [`Optimizer`] names the built-in rules, [`RowRule`] is a rule from outside, and [`RowOptimizer`]
 //! is what a store has: either of them, with a factor on the learning rate for every table. One

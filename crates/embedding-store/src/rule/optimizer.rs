@@ -26,8 +26,8 @@ pub enum Optimizer {
         initial_accumulator: f64,
     },
     /// `state += mean(g²); row -= lr · g / (sqrt(state) + ε)`, one state per row: the reference's
-    /// `RWSAdagrad`. The projection of a mixed-dimension table is a dense parameter there, so it has
-    /// one state per element.
+    /// `RWSAdagrad`. The projection of a mixed-dimension table is a dense parameter there, so it
+    /// has one state per element.
     RowwiseAdagrad {
         /// ε.
         epsilon: f64,

@@ -88,8 +88,8 @@ impl RowOptimizer {
     }
 
     /// Moves one row of a table, as stores in host memory do: `gradient` is the sum of the row's
-    /// gradients ([`Plan::sum_gradient`](crate::Plan::sum_gradient)), `[dim]` as the row, `state` is
-    /// `[state_width]`, and `step` how many updates came before. A row of a frozen table stays.
+    /// gradients ([`Plan::sum_gradient`](crate::Plan::sum_gradient)), `[dim]` as the row, `state`
+    /// is `[state_width]`, and `step` how many updates came before. A row of a frozen table stays.
     ///
     /// # Errors
     /// Slices of other lengths.
@@ -125,7 +125,7 @@ impl RowOptimizer {
         Ok(())
     }
 
-    /// That rule and factors can be used for so many tables.
+    /// That rule and factors can be used for that many tables.
     ///
     /// # Errors
     /// Settings that the rule refuses, factors of another number than tables, or one that is
@@ -191,8 +191,8 @@ impl RowOptimizer {
         })
     }
 
-    /// How the projection of a table, which is a dense parameter, moves in one update; none where it
-    /// is frozen.
+    /// How the projection of a table, which is a dense parameter, moves in one update; none where
+    /// it is frozen.
     pub(crate) fn projection_rule(&self, table: usize, step: Step) -> Option<DenseRule> {
         let rate = self.rate(table, step)?;
         Some(self.dense().dense_rule(rate))
