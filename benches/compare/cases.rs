@@ -17,7 +17,7 @@ use benches::step::TrainStep;
 use benches::tables::{BATCH, BATCHES, Tables};
 use candle_core::Device;
 use clap::Args;
-use dlrm::{Dlrm, DlrmConfig};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
 use embedding_store::{CpuStore, Optimizer, StoreOptions, TableSpec};
 use examples::budget::Budget;
 use examples::memory_limit::MemoryLimit;
@@ -30,10 +30,8 @@ use rand_chacha::ChaCha8Rng;
 use recsys_data::{
     PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, Split, SplitRows,
 };
-use tbsm::{Tbsm, TbsmConfig};
-use trainer::{
-    Evaluations, FusedDlrm, FusedTbsm, Model, Placement, StepTimes, TrainOptions, Trainer, fit,
-};
+use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
+use trainer::{Evaluations, Model, Placement, StepTimes, TrainOptions, Trainer, fit};
 
 /// Something to be timed.
 pub(crate) trait Case: Send {

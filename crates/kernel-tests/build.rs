@@ -18,7 +18,7 @@ fn main() {
         "cargo::rerun-if-changed={}",
         kernel_build::include_dir().display()
     );
-    for owner in ["embedding-store", "dlrm", "tbsm", "trainer"] {
+    for owner in ["embedding-store", "recsys-model", "dlrm", "tbsm", "trainer"] {
         let kernels = crates.join(owner).join("kernels");
         println!("cargo::rerun-if-changed={}", kernels.display());
         for entry in std::fs::read_dir(&kernels).expect("a folder") {

@@ -118,9 +118,8 @@ pub trait Model: Send + Sync {
             if let Some(weight) = weights.get(name) {
                 // Through the host: candle's copy from device to device may run when what it reads
                 // is gone.
-                let weight = weight
-                    .to_device(&Device::Cpu)?
-                    .to_dtype(parameter.dtype())?;
+                let weight = weight.to_device(&Device::Cpu)?;
+                let weight = weight.to_dtype(parameter.dtype())?.copy()?;
                 parameter.set(&weight.to_device(parameter.device())?)?;
             }
         }

@@ -208,7 +208,7 @@ fn total<const N: usize>(slices: &[&[f32]], start: usize) -> [f32; N] {
     sum
 }
 
-dlrm::dispatch! {
+recsys_model::dispatch! {
     /// `weights -= rate · g` for the total of the slices' gradients from `start` on.
     fn sgd => sgd_body(rate: f32, slices: &[&[f32]], start: usize, weights: &mut [f32])
 }
@@ -227,7 +227,7 @@ fn sgd_body<const WIDE: bool>(rate: f32, slices: &[&[f32]], start: usize, weight
     }
 }
 
-dlrm::dispatch! {
+recsys_model::dispatch! {
     /// `state += g²; weights -= rate · g / (sqrt(state) + epsilon)` for the total of the slices' gradients from `start` on.
     fn adagrad => adagrad_body(
         rate: f32, epsilon: f32, slices: &[&[f32]], start: usize, weights: &mut [f32], state: &mut [f32],

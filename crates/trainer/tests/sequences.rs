@@ -11,11 +11,10 @@ use dlrm::{DlrmConfig, SliceSize};
 use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec};
 use fae_profiler::Partition;
 use recsys_data::{Dataset, LastPositions, Order, PlantedSequences, PlantedSequencesOptions};
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    Error, Evaluations, FusedTbsm, Inputs, Interleave, Model, Placement, Replicas, RunReport,
-    Schedule, ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit, load_weights,
-    save_weights,
+    Error, Evaluations, Inputs, Interleave, Model, Placement, Replicas, RunReport, Schedule,
+    ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit, load_weights, save_weights,
 };
 
 type AnyTrainer = Trainer<Replicas<FusedTbsm>, Box<dyn EmbeddingStore>>;
