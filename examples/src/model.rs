@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
-use dlrm::{Dlrm, DlrmConfig, Interaction, Output, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, Output, SliceSize};
 use fae_run::{Card, InteractionName, Widths};
 use recsys_data::Schema;
 use serde::{Deserialize, Serialize};
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
-use trainer::{FusedDlrm, FusedTbsm, Model};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use trainer::Model;
 
 /// The options of the model. Those not given come from the preset.
 #[derive(Debug, Clone, Default, Args)]

@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device, Tensor, safetensors};
-use dlrm::{Dlrm, DlrmConfig, Interaction, Output};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, Output};
 use embedding_store::{
     Combine, EmbeddingStore, Encoding, Optimizer, Plan, Rows, Side, StoreOptions, TableSpec,
 };
 use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
-use trainer::{
-    FusedDlrm, FusedTbsm, LearningRatePolicy, Loss, LossInput, LossKind, Model, Placement, Trainer,
-};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use trainer::{LearningRatePolicy, Loss, LossInput, LossKind, Model, Placement, Trainer};
 
 /// Largest relative error of a step's loss.
 const LOSS_TOLERANCE: f64 = 1e-5;
@@ -388,7 +386,7 @@ impl Case {
         replay: &ReplayOptions,
     ) -> Result<Trainer<Box<dyn Model>, Box<dyn EmbeddingStore>>> {
         let device = replay.device();
-        let mut model = self.model(device)?;
+        let model = self.model(device)?;
         let dense = model.named_weights()?.into_iter().map(|(name, _)| {
             let weight = init.tensor(&name)?.clone();
             Ok((name, weight))

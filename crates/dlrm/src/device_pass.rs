@@ -11,7 +11,7 @@ use memory::Work;
 #[derive(Debug, Default)]
 pub struct DevicePass {
     #[cfg(feature = "cuda")]
-    memory: Option<crate::parts::device::StepMemory<crate::DlrmConfig, Work>>,
+    memory: Option<recsys_model::device::StepMemory<crate::DlrmConfig, Work>>,
 }
 
 impl DevicePass {
@@ -48,8 +48,7 @@ impl Network {
         loss: impl FnOnce(&Tensor) -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<Option<Tensor>, E> {
         #[cfg(feature = "cuda")]
-        if parameters.device().is_cuda() && crate::parts::device::DeviceTower::takes(self.config())
-        {
+        if parameters.device().is_cuda() && crate::device_tower::DeviceTower::takes(self.config()) {
             let memory = Work::fit(&mut pass.memory, self, [parameters, dense, rows])?;
             let (work, inputs) = (&memory.work, &memory.inputs);
             let outputs = self.config().output_width();
@@ -67,11 +66,10 @@ impl Network {
 mod memory {
     use candle_core::{DType, Result, Tensor};
     use recsys_device::launch::address;
+    use recsys_model::device::{BiasSums, DeviceLayer, Inputs, Places, Step, StepMemory};
 
+    use crate::device_tower::DeviceTower;
     use crate::layout::Layer;
-    use crate::parts::device::{
-        BiasSums, DeviceLayer, DeviceTower, Inputs, Places, Step, StepMemory,
-    };
     use crate::{DlrmConfig, Network};
 
     /// Where a step works.

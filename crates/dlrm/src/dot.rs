@@ -6,9 +6,8 @@
 //! coefficients are the values of feature `i`: vectors run along the row, nothing is summed across lanes, and the work
 //! stops at the diagonal up to whole vectors.
 
-use crate::dispatch;
-use crate::simd::multiply_add;
-use crate::transpose::transpose_block;
+use recsys_model::simd::multiply_add;
+use recsys_model::{dispatch, transpose_block};
 
 /// Lanes of a vector.
 const LANES: usize = 8;

@@ -4,8 +4,7 @@
 //! kernels of its own.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-
-use crate::operator::contiguous;
+use recsys_device::contiguous;
 
 /// From `bottom [batch, dim]` and `rows [batch, tables, dim]` to `[batch, dim + products]`: `bottom`, and behind it the lower
 /// triangle of `T T'`, row by row, for `T = [bottom; rows]`; `with_self` includes its diagonal. Differentiable in both.

@@ -5,11 +5,11 @@
 //! padded to the length of the flat parameters and added to it. Here backward joins the gradients once.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
+use recsys_device::contiguous;
+use recsys_model::{Activation, bias_activation, bias_activation_gradient};
 
-use crate::bias_activation::{Activation, bias_activation, bias_activation_gradient};
 use crate::dot_operator::{dot_interaction, dot_interaction_gradient};
 use crate::layout::Layer;
-use crate::operator::contiguous;
 use crate::{Interaction, Network, Result, tiling};
 
 impl Network {
@@ -36,7 +36,7 @@ impl Network {
             return self.forward_graph(parameters, dense, rows);
         }
         let tracked = [parameters, dense, rows].iter().any(|t| t.track_op());
-        let mut made = Activations::default();
+        let mut made = LayerOutputs::default();
         let keep = tracked.then_some(&mut made);
         let output = self.run_layers(
             &parameters.detach(),
@@ -60,7 +60,7 @@ impl Network {
         parameters: &Tensor,
         dense: &Tensor,
         rows: &Tensor,
-        mut keep: Option<&mut Activations>,
+        mut keep: Option<&mut LayerOutputs>,
     ) -> candle_core::Result<Tensor> {
         let mut x = dense.clone();
         for layer in &self.layout().bottom {
@@ -131,7 +131,7 @@ impl Layer {
 
 /// What backward needs again: what every layer has given.
 #[derive(Debug, Default)]
-struct Activations {
+struct LayerOutputs {
     bottom: Vec<Tensor>,
     interaction: Option<Tensor>,
     top: Vec<Tensor>,
@@ -141,7 +141,7 @@ struct Activations {
 /// candle multiplies tensors; what is left of it is to hand the output over.
 struct LayersOp {
     network: Network,
-    made: Activations,
+    made: LayerOutputs,
     output: Tensor,
 }
 

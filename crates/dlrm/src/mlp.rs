@@ -1,9 +1,9 @@
 //! One fully connected layer, forward and backward, on the samples of one slice.
 
-use crate::dispatch;
-use crate::gemm::{Matrix, multiply};
+use recsys_model::simd::{keep_above_zero, multiply_add};
+use recsys_model::{Matrix, dispatch, multiply};
+
 use crate::layout::Layer;
-use crate::simd::{keep_above_zero, multiply_add};
 
 /// Samples of one slice: row `r` starts at `data[r * stride]`.
 #[derive(Clone, Copy)]

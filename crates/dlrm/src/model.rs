@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
+use recsys_model::{EngineOp, Error, ParameterSpec, PassPool, flat_parameters, named_tensors};
 
+use crate::config::DlrmConfig;
+use crate::error::Result;
 use crate::init::initial_parameters;
-use crate::named::{flat_parameters, named_parameters};
-use crate::operator::{EngineOp, PassPool};
-use crate::{DlrmConfig, Error, Network, ParameterSpec, Pass, Result};
+use crate::network::Network;
+use crate::pass::Pass;
 
 /// A deep learning recommendation model: the MLPs and the interaction. Embedding rows come in as an argument, already
 /// gathered and pooled; where they live is not the model's business.
@@ -127,7 +129,8 @@ impl Dlrm {
                 return Err(Error::ElementType {
                     what,
                     found: tensor.dtype().as_str(),
-                });
+                }
+                .into());
             }
         }
         let features = config.dense_features();
@@ -143,11 +146,12 @@ impl Dlrm {
                     "dense",
                     format!("[batch, dense features {features}]"),
                     dense,
-                ));
+                )
+                .into());
             }
         };
         if batch == 0 {
-            return Err(Error::EmptyBatch);
+            return Err(Error::EmptyBatch.into());
         }
         let (tables, dim) = (config.tables, config.dim);
         if *rows.dims() != [batch, tables, dim] {
@@ -155,7 +159,8 @@ impl Dlrm {
                 "rows",
                 format!("[batch {batch}, tables {tables}, dim {dim}]"),
                 rows,
-            ));
+            )
+            .into());
         }
         Ok(())
     }
@@ -170,7 +175,10 @@ impl Dlrm {
     /// # Errors
     /// candle's, where the device fails.
     pub fn named_parameters(&self) -> Result<Vec<(String, Tensor)>> {
-        named_parameters(&self.parameters.as_detached_tensor(), self.specs())
+        Ok(named_tensors(
+            &self.parameters.as_detached_tensor(),
+            self.specs(),
+        )?)
     }
 
     /// Replaces all parameters. Either all are replaced or, on an error, none.

@@ -155,10 +155,11 @@ impl Network {
             .batch
             .filter(|_| pass.config.as_ref() == Some(&self.config));
         if held != Some(batch) {
-            return Err(Error::NoForward {
+            return Err(recsys_model::Error::NoForward {
                 batch,
                 forward: held,
-            });
+            }
+            .into());
         }
         let cut = Cut::new(&self.config, batch);
         pass.fit_backward(&self.layout, &self.interaction, cut);
@@ -185,7 +186,7 @@ impl Network {
     fn check_inputs(&self, parameters: &[f32], dense: &[f32], rows: &[f32]) -> Result<usize> {
         let features = self.config.dense_features();
         if dense.is_empty() {
-            return Err(Error::EmptyBatch);
+            return Err(recsys_model::Error::EmptyBatch.into());
         }
         if !dense.len().is_multiple_of(features) {
             return Err(Error::RaggedDense {
@@ -349,12 +350,13 @@ fn check(
     if expected == found {
         Ok(())
     } else {
-        Err(Error::Length {
+        Err(recsys_model::Error::Length {
             what,
             shape: shape(),
             expected,
             found,
-        })
+        }
+        .into())
     }
 }
 

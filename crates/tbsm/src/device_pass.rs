@@ -11,7 +11,7 @@ use memory::Work;
 #[derive(Debug, Default)]
 pub struct DevicePass {
     #[cfg(feature = "cuda")]
-    memory: Option<dlrm::parts::device::StepMemory<crate::TbsmConfig, Work>>,
+    memory: Option<recsys_model::device::StepMemory<crate::TbsmConfig, Work>>,
 }
 
 impl DevicePass {
@@ -52,7 +52,7 @@ impl Network {
         if let (true, crate::layout::Sequence::Tsl(attention), true) = (
             parameters.device().is_cuda(),
             &self.layout().sequence,
-            dlrm::parts::device::DeviceTower::takes(&self.config().tower),
+            dlrm::parts::DeviceTower::takes(&self.config().tower),
         ) {
             let inputs = [parameters, dense, rows];
             let memory = Work::fit(&mut pass.memory, self, attention, inputs)?;
@@ -70,12 +70,11 @@ impl Network {
 #[cfg(feature = "cuda")]
 mod memory {
     use candle_core::{DType, Device, Result, Tensor};
-    use dlrm::parts;
-    use dlrm::parts::device::{
-        BiasSums, DeviceLayer, DeviceTower, Inputs, Layers, Matrix, Places, Step, StepMemory,
-        behind,
-    };
+    use dlrm::parts::DeviceTower;
     use recsys_device::launch::address;
+    use recsys_model::device::{
+        BiasSums, DeviceLayer, DeviceMatrix, Inputs, Layers, Places, Step, StepMemory, behind,
+    };
 
     use crate::attention::Attention;
     use crate::linear::{Activation, Linear};
@@ -136,17 +135,17 @@ mod memory {
         }
 
         /// `[samples, heads]`.
-        fn columns(&self, values: &Tensor) -> Result<Matrix> {
-            Ok(Matrix::rows(address(values)?, self.most).t())
+        fn columns(&self, values: &Tensor) -> Result<DeviceMatrix> {
+            Ok(DeviceMatrix::rows(address(values)?, self.most).t())
         }
     }
 
     impl Linear {
         fn on_device(&self) -> DeviceLayer {
             let activation = match self.activation {
-                Activation::None => parts::Activation::None,
-                Activation::Relu => parts::Activation::Relu,
-                Activation::Sigmoid => parts::Activation::Sigmoid,
+                Activation::None => recsys_model::Activation::None,
+                Activation::Relu => recsys_model::Activation::Relu,
+                Activation::Sigmoid => recsys_model::Activation::Sigmoid,
             };
             DeviceLayer {
                 inputs: self.inputs,
@@ -278,9 +277,9 @@ mod memory {
         }
 
         /// The last vector of every sequence.
-        fn candidates(&self, vectors: u64) -> Matrix {
+        fn candidates(&self, vectors: u64) -> DeviceMatrix {
             let first = behind(vectors, (self.positions - 1) * self.width);
-            Matrix::rows(first, self.positions * self.width)
+            DeviceMatrix::rows(first, self.positions * self.width)
         }
 
         fn extents(&self, head: &Head, count: usize) -> Extents {
@@ -308,11 +307,11 @@ mod memory {
                     let candidates = self.candidates(vectors);
                     head.inner.forward(&step, candidates)?;
                     let x = head.inner.output(candidates)?;
-                    let a = Matrix::rows(address(&head.a)?, head.seen.span);
+                    let a = DeviceMatrix::rows(address(&head.a)?, head.seen.span);
                     extents.compare(device, [vectors, x.address, a.address], x.distance)?;
                     head.mlp.forward(&step, a)?;
                     let y = head.mlp.output(a)?;
-                    let joined = Matrix::rows(address(&head.joined)?, 2 * self.width);
+                    let joined = DeviceMatrix::rows(address(&head.joined)?, 2 * self.width);
                     extents.join(device, [vectors, y.address, joined.address])?;
                     head.head.forward(&step, joined)?;
                 }
@@ -388,14 +387,14 @@ mod memory {
         ) -> Result<()> {
             let extents = self.extents(head, step.samples);
             let buffers = [address(&self.buffers[0])?, address(&self.buffers[1])?];
-            let joined = Matrix::rows(address(&head.joined)?, 2 * self.width);
-            let joined_grad = Matrix::rows(address(&self.joined_grad)?, 2 * self.width);
-            let a = Matrix::rows(address(&head.a)?, head.seen.span);
-            let a_grad = Matrix::rows(address(&self.a_grad)?, head.seen.span);
+            let joined = DeviceMatrix::rows(address(&head.joined)?, 2 * self.width);
+            let joined_grad = DeviceMatrix::rows(address(&self.joined_grad)?, 2 * self.width);
+            let a = DeviceMatrix::rows(address(&head.a)?, head.seen.span);
+            let a_grad = DeviceMatrix::rows(address(&self.a_grad)?, head.seen.span);
             let y = head.mlp.output(a)?;
             let candidates = self.candidates(vectors);
             let x = head.inner.output(candidates)?;
-            let candidate_grad = Matrix::rows(address(&self.candidate_grad)?, self.width);
+            let candidate_grad = DeviceMatrix::rows(address(&self.candidate_grad)?, self.width);
             // Without layers between, the gradient behind them is the one in front.
             let of_y = match head.mlp.last() {
                 Some(_) => buffers[0],

@@ -2,7 +2,6 @@
 
 use candle_core::{D, Tensor};
 use candle_nn::ops::{sigmoid, softmax};
-use dlrm::parts;
 
 use crate::attention::Attention;
 use crate::layout::{Layout, Sequence};
@@ -82,11 +81,11 @@ impl Graph<'_> {
             let bias = parameters.narrow(0, bias, map.outputs)?;
             if self.fused {
                 let activation = match map.activation {
-                    Activation::None => parts::Activation::None,
-                    Activation::Relu => parts::Activation::Relu,
-                    Activation::Sigmoid => parts::Activation::Sigmoid,
+                    Activation::None => recsys_model::Activation::None,
+                    Activation::Relu => recsys_model::Activation::Relu,
+                    Activation::Sigmoid => recsys_model::Activation::Sigmoid,
                 };
-                return Ok(parts::bias_activation(&y, &bias, activation)?);
+                return Ok(recsys_model::bias_activation(&y, &bias, activation)?);
             }
             y = y.broadcast_add(&bias)?;
         }

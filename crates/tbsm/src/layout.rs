@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dlrm::ParameterSpec;
+use recsys_model::ParameterSpec;
 
 use crate::attention::Attention;
 use crate::linear::{Activation, Linear};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
-use dlrm::parts::{EngineOp, PassPool, flat_parameters, named_parameters};
+use recsys_model::{EngineOp, PassPool, flat_parameters, named_tensors};
 
 use crate::init::initial_parameters;
 use crate::{Network, Pass, Result, TbsmConfig, graph};
@@ -129,7 +129,7 @@ impl Tbsm {
         let config = self.config();
         for (what, tensor) in [("dense", dense), ("rows", rows)] {
             if tensor.dtype() != DType::F32 {
-                return Err(dlrm::Error::ElementType {
+                return Err(recsys_model::Error::ElementType {
                     what,
                     found: tensor.dtype().as_str(),
                 }
@@ -137,7 +137,7 @@ impl Tbsm {
             }
         }
         let (positions, features) = (config.positions(), config.tower.dense_features());
-        let shape = |what, expected: String, tensor: &Tensor| dlrm::Error::Shape {
+        let shape = |what, expected: String, tensor: &Tensor| recsys_model::Error::Shape {
             what,
             expected,
             found: tensor.dims().to_vec(),
@@ -150,7 +150,7 @@ impl Tbsm {
             }
         };
         if batch == 0 {
-            return Err(dlrm::Error::EmptyBatch.into());
+            return Err(recsys_model::Error::EmptyBatch.into());
         }
         let (tables, dim) = (config.tower.tables, config.tower.dim);
         if *rows.dims() != [batch, positions, tables, dim] {
@@ -168,10 +168,7 @@ impl Tbsm {
     /// candle's, where the device fails.
     pub fn named_parameters(&self) -> Result<Vec<(String, Tensor)>> {
         let specs = self.network.layout().specs.clone();
-        Ok(named_parameters(
-            &self.parameters.as_detached_tensor(),
-            specs,
-        )?)
+        Ok(named_tensors(&self.parameters.as_detached_tensor(), specs)?)
     }
 
     /// Replaces all parameters. Either all are replaced or, on an error, none.

@@ -179,7 +179,7 @@ impl Network {
             .batch
             .filter(|_| pass.config.as_ref() == Some(&self.config));
         if held != Some(batch) {
-            return Err(dlrm::Error::NoForward {
+            return Err(recsys_model::Error::NoForward {
                 batch,
                 forward: held,
             }
@@ -238,7 +238,7 @@ impl Network {
 
     fn check_inputs(&self, parameters: &[f32], dense: &[f32], rows: &[f32]) -> Result<usize> {
         if dense.is_empty() {
-            return Err(dlrm::Error::EmptyBatch.into());
+            return Err(recsys_model::Error::EmptyBatch.into());
         }
         if !dense.len().is_multiple_of(self.sizes.dense) {
             return Err(Error::RaggedDense {
@@ -282,7 +282,7 @@ fn check(
     if expected == found {
         Ok(())
     } else {
-        Err(dlrm::Error::Length {
+        Err(recsys_model::Error::Length {
             what,
             shape: shape(),
             expected,

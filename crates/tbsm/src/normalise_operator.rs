@@ -1,7 +1,7 @@
 //! Vectors divided by their lengths, as one differentiable candle operator: one kernel each way on NVIDIA devices.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use dlrm::parts::contiguous;
+use recsys_device::contiguous;
 
 use crate::vectors::SHORTEST;
 

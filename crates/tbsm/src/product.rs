@@ -4,8 +4,8 @@
 //! handles edges at run time, which costs more than such a product itself. Here one side is packed once a pass, its rows
 //! padded to whole vectors, and a block of rows is multiplied with all sums in registers.
 
-use dlrm::dispatch;
-use dlrm::parts::multiply_add;
+use recsys_model::dispatch;
+use recsys_model::simd::multiply_add;
 
 /// Values of a vector.
 pub(crate) const LANES: usize = 8;

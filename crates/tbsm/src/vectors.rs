@@ -3,8 +3,9 @@
 //! A sequence's vectors are `[positions, columns]`, `columns` being their width rounded up to whole vectors of the
 //! processor; the padding is zero.
 
-use dlrm::dispatch;
-use dlrm::parts::{keep_above_zero, multiply_add, transpose_block};
+use recsys_model::dispatch;
+use recsys_model::simd::{keep_above_zero, multiply_add};
+use recsys_model::transpose_block;
 
 use crate::product::{LANES, Rows};
 

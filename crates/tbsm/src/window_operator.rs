@@ -5,7 +5,7 @@
 //! own.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use dlrm::parts::contiguous;
+use recsys_device::contiguous;
 
 /// The positions of each sequence that a head sees.
 #[derive(Debug, Clone, Copy)]

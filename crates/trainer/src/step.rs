@@ -68,7 +68,8 @@ const KEPT_BUFFERS: usize = 4;
 impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer.
     pub fn new(model: M, store: S, device: Device) -> Self {
-        let optimizer = DenseOptimizer::new(store.optimizer().dense(), model.parameters().len());
+        let optimizer =
+            DenseOptimizer::new(store.optimizer().dense(), model.named_parameters().len());
         Self {
             model,
             store,
@@ -262,31 +263,35 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         let key = crossing.key(sent, [rows, rows_grad], memory, size, loss, learning_rate)?;
         let mut begun = StepLoss::default();
         let mut fetched = Ok(());
-        let mut model_step = || {
-            model.forward_backward(
+        let mut model_step = || -> Result<()> {
+            Ok(model.forward_backward(
                 &filled.dense,
                 rows,
                 rows_grad,
                 &mut |samples, logits| {
-                    if let Some(slopes) =
-                        crossing.loss(loss, logits, sent, samples.clone(), size)?
-                    {
-                        return Ok(slopes);
-                    }
-                    let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
-                    let labels = &batch.label[samples.clone()];
-                    let slopes = slopes.narrow(0, samples.start, samples.len())?;
-                    begun.known += read_slice(&logits, |logits| {
-                        write_slice(&slopes, |slopes| {
-                            loss.evaluate(logits, labels, size, slopes)
-                        })
-                    })??;
-                    Ok(slopes.to_device(device)?)
+                    let mut slopes_of = || -> Result<Tensor> {
+                        if let Some(slopes) =
+                            crossing.loss(loss, logits, sent, samples.clone(), size)?
+                        {
+                            return Ok(slopes);
+                        }
+                        let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
+                        let labels = &batch.label[samples.clone()];
+                        let slopes = slopes.narrow(0, samples.start, samples.len())?;
+                        begun.known += read_slice(&logits, |logits| {
+                            write_slice(&slopes, |slopes| {
+                                loss.evaluate(logits, labels, size, slopes)
+                            })
+                        })??;
+                        Ok(slopes.to_device(device)?)
+                    };
+                    slopes_of().map_err(recsys_model::Error::external)
                 },
                 &mut |index, parameter, gradient| {
-                    optimizer.update(index, parameter, gradient, learning_rate)
+                    let updated = optimizer.update(index, parameter, gradient, learning_rate);
+                    updated.map_err(recsys_model::Error::external)
                 },
-            )
+            )?)
         };
         let mut fetch = || match store.tiers_mut() {
             Some(tiers) => coming.iter().try_for_each(|plan| tiers.prefetch(plan)),

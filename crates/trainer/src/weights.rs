@@ -12,6 +12,7 @@ use recsys_device::read_slice;
 
 use crate::pickled_file::PickledFile;
 use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};
+use crate::tensor_source::TensorSource;
 use crate::{Error, Model, Result, RowMap, Trainer};
 
 /// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`, `emb_l.0.weight` … Tables are
@@ -70,15 +71,6 @@ pub(crate) fn pieces(part: &Part) -> impl Iterator<Item = Range<u64>> + use<> {
         .map(move |first| first..(first + at_once).min(rows))
 }
 
-/// A file of named f32 tensors.
-pub(crate) trait TensorSource {
-    /// That there is such a tensor of such a shape.
-    fn check(&self, name: &str, shape: &[u64]) -> Result<()>;
-
-    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number `first` on.
-    fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>>;
-}
-
 fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
     Ok(match PickledFile::is_one(path)? {
         true => Box::new(PickledFile::open(path)?),
@@ -134,6 +126,15 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
             return Err(mismatch(name, part.rows, map.from.len() as u64));
         }
         file.check(&name, &[map.rows, part.dim as u64])?;
+        let beyond = map.from.iter().flatten();
+        if let Some(&id) = beyond.filter(|&&id| u64::from(id) >= map.rows).max() {
+            return Err(Error::Mismatch {
+                what: format!("ids of {name}"),
+                model: u64::from(id),
+                data: map.rows,
+                remedy: "RowMap::from holds ids below RowMap::rows; make the map with RowMap::between",
+            });
+        }
     }
     read_dense(&mut *file, trainer.model_mut())?;
     for (index, (part, map)) in parts.iter().zip(maps).enumerate() {
@@ -170,7 +171,7 @@ pub(crate) fn read_dense<M: Model>(file: &mut dyn TensorSource, model: &mut M) -
         let read = Tensor::from_vec(values, tensor.dims(), &Device::Cpu)?;
         dense.insert(name, read);
     }
-    model.load_weights(&dense)
+    Ok(model.load_weights(&dense)?)
 }
 
 /// Name of a part's weights in a file.

@@ -169,12 +169,12 @@ fn stop_after(step: u64, setup: Setup, checkpoints: Checkpoints) -> RunReport {
 fn everything(trainer: &AnyTrainer, mut report: RunReport) -> (Vec<u32>, RunReport) {
     let mut bits = bits(&weights(trainer));
     for model in trainer.model().models() {
-        for parameter in model.parameters() {
+        for (_, parameter) in model.named_parameters() {
             let values = parameter.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             bits.extend(values.iter().map(|value| value.to_bits()));
         }
     }
-    for index in 0..trainer.model().parameters().len() {
+    for index in 0..trainer.model().named_parameters().len() {
         let state = trainer
             .optimizer()
             .state(index)

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction};
 use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
 use recsys_data::vocabulary::Vocabulary;
-use trainer::{Error, FusedDlrm, Model, RowMap, Trainer, load_weights, load_weights_by_category};
+use trainer::{Error, Model, RowMap, Trainer, load_weights, load_weights_by_category};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "pytorch", name]

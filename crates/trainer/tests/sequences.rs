@@ -13,11 +13,10 @@ use fae_profiler::Partition;
 use recsys_data::generate::{PlantedSequences, PlantedSequencesOptions};
 use recsys_data::views::LastPositions;
 use recsys_data::{Dataset, Order};
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    Error, Evaluations, FusedTbsm, Inputs, Interleave, Model, Placement, Replicas, RunReport,
-    Schedule, ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit, load_weights,
-    save_weights,
+    Error, Evaluations, Inputs, Interleave, Model, Placement, Replicas, RunReport, Schedule,
+    ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit, load_weights, save_weights,
 };
 
 type AnyTrainer = Trainer<Replicas<FusedTbsm>, Box<dyn EmbeddingStore>>;

@@ -9,12 +9,12 @@
 use std::sync::{Arc, Mutex};
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, SliceSize};
 use embedding_store::{Combine, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
 use recsys_data::generate::{RandomData, RandomDataOptions};
 use recsys_data::views::{SampleList, Subset};
 use recsys_data::{Batch, Dataset, Result as DataResult, Schema};
-use trainer::{FusedDlrm, Model, Placement, Replicas, Trainer};
+use trainer::{Model, Placement, Replicas, Trainer};
 
 pub(crate) const ROWS: [u64; 4] = [40, 6, 90, 25];
 pub(crate) const DIM: usize = 4;

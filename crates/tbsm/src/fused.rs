@@ -1,16 +1,19 @@
-//! DLRM as a trainable model: the fused network on the CPU, a step in memory that is kept on NVIDIA devices, the plain graph on others.
+//! TBSM as a trainable model: the fused network on the CPU, a step in memory that is kept on NVIDIA
+//! devices, the plain graph on others.
 
 use std::collections::HashMap;
 
 use candle_core::{Tensor, Var};
-use dlrm::{DevicePass, Dlrm, Network};
+use recsys_model::{Fused, FusedNetwork, InputShape, Result};
 
-use crate::{Fused, FusedNetwork, InputShape, Result};
+use crate::device_pass::DevicePass;
+use crate::model::Tbsm;
+use crate::network::Network;
 
-/// A trainable [`Dlrm`].
-pub type FusedDlrm = Fused<Dlrm>;
+/// A trainable [`Tbsm`], on samples that are sequences.
+pub type FusedTbsm = Fused<Tbsm>;
 
-impl FusedNetwork for Dlrm {
+impl FusedNetwork for Tbsm {
     type Engine = Network;
     type DevicePass = DevicePass;
 
@@ -19,15 +22,15 @@ impl FusedNetwork for Dlrm {
     }
 
     fn parameters(&self) -> &Var {
-        Dlrm::parameters(self)
+        Tbsm::parameters(self)
     }
 
     fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        Ok(Dlrm::forward(self, dense, rows)?)
+        Ok(Tbsm::forward(self, dense, rows)?)
     }
 
     fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        Ok(Dlrm::infer(self, dense, rows)?)
+        Ok(Tbsm::infer(self, dense, rows)?)
     }
 
     fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
@@ -41,15 +44,19 @@ impl FusedNetwork for Dlrm {
     fn input_shape(&self) -> InputShape {
         let config = self.config();
         InputShape {
-            dense_features: config.dense_features(),
-            tables: config.tables,
-            dim: config.dim,
-            sequence_length: None,
+            dense_features: config.tower.dense_features(),
+            tables: config.tower.tables,
+            dim: config.tower.dim,
+            sequence_length: Some(config.positions()),
         }
     }
 
+    fn table_prefix(&self) -> &'static str {
+        "dlrm."
+    }
+
     fn piece(&self, batch: usize) -> usize {
-        self.config().slice.samples(batch)
+        self.config().tower.slice.samples(batch)
     }
 
     fn step_on_device(
@@ -60,14 +67,9 @@ impl FusedNetwork for Dlrm {
         pass: &mut DevicePass,
         loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<Option<Tensor>> {
-        let parameters = Dlrm::parameters(self).as_tensor();
-        let outputs = self.config().output_width();
-        let mut shaped = |output: &Tensor| match outputs {
-            1 => loss(&output.squeeze(1)?),
-            _ => loss(output),
-        };
+        let parameters = Tbsm::parameters(self).as_tensor();
         let network = self.network();
-        network.step_on_device(parameters, dense, rows, rows_grad, pass, &mut shaped)
+        network.step_on_device(parameters, dense, rows, rows_grad, pass, loss)
     }
 
     fn step_memory(pass: &DevicePass, batch: usize) -> Option<u64> {

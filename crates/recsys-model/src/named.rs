@@ -1,16 +1,28 @@
 //! Flat parameters as named tensors and back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{Error, ParameterSpec, Result};
+use crate::{Error, Result};
+
+/// One named parameter tensor and its place in the flat buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// Its name in files.
+    pub name: String,
+    /// `[outputs, inputs]` of a weight, `[outputs]` of a bias.
+    pub shape: Vec<usize>,
+    /// Its values in the flat buffer, row-major.
+    pub range: Range<usize>,
+}
 
 /// Copies of the flat parameters under their names, in the order of `specs`.
 ///
 /// # Errors
 /// candle's, where the device fails.
-pub fn named_parameters(flat: &Tensor, specs: Vec<ParameterSpec>) -> Result<Vec<(String, Tensor)>> {
+pub fn named_tensors(flat: &Tensor, specs: Vec<ParameterSpec>) -> Result<Vec<(String, Tensor)>> {
     let named = |spec: ParameterSpec| -> Result<(String, Tensor)> {
         let values = flat.narrow(0, spec.range.start, spec.range.len())?.copy()?;
         Ok((spec.name, values.reshape(spec.shape)?))
@@ -66,4 +78,19 @@ pub fn flat_parameters(
         );
     }
     Ok(Tensor::cat(&flat, 0)?.detach())
+}
+
+/// That no name stands twice.
+///
+/// # Errors
+/// [`Error::DuplicateName`].
+pub fn distinct_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let name = name.to_owned();
+            return Err(Error::DuplicateName { name });
+        }
+    }
+    Ok(())
 }

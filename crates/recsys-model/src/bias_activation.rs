@@ -2,8 +2,7 @@
 //! that masks and adds and one that adds what is left. Products stay with candle's `matmul`.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-
-use crate::operator::contiguous;
+use recsys_device::contiguous;
 
 /// What a layer ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +61,12 @@ pub fn bias_activation(x: &Tensor, bias: &Tensor, activation: Activation) -> Res
         .apply_op2(&bias.contiguous()?, BiasActivationOp { activation })
 }
 
-/// From the output `y` and its gradient those of `x` and of the bias.
-pub(crate) fn bias_activation_gradient(
+/// From the output `y [rows, columns]` and its gradient those of `x`, `[rows, columns]`, and of the
+/// bias, `[columns]`.
+///
+/// # Errors
+/// As [`bias_activation`].
+pub fn bias_activation_gradient(
     y: &Tensor,
     y_grad: &Tensor,
     activation: Activation,
@@ -245,7 +248,7 @@ pub(crate) mod cuda {
 
     use super::{Activation, LANES, ROWS_SUMMED};
 
-    const MODULE: &str = "dlrm/layer";
+    const MODULE: &str = "recsys-model/layer";
     const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/layer.ptx"));
     /// Threads of a block.
     const THREADS: usize = 256;

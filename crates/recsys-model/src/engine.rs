@@ -5,11 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+use recsys_device::{contiguous, read_slices};
 
-use crate::{Network, Pass};
-
-/// A network on plain slices that can stand in a candle graph: what [`Network`] offers, for any model.
+/// A network on plain slices that can stand in a candle graph.
 pub trait Engine: Send + Sync + 'static {
     /// The workspaces of one forward and backward pass.
     type Pass: Default + Send + 'static;
@@ -64,67 +63,6 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Flat parameter gradients whose sum, in this order, is the gradient of the last backward pass.
     fn gradients(pass: &Self::Pass) -> impl ExactSizeIterator<Item = &[f32]>;
-}
-
-impl Engine for Network {
-    type Pass = Pass;
-    type Error = crate::Error;
-    const NAME: &'static str = "dlrm";
-
-    fn output_shape(&self, batch: usize) -> Shape {
-        match self.config().output_width() {
-            1 => Shape::from(batch),
-            outputs => Shape::from((batch, outputs)),
-        }
-    }
-
-    fn forward(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        pass: &mut Pass,
-        output: &mut [f32],
-    ) -> crate::Result<()> {
-        Network::forward(self, parameters, dense, rows, pass, output)
-    }
-
-    fn infer(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        pass: &mut Pass,
-        output: &mut [f32],
-    ) -> crate::Result<()> {
-        Network::infer(self, parameters, dense, rows, pass, output)
-    }
-
-    fn backward(
-        &self,
-        parameters: &[f32],
-        dense: &[f32],
-        rows: &[f32],
-        output_grad: &[f32],
-        pass: &mut Pass,
-        rows_grad: &mut [f32],
-        dense_grad: Option<&mut [f32]>,
-    ) -> crate::Result<()> {
-        Network::backward(
-            self,
-            parameters,
-            dense,
-            rows,
-            output_grad,
-            pass,
-            rows_grad,
-            dense_grad,
-        )
-    }
-
-    fn gradients(pass: &Pass) -> impl ExactSizeIterator<Item = &[f32]> {
-        pass.gradients()
-    }
 }
 
 /// Passes that no operator holds, shared by a model and its operators.
@@ -214,37 +152,6 @@ fn sum_gradients<E: Engine>(pass: &E::Pass) -> Vec<f32> {
     sum
 }
 
-/// The values of a contiguous tensor on the CPU; `what` names it in messages.
-///
-/// # Errors
-/// A layout with gaps, or values of another type than F32.
-pub fn contiguous<'a>(
-    storage: &'a CpuStorage,
-    layout: &Layout,
-    what: &str,
-) -> candle_core::Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => candle_core::bail!("{what} of a fused operator must be contiguous"),
-    }
-}
-
-/// Calls `with` on the values of contiguous CPU tensors.
-fn read<const N: usize, R>(
-    tensors: [&Tensor; N],
-    with: impl FnOnce([&[f32]; N]) -> candle_core::Result<R>,
-) -> candle_core::Result<R> {
-    let guards = tensors.map(Tensor::storage_and_layout);
-    let mut slices: [&[f32]; N] = [&[]; N];
-    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        match &**storage {
-            Storage::Cpu(storage) => *slice = contiguous(storage, layout, "an argument")?,
-            _ => candle_core::bail!("a fused operator runs on the CPU alone"),
-        }
-    }
-    with(slices)
-}
-
 impl<E: Engine> CustomOp3 for EngineOp<E> {
     fn name(&self) -> &'static str {
         E::NAME
@@ -295,9 +202,9 @@ impl<E: Engine> CustomOp3 for EngineOp<E> {
         let mut pass = held.unwrap_or_else(|| self.pool.take());
         let mut rows_grad = vec![0.0f32; rows.elem_count()];
         let mut dense_grad = dense.track_op().then(|| vec![0.0f32; dense.elem_count()]);
-        let result = read(
+        let result = read_slices(
             [parameters, dense, rows, &output_grad],
-            |[parameters, dense, rows, output_grad]| {
+            |[parameters, dense, rows, output_grad]| -> candle_core::Result<()> {
                 if repeated {
                     // The graph is walked a second time and the workspace is already back in the pool.
                     let mut again = vec![0.0f32; output.elem_count()];
@@ -323,7 +230,7 @@ impl<E: Engine> CustomOp3 for EngineOp<E> {
             false => Vec::new(),
         };
         self.pool.give_back(pass);
-        result?;
+        result.map_err(candle_core::Error::wrap)??;
         let device = output_grad.device();
         let parameters_grad = match parameters.track_op() {
             true => Some(Tensor::from_vec(gradient, parameters.shape(), device)?),

@@ -10,7 +10,7 @@ const FLOAT: u64 = size_of::<f32>() as u64;
 
 /// Where a matrix lies on the device: its rows `distance` values apart, or its columns where it is `transposed`.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix {
+pub struct DeviceMatrix {
     /// Of its first value.
     pub address: u64,
     /// Values from one row to the next.
@@ -19,7 +19,7 @@ pub struct Matrix {
     pub transposed: bool,
 }
 
-impl Matrix {
+impl DeviceMatrix {
     /// Rows of `width` values, one behind the other.
     pub fn rows(address: u64, width: usize) -> Self {
         Self {
@@ -61,11 +61,11 @@ pub struct DeviceLayer {
 
 impl DeviceLayer {
     /// The weight `[outputs, inputs]`, or its gradient.
-    fn weight(&self, values: u64) -> Matrix {
+    fn weight(&self, values: u64) -> DeviceMatrix {
         let at = behind(values, self.weight);
         match self.transposed {
-            true => Matrix::rows(at, self.outputs).t(),
-            false => Matrix::rows(at, self.inputs),
+            true => DeviceMatrix::rows(at, self.outputs).t(),
+            false => DeviceMatrix::rows(at, self.inputs),
         }
     }
 }
@@ -193,14 +193,17 @@ impl Layers {
     ///
     /// # Errors
     /// Memory that is not on a device.
-    pub fn output(&self, x: Matrix) -> Result<Matrix> {
+    pub fn output(&self, x: DeviceMatrix) -> Result<DeviceMatrix> {
         self.behind(self.0.len(), x)
     }
 
     /// What comes out of the first layers.
-    fn behind(&self, layers: usize, x: Matrix) -> Result<Matrix> {
+    fn behind(&self, layers: usize, x: DeviceMatrix) -> Result<DeviceMatrix> {
         match self.0[..layers].last() {
-            Some(kept) => Ok(Matrix::rows(address(&kept.output)?, kept.layer.outputs)),
+            Some(kept) => Ok(DeviceMatrix::rows(
+                address(&kept.output)?,
+                kept.layer.outputs,
+            )),
             None => Ok(x),
         }
     }
@@ -213,11 +216,11 @@ impl Layers {
     ///
     /// # Errors
     /// A device that fails.
-    pub unsafe fn forward(&self, step: &Step<'_>, x: Matrix) -> Result<()> {
+    pub unsafe fn forward(&self, step: &Step<'_>, x: DeviceMatrix) -> Result<()> {
         for (k, kept) in self.0.iter().enumerate() {
             let (layer, y) = (&kept.layer, address(&kept.output)?);
             let sizes = [step.samples, layer.outputs, layer.inputs];
-            let into = Matrix::rows(y, layer.outputs);
+            let into = DeviceMatrix::rows(y, layer.outputs);
             let (x, weight) = (self.behind(k, x)?, layer.weight(step.parameters).t());
             // SAFETY: the caller vouches for `x` and the parameters, and for the room of the outputs.
             unsafe { product(step.device, sizes, [x, weight], into, false)? };
@@ -242,10 +245,10 @@ impl Layers {
     pub unsafe fn backward(
         &self,
         step: &Step<'_>,
-        x: Matrix,
+        x: DeviceMatrix,
         grad: u64,
         buffers: [u64; 2],
-        into: Option<Matrix>,
+        into: Option<DeviceMatrix>,
     ) -> Result<()> {
         let [mut masked, mut free] = buffers;
         let mut grad = grad;
@@ -269,7 +272,7 @@ impl Layers {
                     grad = masked;
                 }
             }
-            let of_output = Matrix::rows(grad, layer.outputs);
+            let of_output = DeviceMatrix::rows(grad, layer.outputs);
             let sizes = [layer.outputs, layer.inputs, step.samples];
             let factors = [of_output.t(), self.behind(k, x)?];
             // A weight that stands behind this layer once more has its gradient from there already.
@@ -289,7 +292,7 @@ impl Layers {
             };
             let into = match k {
                 0 => into,
-                _ => Some(Matrix::rows(free, layer.inputs)),
+                _ => Some(DeviceMatrix::rows(free, layer.inputs)),
             };
             if let Some(into) = into {
                 let sizes = [step.samples, layer.inputs, layer.outputs];
@@ -310,8 +313,8 @@ impl Layers {
 unsafe fn product(
     device: &CudaDevice,
     [m, n, k]: [usize; 3],
-    [a, b]: [Matrix; 2],
-    c: Matrix,
+    [a, b]: [DeviceMatrix; 2],
+    c: DeviceMatrix,
     add: bool,
 ) -> Result<()> {
     use candle_core::cuda::WrapErr;
@@ -321,7 +324,7 @@ unsafe fn product(
         return unsafe { product(device, [n, m, k], [b.t(), a.t()], c.t(), add) };
     }
     // What lies in rows is the transpose to cuBLAS, which counts by columns: c' = b' a'.
-    let operation = |matrix: Matrix| match matrix.transposed {
+    let operation = |matrix: DeviceMatrix| match matrix.transposed {
         true => sys::cublasOperation_t::CUBLAS_OP_T,
         false => sys::cublasOperation_t::CUBLAS_OP_N,
     };

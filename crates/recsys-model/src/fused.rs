@@ -3,19 +3,21 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor, Var};
-use dlrm::parts::Engine;
-use recsys_device::{read_slice, write_slice};
+use recsys_device::{read_slices, write_slice};
 
-use crate::model::autograd;
-use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Result};
+use crate::autograd::autograd;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
 
-/// A network whose engine runs forward and backward on slices of host memory, and which is a candle graph on other devices.
-pub trait FusedNetwork: Send {
+/// A network whose engine runs forward and backward on slices of host memory, and which is a candle
+/// graph on other devices.
+pub trait FusedNetwork: Send + Sync {
     /// Its engine.
-    type Engine: Engine<Error: Into<Error>>;
+    type Engine: Engine<Pass: Sync, Error: Into<Error>>;
 
     /// Memory of its training steps on a device.
-    type DevicePass: Default + Send;
+    type DevicePass: Default + Send + Sync;
 
     /// The engine.
     fn engine(&self) -> &Self::Engine;
@@ -58,8 +60,9 @@ pub trait FusedNetwork: Send {
     /// As [`Model::piece`].
     fn piece(&self, batch: usize) -> usize;
 
-    /// A training step on a device: as [`Model::forward_backward`], but `loss` gets the logits of the whole batch, and the gradient of the
-    /// parameters is returned. `None`, and nothing is done, where the network has no such step, which is the default.
+    /// A training step on a device: as [`Model::forward_backward`], but `loss` gets the logits of the
+    /// whole batch, and the gradient of the parameters is returned. `None`, and nothing is done, where
+    /// the network has no such step, which is the default.
     ///
     /// # Errors
     /// As [`Model::forward_backward`].
@@ -81,6 +84,9 @@ pub trait FusedNetwork: Send {
         None
     }
 }
+
+/// Name of the one flat variable, under which its optimizer state is saved.
+const PARAMETERS: &str = "parameters";
 
 type PassOf<N> = <<N as FusedNetwork>::Engine as Engine>::Pass;
 
@@ -123,15 +129,15 @@ impl<N: FusedNetwork> Model for Fused<N> {
         self.network.infer(dense, rows)
     }
 
-    fn parameters(&self) -> Vec<Var> {
-        vec![self.network.parameters().clone()]
+    fn named_parameters(&self) -> Vec<(String, Var)> {
+        vec![(PARAMETERS.to_owned(), self.network.parameters().clone())]
     }
 
     fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
         self.network.named_weights()
     }
 
-    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+    fn load_weights(&self, weights: &HashMap<String, Tensor>) -> Result<()> {
         self.network.load_weights(weights)
     }
 
@@ -169,7 +175,7 @@ impl<N: FusedNetwork> Model for Fused<N> {
                 return apply(0, &parameters, Gradient::Tensor(&gradient));
             }
             let forward = |rows: &Tensor| self.forward(dense, rows);
-            return autograd(forward, &[parameters], rows, rows_grad, loss, apply);
+            return autograd(forward, [&parameters], rows, rows_grad, loss, apply);
         }
         let Self {
             network,
@@ -185,28 +191,20 @@ impl<N: FusedNetwork> Model for Fused<N> {
                 .insert(Tensor::zeros(batch, DType::F32, rows.device())?)
                 .clone(),
         };
-        read_slice(parameters.as_tensor(), |weights| {
-            read_slice(dense, |dense| {
-                read_slice(rows, |rows| {
-                    write_slice(&logits, |logits| {
-                        engine.forward(weights, dense, rows, pass, logits)
-                    })
-                })
+        let inputs = [parameters.as_tensor(), dense, rows];
+        read_slices(inputs, |[weights, dense, rows]| {
+            write_slice(&logits, |logits| {
+                engine.forward(weights, dense, rows, pass, logits)
             })
-        })????
+        })??
         .map_err(Into::into)?;
         let slope = loss(0..batch, &logits)?.contiguous()?;
-        read_slice(parameters.as_tensor(), |weights| {
-            read_slice(dense, |dense| {
-                read_slice(rows, |rows| {
-                    read_slice(&slope, |slope| {
-                        write_slice(rows_grad, |rows_grad| {
-                            engine.backward(weights, dense, rows, slope, pass, rows_grad, None)
-                        })
-                    })
-                })
+        let inputs = [parameters.as_tensor(), dense, rows, &slope];
+        read_slices(inputs, |[weights, dense, rows, slope]| {
+            write_slice(rows_grad, |rows_grad| {
+                engine.backward(weights, dense, rows, slope, pass, rows_grad, None)
             })
-        })?????
+        })??
         .map_err(Into::into)?;
         let slices: Vec<&[f32]> = N::Engine::gradients(pass).collect();
         apply(0, &parameters, Gradient::Slices(&slices))
