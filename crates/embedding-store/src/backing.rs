@@ -22,6 +22,7 @@ const PIECE: usize = 8 << 20;
 /// memory that are used, as far as memory reaches, so tables may be larger than it. Disk space is
 /// reserved before the first row is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backing {
     /// In memory.
     #[default]

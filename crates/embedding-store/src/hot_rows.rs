@@ -11,6 +11,7 @@ use crate::store::StoreOptions;
 
 /// Which rows of the tables a store holds.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Held<'a> {
     /// All of them.
     All,

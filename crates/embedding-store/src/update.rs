@@ -9,11 +9,11 @@ use crate::cold_rows::ColdRows;
 use crate::cpu_store::CpuStore;
 use crate::gradient_sum::sum_gradients;
 use crate::grouping::{Chunk, Grouping};
-use crate::kernel::{Columns, Kernel, LANES, accumulate_products, prefetch, reduce};
+use crate::kernel::{Columns, Kernel, prefetch};
 use crate::layout::GradientOf;
 use crate::part_storage::PartStorage;
 use crate::projection::fill_workspace;
-use crate::rule::{BUFFER, Rule, Step, step_adagrad, step_row, step_rowwise, step_sgd};
+use crate::rule::{GradientBuffer, Rule, Step, step_summed};
 use crate::split::SplitRows;
 
 /// Rows between the one that is updated and the one that is prefetched.
@@ -169,8 +169,7 @@ impl UpdateRows<'_> {
             .state
             .as_ref()
             .map(|state| (RowPointers::new(state, part.first), state.width()));
-        let mut buffer = [0f32; BUFFER];
-        let mut wide = Vec::new();
+        let mut buffer = GradientBuffer::default();
         for index in chunk.rows.clone() {
             let ahead = plan.rows[(index + PREFETCH_ROWS).min(chunk.rows.end - 1)] as usize;
             prefetch(weights.at(ahead), width);
@@ -187,88 +186,12 @@ impl UpdateRows<'_> {
             let state = state.map_or(&mut [][..], |(state, width)| unsafe {
                 std::slice::from_raw_parts_mut(state.at(row), width)
             });
-            match self.rule {
-                Rule::Sgd { rate } => {
-                    for (column, weights) in weights.chunks_mut(BUFFER).enumerate() {
-                        let g = self.gradient(samples, column * BUFFER, weights.len(), &mut buffer);
-                        step_sgd(rate, g, weights);
-                    }
-                }
-                Rule::Adagrad { rate, epsilon } => {
-                    // As wide as the weights, which the compiler may know.
-                    let state = &mut state[..width];
-                    let columns = weights.chunks_mut(BUFFER).zip(state.chunks_mut(BUFFER));
-                    for (column, (weights, state)) in columns.enumerate() {
-                        let g = self.gradient(samples, column * BUFFER, weights.len(), &mut buffer);
-                        step_adagrad(rate, epsilon, g, weights, state);
-                    }
-                }
-                Rule::Rowwise { rate, epsilon } => {
-                    self.rowwise(rate, epsilon, samples, weights, &mut state[0], &mut buffer);
-                }
-                Rule::External { .. } => {
-                    // A rule from outside sees whole rows.
-                    let buffer = match width <= BUFFER {
-                        true => &mut buffer[..],
-                        false => {
-                            wide.resize(width, 0.0);
-                            &mut wide[..]
-                        }
-                    };
-                    step_row(
-                        self.rule,
-                        self.gradient(samples, 0, width, buffer),
-                        weights,
-                        state,
-                    );
-                }
-            }
+            step_summed(self.rule, weights, state, &mut buffer, |column, into| {
+                // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the
+                // part's column over its width for every sample of the batch, which `update_slice`
+                // and `fill_workspace` have made sure of.
+                unsafe { sum_gradients(self.gradient, samples, column, into) };
+            });
         }
-    }
-
-    #[inline(always)]
-    fn rowwise(
-        &self,
-        rate: f32,
-        epsilon: f32,
-        samples: &[u32],
-        weights: &mut [f32],
-        state: &mut f32,
-        buffer: &mut [f32],
-    ) {
-        let width = weights.len();
-        let mut lanes = [0f32; LANES];
-        for start in (0..width).step_by(BUFFER) {
-            let g = self.gradient(samples, start, BUFFER.min(width - start), buffer);
-            accumulate_products(g, g, &mut lanes);
-        }
-        *state += reduce(lanes) / width as f32;
-        let denominator = state.sqrt() + epsilon;
-        for (column, weights) in weights.chunks_mut(BUFFER).enumerate() {
-            // A row that fits the buffer still has its gradient there.
-            let g = if width <= BUFFER {
-                &buffer[..width]
-            } else {
-                self.gradient(samples, column * BUFFER, weights.len(), buffer)
-            };
-            step_rowwise(rate, denominator, g, weights);
-        }
-    }
-
-    /// The sum of a row's gradients over its samples, from `column` on.
-    #[inline(always)]
-    fn gradient<'b>(
-        &self,
-        samples: &[u32],
-        column: usize,
-        width: usize,
-        buffer: &'b mut [f32],
-    ) -> &'b [f32] {
-        let into = &mut buffer[..width];
-        // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the part's
-        // column over its width for every sample of the batch, which `update_slice` and
-        // `fill_workspace` have made sure of.
-        unsafe { sum_gradients(self.gradient, samples, column, into) };
-        into
     }
 }

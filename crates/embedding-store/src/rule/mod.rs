@@ -14,7 +14,7 @@ mod row_rule;
 pub(crate) use dense::DenseRule;
 pub use dense::DenseStep;
 pub use optimizer::Optimizer;
-pub(crate) use row::{step_adagrad, step_elements, step_row, step_rowwise, step_sgd};
+pub(crate) use row::{GradientBuffer, step_elements, step_row, step_summed};
 pub use row_optimizer::RowOptimizer;
 pub use row_rule::RowRule;
 

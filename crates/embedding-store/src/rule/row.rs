@@ -1,6 +1,6 @@
 //! The built-in rules on rows in host memory. A step is compiled with the loop that calls it.
 
-use super::{DenseRule, Rule};
+use super::{BUFFER, DenseRule, Rule};
 use crate::kernel::{LANES, accumulate_products, reduce};
 
 /// Replaces every weight by what `step` makes of it and its gradient, on copies of some at a time:
@@ -24,19 +24,13 @@ fn each_weight(gradient: &[f32], weights: &mut [f32], step: impl Fn(f32, f32) ->
 
 /// `weights -= rate · gradient`.
 #[inline(always)]
-pub(crate) fn step_sgd(rate: f32, gradient: &[f32], weights: &mut [f32]) {
+fn step_sgd(rate: f32, gradient: &[f32], weights: &mut [f32]) {
     each_weight(gradient, weights, |weight, g| weight - rate * g);
 }
 
 /// `state += gradient²; weights -= rate · gradient / (sqrt(state) + epsilon)`.
 #[inline(always)]
-pub(crate) fn step_adagrad(
-    rate: f32,
-    epsilon: f32,
-    gradient: &[f32],
-    weights: &mut [f32],
-    state: &mut [f32],
-) {
+fn step_adagrad(rate: f32, epsilon: f32, gradient: &[f32], weights: &mut [f32], state: &mut [f32]) {
     let (gradients, gradient_rest) = gradient.as_chunks::<LANES>();
     let (blocks, weight_rest) = weights.as_chunks_mut::<LANES>();
     let (states, state_rest) = state.as_chunks_mut::<LANES>();
@@ -90,7 +84,7 @@ pub(crate) fn step_elements(
 
 /// `weights -= rate · gradient / denominator`.
 #[inline(always)]
-pub(crate) fn step_rowwise(rate: f32, denominator: f32, gradient: &[f32], weights: &mut [f32]) {
+fn step_rowwise(rate: f32, denominator: f32, gradient: &[f32], weights: &mut [f32]) {
     each_weight(gradient, weights, |weight, g| {
         weight - rate * (g / denominator)
     });
@@ -110,5 +104,88 @@ pub(crate) fn step_row(rule: Rule<'_>, gradient: &[f32], weights: &mut [f32], st
             step_rowwise(rate, state[0].sqrt() + epsilon, gradient, weights);
         }
         Rule::External { rule, rate, step } => rule.step(gradient, weights, state, rate, step),
+    }
+}
+
+/// Memory for the gradient of a row, or of some columns of a wide one.
+pub(crate) struct GradientBuffer {
+    columns: [f32; BUFFER],
+    /// Of a whole wide row, where a rule wants to see it.
+    row: Vec<f32>,
+}
+
+impl Default for GradientBuffer {
+    #[inline(always)]
+    fn default() -> Self {
+        Self {
+            columns: [0.0; BUFFER],
+            row: Vec::new(),
+        }
+    }
+}
+
+/// One row whose gradient is summed on the way: `sum` writes its columns from one on.
+#[inline(always)]
+pub(crate) fn step_summed(
+    rule: Rule<'_>,
+    weights: &mut [f32],
+    state: &mut [f32],
+    buffer: &mut GradientBuffer,
+    sum: impl Fn(usize, &mut [f32]),
+) {
+    let width = weights.len();
+    let GradientBuffer { columns, row } = buffer;
+    match rule {
+        Rule::Sgd { rate } => {
+            for (piece, weights) in weights.chunks_mut(BUFFER).enumerate() {
+                let g = &mut columns[..weights.len()];
+                sum(piece * BUFFER, g);
+                step_sgd(rate, g, weights);
+            }
+        }
+        Rule::Adagrad { rate, epsilon } => {
+            // As wide as the weights, which the compiler may know.
+            let state = &mut state[..width];
+            let pieces = weights.chunks_mut(BUFFER).zip(state.chunks_mut(BUFFER));
+            for (piece, (weights, state)) in pieces.enumerate() {
+                let g = &mut columns[..weights.len()];
+                sum(piece * BUFFER, g);
+                step_adagrad(rate, epsilon, g, weights, state);
+            }
+        }
+        Rule::Rowwise { rate, epsilon } => {
+            let mut lanes = [0f32; LANES];
+            for start in (0..width).step_by(BUFFER) {
+                let g = &mut columns[..BUFFER.min(width - start)];
+                sum(start, g);
+                accumulate_products(g, g, &mut lanes);
+            }
+            state[0] += reduce(lanes) / width as f32;
+            let denominator = state[0].sqrt() + epsilon;
+            for (piece, weights) in weights.chunks_mut(BUFFER).enumerate() {
+                let g = &mut columns[..weights.len()];
+                // A row that fits the buffer still has its gradient there.
+                if width > BUFFER {
+                    sum(piece * BUFFER, g);
+                }
+                step_rowwise(rate, denominator, g, weights);
+            }
+        }
+        Rule::External {
+            rule: external,
+            rate,
+            step,
+        } => {
+            // A rule from outside sees whole rows.
+            let g = match width <= BUFFER {
+                true => &mut columns[..width],
+                false => {
+                    row.resize(width, 0.0);
+                    &mut row[..]
+                }
+            };
+            sum(0, g);
+            external.step(g, weights, state, rate, step);
+        }
     }
 }
