@@ -155,6 +155,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
             lengths,
         };
         report.save(folder)?;
+        report.save_charts(folder)?;
         println!("\n{report}\nreport in {}", folder.display());
     }
     if let Some(folder) = &arguments.materialise {

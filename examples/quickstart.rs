@@ -29,7 +29,7 @@ use examples::planted::write_planted;
 use examples::process::{exit_on_error, peak_memory_bytes, write_text};
 use examples::progress::Bars;
 use examples::training::{Settings, TrainArguments, bytes, evaluations, results, write_json};
-use fae_profiler::{Axis, LineChart, Series};
+use fae_profiler::charts::{Axis, LineChart, Series};
 use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
 use recsys_data::generate::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions};
 use recsys_data::packed::PackedDataset;

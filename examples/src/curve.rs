@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fae_profiler::Series;
+use fae_profiler::charts::Series;
 use serde::Serialize;
 use trainer::{Console, Evaluation, Event, Observer};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::classify::HotRows;
 use crate::partition::check_hot_rows;
 use crate::sample::Sample;
+use crate::visit::visit_ids;
 use crate::{Error, Result, student_t};
 
 /// Inputs and lookups that a hot set serves.
@@ -141,10 +142,13 @@ impl Tally {
     /// The sums over a sample.
     pub(crate) fn of(dataset: &dyn Dataset, sample: &Sample, hot_rows: &[u64]) -> Result<Self> {
         check_hot_rows(dataset, hot_rows)?;
-        let hot = HotRows::new(hot_rows, dataset.schema().positions());
+        let hot = HotRows::new(hot_rows, dataset.schema())?;
         let parts = sample.map_chunks(|numbers, scratch| {
             let mut tally = Self::default();
-            dataset.visit_ids(numbers, scratch, &mut |block| tally.add_block(&hot, block))?;
+            visit_ids(dataset, numbers, scratch, &mut |block| {
+                tally.add_block(&hot, block);
+                Ok(())
+            })?;
             Ok(tally)
         })?;
         let mut sum = Self::default();

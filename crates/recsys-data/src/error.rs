@@ -69,6 +69,16 @@ pub enum Error {
         /// End of the samples.
         end: u64,
     },
+    /// A batch does not have the shape that the schema asks for.
+    #[error("the batch has {found} {what}, and the schema asks for {expected}")]
+    BatchShape {
+        /// What does not fit.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
     /// More ids were asked for than a batch can hold.
     #[error(
         "{samples} samples have more ids than a batch can hold (2^32): read fewer samples at a time"

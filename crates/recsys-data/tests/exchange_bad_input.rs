@@ -126,7 +126,7 @@ fn archives_with_wrong_arrays_are_named() {
         ),
         (
             change(|a| a.x_int = npy(1, "<f8", "2, 1", &[1.5, 0.0])),
-            "--dense as-is",
+            "`DenseValues::AsIs`",
         ),
         (
             change(|a| a.x_cat = npy(1, "<i4", "2, 2", &[0.0, 6.0, 0.0, 0.0])),

@@ -26,6 +26,9 @@ pub enum Order {
     Shuffled,
 }
 
+/// More threads than any machine reads with; each takes memory of its own.
+const MAX_THREADS: usize = 1024;
+
 /// How a [`Loader`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderOptions {
@@ -35,9 +38,10 @@ pub struct LoaderOptions {
     pub order: Order,
     /// Seed of the shuffles.
     pub seed: u64,
-    /// Background threads.
+    /// Background threads, 1 to 1024.
     pub threads: usize,
-    /// Batches that may be ready or in work ahead of their use.
+    /// Batches that may be ready or in work ahead of their use. Each takes its memory, so that an epoch takes no more than
+    /// the smaller of this number and that of its batches.
     pub prefetch: usize,
 }
 
@@ -101,7 +105,7 @@ impl<E: Default + Send + 'static> Loader<E> {
     /// A loader that calls `prepare` for every batch on the thread that has read it.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] where batch size, threads or prefetch is 0.
+    /// [`Error::InvalidOption`] where batch size, threads or prefetch is 0, or threads are more than 1024.
     pub fn new(
         dataset: Arc<dyn Dataset>,
         options: LoaderOptions,
@@ -125,6 +129,13 @@ impl<E: Default + Send + 'static> Loader<E> {
                     allowed: "1 or more",
                 });
             }
+        }
+        if options.threads > MAX_THREADS {
+            return Err(Error::InvalidOption {
+                option: "loader threads",
+                value: options.threads.to_string(),
+                allowed: "at most 1024",
+            });
         }
         Ok(Self {
             source: Arc::new(Source {
@@ -291,6 +302,28 @@ mod tests {
         };
         let loader = Loader::new(dataset(100), options, |_, ()| panic!("prepare gave up")).unwrap();
         let _ = loader.epoch(0, 0).count();
+    }
+
+    #[test]
+    fn any_prefetch_and_batch_size_neither_panics_nor_aborts() {
+        for huge in [usize::MAX, 1 << 40] {
+            for (batch_size, batches) in [(10, 11), (huge, 1)] {
+                let options = LoaderOptions {
+                    batch_size,
+                    prefetch: huge,
+                    threads: MAX_THREADS,
+                    ..LoaderOptions::default()
+                };
+                let loader = Loader::plain(dataset(103), options).unwrap();
+                assert_eq!(loader.epoch(0, 0).map(Result::unwrap).count(), batches);
+                let options = LoaderOptions {
+                    threads: huge,
+                    ..options
+                };
+                let error = Loader::plain(dataset(103), options).err().unwrap();
+                assert!(error.to_string().contains("1024"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -139,16 +139,6 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A batch does not have the shape that the schema asks for.
-    #[error("the batch has {found} {what}, and the schema asks for {expected}")]
-    BatchShape {
-        /// What does not fit.
-        what: &'static str,
-        /// How many there are.
-        found: usize,
-        /// How many there should be.
-        expected: usize,
-    },
     /// More samples came than were announced.
     #[error(
         "{written} samples came for {split}, and {announced} were announced: the input grew, or was counted wrong"

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::block::{BlockBuffer, BlockBytes, check_shape};
+use super::block::{BlockBuffer, BlockBytes};
 use super::layout::ShardLayout;
 use super::manifest::{ShardFile, SplitFiles};
 use super::shard_files::ShardFiles;
@@ -213,7 +213,7 @@ impl SplitWriter {
         batch: &Batch,
         target: &Path,
     ) -> Result<()> {
-        check_shape(batch, schema)?;
+        batch.check(schema)?;
         self.check_room(batch.len())?;
         match self.mode {
             Mode::Fresh => self.mode = Mode::Append,
@@ -280,13 +280,13 @@ impl SplitWriter {
         batch: &Batch,
         target: &Path,
     ) -> Result<()> {
-        check_shape(batch, schema)?;
+        batch.check(schema)?;
         if positions.len() != batch.len() {
-            return Err(Error::Packed(PackedError::BatchShape {
+            return Err(Error::BatchShape {
                 what: "positions",
                 found: positions.len(),
                 expected: batch.len(),
-            }));
+            });
         }
         if schema.multi_hot {
             return Err(Error::Packed(PackedError::ScatterMultiHot));

@@ -66,6 +66,15 @@ impl Dataset for LastPositions {
     fn read(&self, samples: &[u64], into: &mut Batch) -> Result<()> {
         self.dataset.read(samples, into)?;
         let whole = self.dataset.schema();
+        // It may come from outside of this crate.
+        into.check(whole)?;
+        if into.len() != samples.len() {
+            return Err(Error::BatchShape {
+                what: "samples",
+                found: into.len(),
+                expected: samples.len(),
+            });
+        }
         keep_last(
             &mut into.dense,
             whole.dense_values(),
@@ -181,6 +190,32 @@ mod tests {
         ];
         assert_eq!(bags, expected);
         assert_eq!(kept(true, 3).sparse.ids, (0..15).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_data_set_that_gives_too_little_is_an_error() {
+        for (multi_hot, shorten) in [
+            (
+                false,
+                (|batch| _ = batch.sparse.ids.pop()) as fn(&mut Batch),
+            ),
+            (false, |batch| _ = batch.dense.pop()),
+            (false, |batch| _ = batch.label.pop()),
+            (true, |batch| _ = batch.sparse.offsets.pop()),
+            (true, |batch| batch.sparse.offsets[5] = u32::MAX),
+        ] {
+            let whole = two(multi_hot);
+            let mut batch = Batch::default();
+            whole.read(&[0, 1], &mut batch).unwrap();
+            shorten(&mut batch);
+            let faulty = Arc::new(Two(whole.schema().clone(), batch));
+            let view = LastPositions::new(faulty, NonZeroU32::MIN).unwrap();
+            let outcome = view.read(&[0, 1], &mut Batch::default());
+            assert!(
+                matches!(outcome, Err(Error::BatchShape { .. })),
+                "{outcome:?}"
+            );
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::axis::Axis;
+use super::axis::Axis;
 use crate::file::write_file;
 use crate::{Error, Result};
 
@@ -65,7 +65,7 @@ impl Series {
 /// Lines over a common axis, with a legend beside them.
 ///
 /// ```
-/// use fae_profiler::{Axis, LineChart, Series};
+/// use fae_profiler::charts::{Axis, LineChart, Series};
 ///
 /// let chart = LineChart::new("Squares", Axis::linear("x (m)"), Axis::linear("area (m²)"))
 ///     .with_series(Series::new("measured", vec![(1.0, 1.1), (2.0, 3.9), (3.0, 9.1)]).with_dots())

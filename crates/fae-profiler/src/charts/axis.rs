@@ -12,7 +12,7 @@ pub enum Scale {
     Log,
 }
 
-/// An axis of a [`LineChart`](crate::LineChart).
+/// An axis of a [`LineChart`](super::LineChart).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Axis {
     /// What is shown, with its unit.
