@@ -4,8 +4,8 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use fuzzing::Target;
 use recsys_data::{PackedDataset, PrepareTaobao, ShortHistory, TaobaoOptions};
+use testing::Target;
 
 use crate::reference;
 use crate::taobao_text::{Workplace, events, zip};

@@ -1,10 +1,10 @@
 //! Files of other programs.
 
-use fuzzing::{Check, Target};
 use recsys_data::{
     ForeignCut, ForeignFormat, ForeignOptions, ForeignParts, ImportForeign, PackedDataset,
     TableMapping, parse_mlperf,
 };
+use testing::{Check, Target};
 
 use crate::sequences::npy;
 use crate::taobao_text::{Workplace, zip};

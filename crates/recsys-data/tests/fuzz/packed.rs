@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fuzzing::Target;
 use recsys_data::{
     Batch, Dataset, PackedDataset, Result, Split, SplitRows, Vocabulary, WriterOptions,
 };
 use safetensors::SafeTensors;
+use testing::Target;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::numbered::{schema, sequences, write};

@@ -1,7 +1,7 @@
 //! Files of the original programs.
 
-use fuzzing::{Check, Target};
 use recsys_data::{ImportOptions, ImportTaobao, PackedDataset};
+use testing::{Check, Target};
 
 use crate::reference;
 use crate::taobao_text::{Workplace, zip};

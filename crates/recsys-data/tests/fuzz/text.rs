@@ -1,10 +1,10 @@
 //! Text that is parsed in memory.
 
-use fuzzing::Target;
 use recsys_data::{
     Card, EventDefect, RawEvent, RawRow, RowDefect, parse_event, parse_events, parse_row,
     parse_rows,
 };
+use testing::Target;
 
 use crate::reference;
 use crate::taobao_text::event;
