@@ -335,7 +335,7 @@ fn category_share(data: &PackedDataset) -> Result<Score> {
     };
     let shares: Vec<f32> = batch.sparse.ids.chunks_exact(bags).map(share).collect();
     let mut scores = Scores::default();
-    scores.extend(&shares, &batch.label);
+    scores.extend(&shares, &batch.label)?;
     Ok(scores.auc().map_or(Score::Evaluated(None), Score::Auc))
 }
 

@@ -13,7 +13,9 @@ use embedding_store::{
 use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
 use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
-use trainer::{LearningRatePolicy, Loss, LossInput, LossKind, Model, Placement, Trainer};
+use trainer::{
+    BinaryLoss, LearningRate, LearningRatePolicy, LossInput, LossKind, Model, Placement, Trainer,
+};
 
 /// Largest relative error of a step's loss.
 const LOSS_TOLERANCE: f64 = 1e-5;
@@ -258,7 +260,7 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     predictions(&mut trainer, "prediction_before", &mut errors)?;
     let losses = expected.floats("loss", case.steps)?;
     for (step, (batch, plan)) in batches.iter().zip(&plans).enumerate() {
-        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1);
+        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1)?;
         enter(trainer.store_mut(), side(batch))?;
         let coming: Vec<&Plan> = plans.iter().skip(step + 1).take(1).collect();
         let found = trainer.step_ahead(batch, plan, &coming, &loss, rate)?;
@@ -320,7 +322,7 @@ impl Case {
         })
     }
 
-    fn loss(&self) -> Result<Loss> {
+    fn loss(&self) -> Result<BinaryLoss> {
         let kind = match (self.loss.as_str(), self.loss_weights) {
             ("bce", _) => LossKind::Bce,
             ("mse", _) => LossKind::Mse,
@@ -328,7 +330,7 @@ impl Case {
             ("wbce", None) => bail!("loss `wbce` needs `loss_weights`"),
             (other, _) => bail!("loss `{other}`, expected bce, mse or wbce"),
         };
-        Ok(Loss {
+        Ok(BinaryLoss {
             kind,
             threshold: self.loss_threshold,
             // PyTorch computed the cases from predictions.

@@ -372,6 +372,10 @@ impl EmbeddingStore for CpuStore {
 }
 
 impl Tiered for CpuStore {
+    fn lookahead(&self) -> usize {
+        usize::from(self.mapped_bytes() > 0)
+    }
+
     /// Lets the system read the rows of a coming batch from their files, if they are in files and
     /// not in memory.
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {

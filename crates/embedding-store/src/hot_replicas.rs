@@ -531,6 +531,12 @@ impl<Hot: HotSide> Tiered for HotReplicas<Hot> {
         }
     }
 
+    fn lookahead(&self) -> usize {
+        let of = |store: &dyn EmbeddingStore| store.tiers().map_or(0, Tiered::lookahead);
+        let replicas = self.replicas.iter().map(|replica| of(replica));
+        replicas.fold(of(self.full.store()), usize::max)
+    }
+
     fn enter(&mut self, side: Side) -> Result<()> {
         if side == self.side {
             return Ok(());

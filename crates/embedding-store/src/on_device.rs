@@ -220,6 +220,10 @@ impl Tiered for OnDevice {
         self.store.prefetch(plan)
     }
 
+    fn lookahead(&self) -> usize {
+        self.store.lookahead()
+    }
+
     fn enter(&mut self, side: Side) -> Result<()> {
         self.store.enter(side)
     }

@@ -162,6 +162,10 @@ pub trait Tiered {
     /// A plan for other tables.
     fn prefetch(&mut self, plan: &Plan) -> Result<()>;
 
+    /// Coming batches whose plans [`prefetch`](Self::prefetch) makes use of; 0 for a
+    /// store that fetches nothing ahead.
+    fn lookahead(&self) -> usize;
+
     /// Says which batches follow: those that touch hot rows only, or any.
     ///
     /// # Errors

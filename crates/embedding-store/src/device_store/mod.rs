@@ -378,4 +378,8 @@ impl Tiered for DeviceStore {
     fn mapped_bytes(&self) -> u64 {
         0
     }
+
+    fn lookahead(&self) -> usize {
+        usize::from(self.device.is_cuda())
+    }
 }
