@@ -159,7 +159,7 @@ fn trainer(
     config: &ModelConfig,
     data: &PackedDataset,
 ) -> Result<Trainer<Box<dyn Model>, CpuStore>> {
-    let kind = ModelKind::of(data.schema());
+    let kind = ModelKind::default_for(data.schema());
     let fits = matches!(
         (config, kind),
         (ModelConfig::Dlrm(_), ModelKind::Dlrm) | (ModelConfig::Tbsm(_), ModelKind::Tbsm)

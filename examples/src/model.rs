@@ -1,6 +1,6 @@
 //! Which model a data set gets: DLRM for samples, TBSM for sequences, and the options of both.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, Output, SliceSize};
@@ -13,6 +13,9 @@ use trainer::Model;
 /// The options of the model. Those not given come from the preset.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArguments {
+    /// The model. Programs set it; without it, the data set's shape decides.
+    #[arg(skip)]
+    pub model: Option<ModelKind>,
     /// Width of the embedding rows [default: 16].
     #[arg(long, help_heading = "Model")]
     pub dim: Option<usize>,
@@ -124,8 +127,8 @@ pub enum ModelKind {
 }
 
 impl ModelKind {
-    /// The model for a data set.
-    pub fn of(schema: &Schema) -> Self {
+    /// The model where none is set: the one that takes samples of this shape.
+    pub fn default_for(schema: &Schema) -> Self {
         match schema.sequence_length {
             Some(_) => Self::Tbsm,
             None => Self::Dlrm,
@@ -188,6 +191,11 @@ impl ModelConfig {
 }
 
 impl ModelArguments {
+    /// The kind of the model.
+    pub fn kind(&self, schema: &Schema) -> ModelKind {
+        self.model.unwrap_or_else(|| ModelKind::default_for(schema))
+    }
+
     /// The model for a data set: these options, else the card's.
     ///
     /// # Errors
@@ -223,9 +231,13 @@ impl ModelArguments {
             schema.dense.len()
         );
         config.validate()?;
-        match schema.sequence_length {
-            Some(length) => self.sequence_config(card, config, length.get() as usize),
-            None => {
+        match (self.kind(schema), schema.sequence_length) {
+            (ModelKind::Tbsm, Some(length)) => {
+                self.sequence_config(card, config, length.get() as usize)
+            }
+            (ModelKind::Tbsm, None) => bail!("the samples are no sequences: train DLRM on them"),
+            (ModelKind::Dlrm, Some(_)) => bail!("the samples are sequences: train TBSM on them"),
+            (ModelKind::Dlrm, None) => {
                 ensure!(
                     config.top.last() == Some(&1),
                     "the top MLP must end in width 1, the click's logit: --top-mlp {}-1",

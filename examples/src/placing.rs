@@ -232,7 +232,7 @@ impl PlacementArguments {
                 "--rate {rate} belongs to --schedule shuffle or interleave; add one or leave the rate out"
             );
         }
-        let defaults = match ModelKind::of(schema) {
+        let defaults = match ModelKind::default_for(schema) {
             ModelKind::Dlrm => ShuffleOptions::default(),
             // As the published code for TBSM.
             ModelKind::Tbsm => ShuffleOptions {

@@ -187,7 +187,7 @@ impl TrainArguments {
     /// # Errors
     /// An unknown preset, an unreadable file, or settings that make no sense or do not fit the data set.
     pub fn settings(&self, schema: &Schema) -> Result<Settings> {
-        let card = self.card(ModelKind::of(schema))?;
+        let card = self.card(self.model.kind(schema))?;
         let slice = self.slice.map_or(SliceSize::Auto, SliceSize::Fixed);
         let config = self.model.config(&card, schema, slice)?;
         let training = card.training;
@@ -327,7 +327,7 @@ pub fn train_and_report(
         checkpoints,
     } = program;
     let dataset = PackedDataset::open(data)?;
-    match (kind, ModelKind::of(dataset.schema())) {
+    match (kind, ModelKind::default_for(dataset.schema())) {
         (ModelKind::Dlrm, ModelKind::Tbsm) => bail!(
             "the samples of {} are sequences: train TBSM on them, with tbsm_cpu, tbsm_cpu_gpu or tbsm_fae",
             data.display()
@@ -338,6 +338,9 @@ pub fn train_and_report(
         ),
         _ => {}
     }
+    let mut arguments = arguments.clone();
+    arguments.model.model = Some(kind);
+    let arguments = &arguments;
     let settings = arguments.settings(dataset.schema())?;
     let placing = placement.placing(default, dataset.schema())?;
     on_threads(settings.threads, || {

@@ -18,7 +18,8 @@ pub struct DeviceTower {
 }
 
 impl DeviceTower {
-    /// Whether a model can run so: it has a dot interaction, and its features fit a block's shared memory.
+    /// Whether a model can run so: it has a dot interaction, and its features fit a block's shared
+    /// memory.
     pub fn takes(config: &DlrmConfig) -> bool {
         matches!(config.interaction, Interaction::Dot { .. })
             && tiling::fits(config.features(), config.dim)
@@ -71,7 +72,8 @@ impl DeviceTower {
     /// From `dense [samples, dense features]` and `rows [samples, tables, dim]` to the output.
     ///
     /// # Safety
-    /// All addresses are on the device, of as many values; there are no more samples than there is room for.
+    /// All addresses are on the device, of as many values; there are no more samples than there is
+    /// room for.
     ///
     /// # Errors
     /// A device that fails.
@@ -95,7 +97,8 @@ impl DeviceTower {
     /// [`BiasSums::add_up`](recsys_model::device::BiasSums::add_up) is left to do.
     ///
     /// # Safety
-    /// As for [`forward`](Self::forward) with the same inputs; both buffers have room for the samples and the widest layer.
+    /// As for [`forward`](Self::forward) with the same inputs; both buffers have room for the
+    /// samples and the widest layer.
     ///
     /// # Errors
     /// A device that fails.
@@ -113,7 +116,8 @@ impl DeviceTower {
         let products_grad = DeviceMatrix::rows(address(&self.products_grad)?, width);
         let (bottom, bottom_grad) = (address(last(&self.bottom)?)?, buffers[0]);
         let addresses = [bottom, rows, products_grad.address, bottom_grad, rows_grad];
-        // SAFETY: as in `forward`; the bottom's last layer is as wide as what the interaction gives for it.
+        // SAFETY: as in `forward`; the bottom's last layer is as wide as what the interaction gives
+        // for it.
         unsafe {
             self.top
                 .backward(step, products, grad, buffers, Some(products_grad))?;

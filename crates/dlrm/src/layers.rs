@@ -1,8 +1,9 @@
-//! The network layer by layer, for devices: products by candle, all between them by one kernel each, and the whole as one
-//! operator.
+//! The network layer by layer, for devices: products by candle, all between them by one kernel
+//! each, and the whole as one operator.
 //!
-//! The plain graph would also run, but its backward pass launches about thirty kernels a layer: the gradient of every weight is
-//! padded to the length of the flat parameters and added to it. Here backward joins the gradients once.
+//! The plain graph would also run, but its backward pass launches about thirty kernels a layer: the
+//! gradient of every weight is padded to the length of the flat parameters and added to it. Here
+//! backward joins the gradients once.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 use recsys_device::contiguous;
@@ -13,14 +14,17 @@ use crate::layout::Layer;
 use crate::{Interaction, Network, Result, tiling};
 
 impl Network {
-    /// What [`Network::forward_graph`] computes, in few kernels: what an NVIDIA device runs. It works on every device for which
-    /// candle has matrix products and the fused operators have kernels: NVIDIA's, and the CPU, where it is slow. Gradients reach
-    /// the parameters, `dense` and `rows`, whichever of them are tracked.
+    /// What [`Network::forward_graph`] computes, in few kernels: what an NVIDIA device runs. It
+    /// works on every device for which candle has matrix products and the fused operators have
+    /// kernels: NVIDIA's, and the CPU, where it is slow. Gradients reach the parameters,
+    /// `dense` and `rows`, whichever of them are tracked.
     ///
-    /// A model whose features do not fit a block's shared memory (more than a hundred tables) runs as the plain graph.
+    /// A model whose features do not fit a block's shared memory (more than a hundred tables) runs
+    /// as the plain graph.
     ///
     /// # Shapes
-    /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`; the result `[batch, outputs]`.
+    /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`; the result
+    /// `[batch, outputs]`.
     ///
     /// # Errors
     /// candle's, where shapes do not fit or the device fails.
@@ -137,15 +141,17 @@ struct LayerOutputs {
     top: Vec<Tensor>,
 }
 
-/// `(parameters, dense, rows) -> output`. The forward pass has already run, since an operator's own forward gets storages and
-/// candle multiplies tensors; what is left of it is to hand the output over.
+/// `(parameters, dense, rows) -> output`. The forward pass has already run, since an operator's own
+/// forward gets storages and candle multiplies tensors; what is left of it is to hand the output
+/// over.
 struct LayersOp {
     network: Network,
     made: LayerOutputs,
     output: Tensor,
 }
 
-/// The gradient of layer `k` of a chain goes down to layer 0; gradients of parameters are collected from the end.
+/// The gradient of layer `k` of a chain goes down to layer 0; gradients of parameters are collected
+/// from the end.
 fn backward_chain(
     layers: &[Layer],
     parameters: &Tensor,

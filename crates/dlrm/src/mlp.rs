@@ -35,8 +35,9 @@ impl Layer {
         }
     }
 
-    /// From `dy`, the gradient of `y` (masked in place where ReLU cut), the gradients of weight and bias in
-    /// `gradients` (flat, added to what is there with `accumulate`) and, where wanted, of `x`.
+    /// From `dy`, the gradient of `y` (masked in place where ReLU cut), the gradients of weight and
+    /// bias in `gradients` (flat, added to what is there with `accumulate`) and, where wanted,
+    /// of `x`.
     pub(crate) fn backward(
         &self,
         parameters: &[f32],

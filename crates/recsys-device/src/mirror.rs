@@ -12,7 +12,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// A contiguous f32 tensor as it is on `device`: itself where it is there. The copy is overwritten by the next one.
+    /// A contiguous f32 tensor as it is on `device`: itself where it is there. The copy is
+    /// overwritten by the next one.
     ///
     /// Between NVIDIA devices it is a copy from one to the other, directly where they are
     /// [connected](crate::connect_devices), and the host does not wait for it.

@@ -22,9 +22,9 @@ pub fn cuda_device(ordinal: usize) -> Result<Device> {
 }
 
 /// Lets NVIDIA devices round the factors of matrix products of f32 to ten bits (TF32), which is
-/// several times as fast: losses are as good, and numbers are no longer those of the CPU to the last
-/// bits. It holds for the whole process and is off by default. A build without the feature `cuda`
-/// ignores it.
+/// several times as fast: losses are as good, and numbers are no longer those of the CPU to the
+/// last bits. It holds for the whole process and is off by default. A build without the feature
+/// `cuda` ignores it.
 pub fn allow_tf32(allow: bool) {
     #[cfg(feature = "cuda")]
     candle_core::cuda::set_gemm_reduced_precision_f32(allow);
@@ -53,7 +53,8 @@ fn open(ordinal: usize) -> Result<Device> {
     Ok(device)
 }
 
-/// Without this, the driver gives the memory of freed tensors back whenever the host waits for the device.
+/// Without this, the driver gives the memory of freed tensors back whenever the host waits for the
+/// device.
 #[cfg(feature = "cuda")]
 fn keep_freed_memory(device: &candle_core::CudaDevice) -> Result<()> {
     use candle_core::cuda::WrapErr;

@@ -17,7 +17,8 @@ pub fn connect_devices(devices: &[Device]) {
     let _ = devices;
 }
 
-/// Opens the memory of a device to a peer. Its tensors are of the default pool, which has access rights of its own.
+/// Opens the memory of a device to a peer. Its tensors are of the default pool, which has access
+/// rights of its own.
 #[cfg(feature = "cuda")]
 fn connect(device: &candle_core::CudaDevice, peer: &candle_core::CudaDevice) -> crate::Result<()> {
     use candle_core::cuda::WrapErr;

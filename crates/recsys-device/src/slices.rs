@@ -6,7 +6,8 @@ use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Storage, Tensor};
 
 use crate::{Error, Result};
 
-/// Calls `f` with the elements of a contiguous f32 tensor in host memory, row-major, without a copy.
+/// Calls `f` with the elements of a contiguous f32 tensor in host memory, row-major, without a
+/// copy.
 ///
 /// The tensor's storage is locked for reading meanwhile: `f` must not write to it.
 ///
@@ -23,10 +24,12 @@ pub fn read_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> 
     }
 }
 
-/// Calls `f` with the elements of a contiguous f32 tensor in host memory, row-major, to be changed in place. All tensors
-/// that share the storage see the change, and nothing is recorded for autograd.
+/// Calls `f` with the elements of a contiguous f32 tensor in host memory, row-major, to be changed
+/// in place. All tensors that share the storage see the change, and nothing is recorded for
+/// autograd.
 ///
-/// The tensor's storage is locked meanwhile: `f` must neither read it nor write to it by another way.
+/// The tensor's storage is locked meanwhile: `f` must neither read it nor write to it by another
+/// way.
 ///
 /// # Errors
 /// A tensor on another device, of another element type, or not contiguous.

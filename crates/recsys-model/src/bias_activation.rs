@@ -1,5 +1,6 @@
-//! Bias and activation of a fully connected layer as one differentiable candle operator: one kernel forward, and backward one
-//! that masks and adds and one that adds what is left. Products stay with candle's `matmul`.
+//! Bias and activation of a fully connected layer as one differentiable candle operator: one kernel
+//! forward, and backward one that masks and adds and one that adds what is left. Products stay with
+//! candle's `matmul`.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use recsys_device::contiguous;
@@ -25,7 +26,8 @@ impl Activation {
         }
     }
 
-    /// The gradient in front of the activation, from the one behind it and the value that it has given.
+    /// The gradient in front of the activation, from the one behind it and the value that it has
+    /// given.
     fn in_front(self, y: f32, y_grad: f32) -> f32 {
         match self {
             Self::None => y_grad,
@@ -46,13 +48,14 @@ impl Activation {
     }
 }
 
-/// Rows that one thread sums: the unit of summation, so this number changes the last bits of bias gradients.
+/// Rows that one thread sums: the unit of summation, so this number changes the last bits of bias
+/// gradients.
 const ROWS_SUMMED: usize = 32;
 /// Sums of a column that are added side by side.
 const LANES: usize = 32;
 
-/// `activation(x + bias)` for `x [rows, columns]` and `bias [columns]`, differentiable in both. Sums are taken in a fixed order,
-/// the same on every device.
+/// `activation(x + bias)` for `x [rows, columns]` and `bias [columns]`, differentiable in both.
+/// Sums are taken in a fixed order, the same on every device.
 ///
 /// # Errors
 /// Tensors of other shapes or of another type than F32, or a device that fails.
@@ -90,7 +93,8 @@ struct BiasActivationOp {
     activation: Activation,
 }
 
-/// `(y, y_grad)` to the gradient of the bias and, behind it where there is an activation, that of `x`.
+/// `(y, y_grad)` to the gradient of the bias and, behind it where there is an activation, that of
+/// `x`.
 struct BiasActivationGradientOp {
     activation: Activation,
 }
@@ -278,17 +282,19 @@ pub(crate) mod cuda {
         let mut launch = kernel.builder();
         launch.arg(&x).arg(&bias).arg(&y).arg(&rows);
         launch.arg(&columns).arg(&rows_each).arg(&activation);
-        // SAFETY: the arguments are those of the kernel, in its order and types; the caller vouches for the memory, and threads
-        // behind the last row do nothing.
+        // SAFETY: the arguments are those of the kernel, in its order and types; the caller vouches
+        // for the memory, and threads behind the last row do nothing.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }
 
-    /// Writes the gradient in front of the activation to `x_grad`, which may be `y_grad` and is not touched where there is no
-    /// activation, and its [`partial_sums`] to `columns` of every `stride` values of `sums`.
+    /// Writes the gradient in front of the activation to `x_grad`, which may be `y_grad` and is not
+    /// touched where there is no activation, and its [`partial_sums`] to `columns` of every
+    /// `stride` values of `sums`.
     ///
     /// # Safety
-    /// `y`, `y_grad` and `x_grad` are addresses of `rows · columns` values on the device, `sums` of as many as that takes.
+    /// `y`, `y_grad` and `x_grad` are addresses of `rows · columns` values on the device, `sums` of
+    /// as many as that takes.
     pub(crate) unsafe fn launch_backward(
         device: &CudaDevice,
         activation: Activation,
@@ -310,12 +316,12 @@ pub(crate) mod cuda {
         Ok(())
     }
 
-    /// Adds the partial sums of all columns, `[count, columns]`, and writes each to its place among the gradients; `places` is 0
-    /// where that is the column's own.
+    /// Adds the partial sums of all columns, `[count, columns]`, and writes each to its place among
+    /// the gradients; `places` is 0 where that is the column's own.
     ///
     /// # Safety
-    /// `sums` is the address of so many values on the device, `places` of `columns` numbers, and `gradients` of values at all of
-    /// them.
+    /// `sums` is the address of so many values on the device, `places` of `columns` numbers, and
+    /// `gradients` of values at all of them.
     pub(crate) unsafe fn launch_sums(
         device: &CudaDevice,
         (count, columns): (usize, usize),
@@ -327,7 +333,8 @@ pub(crate) mod cuda {
         let mut launch = kernel.builder();
         launch.arg(&sums).arg(&gradients).arg(&count).arg(&columns);
         launch.arg(&places);
-        // SAFETY: as in `launch_forward`; a block has `LANES` threads a column and a value of shared memory a thread.
+        // SAFETY: as in `launch_forward`; a block has `LANES` threads a column and a value of
+        // shared memory a thread.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }
@@ -356,7 +363,8 @@ pub(crate) mod cuda {
         [y, y_grad]: [CudaView<'_, f32>; 2],
     ) -> Result<CudaStorage> {
         let (stream, count) = (device.cuda_stream(), partial_sums(rows));
-        // SAFETY: the two kernels write every value of both: `len` counts the gradient of `x` where there is an activation.
+        // SAFETY: the two kernels write every value of both: `len` counts the gradient of `x` where
+        // there is an activation.
         let (mut grads, mut sums) = unsafe {
             (
                 device.alloc::<f32>(len)?,
@@ -370,7 +378,8 @@ pub(crate) mod cuda {
         );
         let x_grad = bias_grad + (columns * size_of::<f32>()) as u64;
         let extents = (rows, columns);
-        // SAFETY: the views have the lengths that the extents were read from; without activation nothing lies behind the bias.
+        // SAFETY: the views have the lengths that the extents were read from; without activation
+        // nothing lies behind the bias.
         unsafe {
             launch_backward(
                 device,

@@ -1,4 +1,5 @@
-//! Fully connected layers of a training step on an NVIDIA device, in memory that is kept: nothing is allocated once they are made.
+//! Fully connected layers of a training step on an NVIDIA device, in memory that is kept: nothing
+//! is allocated once they are made.
 
 use candle_core::cuda::cudarc::cublas::{result::gemm_ex, sys};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor};
@@ -8,7 +9,8 @@ use crate::bias_activation::{Activation, cuda as bias};
 
 const FLOAT: u64 = size_of::<f32>() as u64;
 
-/// Where a matrix lies on the device: its rows `distance` values apart, or its columns where it is `transposed`.
+/// Where a matrix lies on the device: its rows `distance` values apart, or its columns where it is
+/// `transposed`.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceMatrix {
     /// Of its first value.
@@ -51,7 +53,8 @@ pub struct DeviceLayer {
     pub inputs: usize,
     /// Values of a sample behind it.
     pub outputs: usize,
-    /// The place of the weight, `[outputs, inputs]`, or `[inputs, outputs]` where it is `transposed`.
+    /// The place of the weight, `[outputs, inputs]`, or `[inputs, outputs]` where it is
+    /// `transposed`.
     pub weight: usize,
     /// Whether the parameters hold the weight's transpose.
     pub transposed: bool,
@@ -108,7 +111,8 @@ impl BiasSums {
     pub unsafe fn add_up(&self, step: &Step<'_>) -> Result<()> {
         let count = bias::partial_sums(step.samples);
         let addresses = [address(&self.sums)?, step.gradients, address(&self.places)?];
-        // SAFETY: the caller vouches for the gradients; the sums have room for these samples, and the places are the layers'.
+        // SAFETY: the caller vouches for the gradients; the sums have room for these samples, and
+        // the places are the layers'.
         unsafe { bias::launch_sums(step.device, (count, self.columns), addresses) }
     }
 }
@@ -211,8 +215,8 @@ impl Layers {
     /// Runs all layers on `x [samples, inputs]`: `activation(x weight' + bias)` of each.
     ///
     /// # Safety
-    /// `x` and the parameters are on the device, of as many values as samples and layers say; there are no more samples than there is
-    /// room for.
+    /// `x` and the parameters are on the device, of as many values as samples and layers say; there
+    /// are no more samples than there is room for.
     ///
     /// # Errors
     /// A device that fails.
@@ -222,7 +226,8 @@ impl Layers {
             let sizes = [step.samples, layer.outputs, layer.inputs];
             let into = DeviceMatrix::rows(y, layer.outputs);
             let (x, weight) = (self.behind(k, x)?, layer.weight(step.parameters).t());
-            // SAFETY: the caller vouches for `x` and the parameters, and for the room of the outputs.
+            // SAFETY: the caller vouches for `x` and the parameters, and for the room of the
+            // outputs.
             unsafe { product(step.device, sizes, [x, weight], into, false)? };
             if let Some((bias, activation)) = layer.end {
                 let bias = behind(step.parameters, bias);
@@ -234,11 +239,13 @@ impl Layers {
         Ok(())
     }
 
-    /// From `grad [samples, outputs]` the gradients of the weights, the sums of the biases', and where asked for the gradient of
-    /// `x`. `grad` may be in the first buffer; elsewhere it stays as it is.
+    /// From `grad [samples, outputs]` the gradients of the weights, the sums of the biases', and
+    /// where asked for the gradient of `x`. `grad` may be in the first buffer; elsewhere it
+    /// stays as it is.
     ///
     /// # Safety
-    /// `x` is that of the forward pass; all addresses are on the device; the buffers have room for the samples and the widest layer.
+    /// `x` is that of the forward pass; all addresses are on the device; the buffers have room for
+    /// the samples and the widest layer.
     ///
     /// # Errors
     /// A device that fails.
@@ -266,7 +273,8 @@ impl Layers {
                 let size = (step.samples, layer.outputs);
                 let values = [address(output)?, grad, masked];
                 let sums = (behind(sums, *column), stride);
-                // SAFETY: the caller vouches for the gradient and the buffers; outputs and sums have room for the samples.
+                // SAFETY: the caller vouches for the gradient and the buffers; outputs and sums
+                // have room for the samples.
                 unsafe { bias::launch_backward(step.device, activation, size, values, sums)? };
                 if activation != Activation::None {
                     grad = masked;

@@ -18,7 +18,8 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Checks `parameters` against their number, and dense features and rows against the shapes that a sample has in them.
+    /// Checks `parameters` against their number, and dense features and rows against the shapes
+    /// that a sample has in them.
     ///
     /// # Errors
     /// Other shapes or elements than these, an empty batch, or tensors on different devices.
@@ -61,7 +62,8 @@ impl Inputs {
         })
     }
 
-    /// Checks the gradient of the output, of `outputs` values a sample, and what that of the rows goes to.
+    /// Checks the gradient of the output, of `outputs` values a sample, and what that of the rows
+    /// goes to.
     ///
     /// # Errors
     /// Other sizes than the step's, or another device.
@@ -103,11 +105,13 @@ pub struct StepMemory<C, M> {
     pub work: M,
 }
 
-/// Memories made so far. An address would not do as a number: it comes back once its memory is freed.
+/// Memories made so far. An address would not do as a number: it comes back once its memory is
+/// freed.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 impl<C: Clone + PartialEq, M> StepMemory<C, M> {
-    /// The memory for a step of the network of a configuration; `make` is told the samples that it must have room for.
+    /// The memory for a step of the network of a configuration; `make` is told the samples that it
+    /// must have room for.
     ///
     /// # Errors
     /// Those of `make`.

@@ -1,7 +1,7 @@
 //! A whole network as one differentiable candle operator.
 //!
-//! candle's autograd zero-fills a tensor and adds to it on every edge, on one thread; a graph of the network has about
-//! forty edges, this operator three.
+//! candle's autograd zero-fills a tensor and adds to it on every edge, on one thread; a graph of
+//! the network has about forty edges, this operator three.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,7 +46,8 @@ pub trait Engine: Send + Sync + 'static {
         output: &mut [f32],
     ) -> Result<(), Self::Error>;
 
-    /// The gradients of `rows`, where asked for that of `dense`, and in `pass` those of the parameters.
+    /// The gradients of `rows`, where asked for that of `dense`, and in `pass` those of the
+    /// parameters.
     ///
     /// # Errors
     /// When a slice has the wrong length, or `pass` does not hold the forward pass of this batch.
@@ -61,7 +62,8 @@ pub trait Engine: Send + Sync + 'static {
         dense_grad: Option<&mut [f32]>,
     ) -> Result<(), Self::Error>;
 
-    /// Flat parameter gradients whose sum, in this order, is the gradient of the last backward pass.
+    /// Flat parameter gradients whose sum, in this order, is the gradient of the last backward
+    /// pass.
     fn gradients(pass: &Self::Pass) -> impl ExactSizeIterator<Item = &[f32]>;
 }
 
@@ -98,9 +100,10 @@ impl<P: Default> PassPool<P> {
     }
 }
 
-/// `(parameters, dense, rows) -> output`, to be applied with candle's `apply_op3` to contiguous tensors on the CPU. One
-/// operator belongs to one forward pass: it keeps that pass's activations, so that a second forward before backward
-/// disturbs nothing, and gives the workspace back after backward or, where none comes, when the graph is dropped.
+/// `(parameters, dense, rows) -> output`, to be applied with candle's `apply_op3` to contiguous
+/// tensors on the CPU. One operator belongs to one forward pass: it keeps that pass's activations,
+/// so that a second forward before backward disturbs nothing, and gives the workspace back after
+/// backward or, where none comes, when the graph is dropped.
 #[derive(Debug)]
 pub struct EngineOp<E: Engine> {
     network: Arc<E>,
@@ -206,7 +209,8 @@ impl<E: Engine> CustomOp3 for EngineOp<E> {
             [parameters, dense, rows, &output_grad],
             |[parameters, dense, rows, output_grad]| -> candle_core::Result<()> {
                 if repeated {
-                    // The graph is walked a second time and the workspace is already back in the pool.
+                    // The graph is walked a second time and the workspace is already back in the
+                    // pool.
                     let mut again = vec![0.0f32; output.elem_count()];
                     self.network
                         .forward(parameters, dense, rows, &mut pass, &mut again)

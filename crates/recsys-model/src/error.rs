@@ -57,6 +57,12 @@ pub enum Error {
         /// Samples of the forward pass that the pass holds, if any.
         forward: Option<usize>,
     },
+    /// The operating system has no memory for the parameters.
+    #[error("cannot allocate {bytes} bytes for the parameters; make the layers narrower or fewer")]
+    Allocation {
+        /// Bytes of all parameters.
+        bytes: u64,
+    },
     /// Named parameters do not cover the model one to one.
     #[error("the named parameters do not fit the model: missing {missing:?}, unknown {unknown:?}")]
     ParameterNames {

@@ -60,9 +60,9 @@ pub trait FusedNetwork: Send + Sync {
     /// As [`Model::piece`].
     fn piece(&self, batch: usize) -> usize;
 
-    /// A training step on a device: as [`Model::forward_backward`], but `loss` gets the logits of the
-    /// whole batch, and the gradient of the parameters is returned. `None`, and nothing is done, where
-    /// the network has no such step, which is the default.
+    /// A training step on a device: as [`Model::forward_backward`], but `loss` gets the logits of
+    /// the whole batch, and the gradient of the parameters is returned. `None`, and nothing is
+    /// done, where the network has no such step, which is the default.
     ///
     /// # Errors
     /// As [`Model::forward_backward`].
@@ -92,9 +92,10 @@ type PassOf<N> = <<N as FusedNetwork>::Engine as Engine>::Pass;
 
 /// A network with the workspace of its training steps.
 ///
-/// On the CPU a step runs the whole network forward and backward on slices of the batch, without candle's autograd: the
-/// gradient of the rows goes straight into the caller's tensor, and parameter gradients stay in one buffer per slice,
-/// which the optimizer adds up. After the first step of a batch size it allocates nothing that grows with the batch.
+/// On the CPU a step runs the whole network forward and backward on slices of the batch, without
+/// candle's autograd: the gradient of the rows goes straight into the caller's tensor, and
+/// parameter gradients stay in one buffer per slice, which the optimizer adds up. After the first
+/// step of a batch size it allocates nothing that grows with the batch.
 pub struct Fused<N: FusedNetwork> {
     network: N,
     pass: PassOf<N>,

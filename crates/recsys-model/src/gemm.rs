@@ -1,9 +1,9 @@
 //! The matrix product behind one function, so that the library that computes it can be exchanged in
 //! one place.
 //!
-//! The library, gemm, chooses its widest kernels for the whole process, where some processors lose by
-//! them. Its kernels and the loop around them are public, so that the product here runs that loop
-//! with the kernels of the [level in use](crate::simd::level).
+//! The library, gemm, chooses its widest kernels for the whole process, where some processors lose
+//! by them. Its kernels and the loop around them are public, so that the product here runs that
+//! loop with the kernels of the [level in use](crate::simd::level).
 
 use gemm_common::Parallelism;
 #[cfg(target_arch = "x86_64")]
@@ -115,8 +115,8 @@ struct Product<'a> {
     accumulate: bool,
 }
 
-/// Calls a function of the library with the arguments of a product, and what comes before and behind
-/// them.
+/// Calls a function of the library with the arguments of a product, and what comes before and
+/// behind them.
 macro_rules! product {
     ($function:path, $product:expr, ($($before:expr)?), ($($behind:expr),*)) => {{
         let Product { left, right, into, stride, accumulate } = $product;
@@ -180,7 +180,8 @@ macro_rules! by_kernels {
 }
 
 impl Product<'_> {
-    /// By the kernels of a level that the processor has; a library that finds less takes what it has.
+    /// By the kernels of a level that the processor has; a library that finds less takes what it
+    /// has.
     #[cfg(target_arch = "x86_64")]
     fn at(self, level: SimdLevel) {
         let v3 = <V3 as MixedSimd<f32, f32, f32, f32>>::try_new();

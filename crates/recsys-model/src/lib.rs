@@ -26,6 +26,6 @@ pub use error::{Error, Result};
 pub use fused::{Fused, FusedNetwork};
 pub use gemm::{Matrix, multiply};
 pub use model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
-pub use named::{ParameterSpec, distinct_names, flat_parameters, named_tensors};
+pub use named::{ParameterSpec, distinct_names, flat_parameters, named_tensors, room_for};
 pub use transpose::transpose_block;
 pub use var_map::VarMapModel;

@@ -14,16 +14,17 @@ use crate::named::distinct_names;
 pub enum Gradient<'a> {
     /// The whole gradient, shaped like the parameter.
     Tensor(&'a Tensor),
-    /// Partial gradients, flat, whose sum in this order is the gradient: one for each slice of the batch.
+    /// Partial gradients, flat, whose sum in this order is the gradient: one for each slice of the
+    /// batch.
     Slices(&'a [&'a [f32]]),
 }
 
 /// Receives the gradient of parameter number `index` in [`Model::named_parameters`].
 pub type ApplyGradient<'a> = dyn FnMut(usize, &Var, Gradient<'_>) -> Result<()> + 'a;
 
-/// Given the logits of some samples of the batch, the derivative of the batch's loss with respect to
-/// each of them. Every sample must come once; most models give all logits in one call, replicas each
-/// those of their part.
+/// Given the logits of some samples of the batch, the derivative of the batch's loss with respect
+/// to each of them. Every sample must come once; most models give all logits in one call, replicas
+/// each those of their part.
 pub type LossGradient<'a> = dyn FnMut(Range<usize>, &Tensor) -> Result<Tensor> + 'a;
 
 /// What a model takes.
@@ -42,21 +43,22 @@ pub struct InputShape {
 /// A model on gathered embedding rows.
 ///
 /// [`Model::forward`] and [`Model::named_parameters`] are all that an ordinary candle model needs
-/// ([`VarMapModel`](crate::VarMapModel) has both for a model of candle-nn); the rest has defaults that
-/// work. The model never sees an id: rows come in as a tensor, and their gradient goes back to the
-/// store.
+/// ([`VarMapModel`](crate::VarMapModel) has both for a model of candle-nn); the rest has defaults
+/// that work. The model never sees an id: rows come in as a tensor, and their gradient goes back to
+/// the store.
 ///
 /// Errors from outside of this crate pass through as [`Error::External`].
 pub trait Model: Send + Sync {
-    /// Logits `[batch]` from dense features `[batch, dense features]` and pooled rows `[batch, tables, dim]`,
-    /// differentiable in both and in the parameters. A model of sequences gets `[batch, positions, dense features]` and
-    /// `[batch, positions, tables, dim]`.
+    /// Logits `[batch]` from dense features `[batch, dense features]` and pooled rows `[batch,
+    /// tables, dim]`, differentiable in both and in the parameters. A model of sequences gets
+    /// `[batch, positions, dense features]` and `[batch, positions, tables, dim]`.
     ///
     /// # Errors
     /// Inputs of other shapes than the model's configuration.
     fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor>;
 
-    /// The values of [`Model::forward`] for evaluation: nothing needs to be kept for a backward pass.
+    /// The values of [`Model::forward`] for evaluation: nothing needs to be kept for a backward
+    /// pass.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -64,9 +66,9 @@ pub trait Model: Send + Sync {
         self.forward(dense, rows)
     }
 
-    /// The trainable parameters under their names, which are those of weights and optimizer state in
-    /// files. Two must not have the same name. The order must stay the same as long as the model
-    /// lives; from one process to the next it may change.
+    /// The trainable parameters under their names, which are those of weights and optimizer state
+    /// in files. Two must not have the same name. The order must stay the same as long as the
+    /// model lives; from one process to the next it may change.
     fn named_parameters(&self) -> Vec<(String, Var)>;
 
     /// How often [`named_parameters`](Self::named_parameters) lists every parameter: replicas list
@@ -126,18 +128,20 @@ pub trait Model: Send + Sync {
         Ok(())
     }
 
-    /// What the model takes; data of another shape are refused before the first step. `None` for a model that takes
-    /// samples of any widths, but no sequences.
+    /// What the model takes; data of another shape are refused before the first step. `None` for a
+    /// model that takes samples of any widths, but no sequences.
     fn input_shape(&self) -> Option<InputShape> {
         None
     }
 
-    /// What stands before the names of the store's matrices (`emb_l.0.weight` …) in files that hold all weights.
+    /// What stands before the names of the store's matrices (`emb_l.0.weight` …) in files that hold
+    /// all weights.
     fn table_prefix(&self) -> &str {
         ""
     }
 
-    /// Samples that the model works on as one piece in a batch of `batch`: replicas get shares of whole pieces.
+    /// Samples that the model works on as one piece in a batch of `batch`: replicas get shares of
+    /// whole pieces.
     fn piece(&self, batch: usize) -> usize {
         let _ = batch;
         1

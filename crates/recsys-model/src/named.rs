@@ -18,6 +18,20 @@ pub struct ParameterSpec {
     pub range: Range<usize>,
 }
 
+/// An empty buffer with room for `parameters` values.
+///
+/// # Errors
+/// [`Error::Allocation`], where there is no such room.
+pub fn room_for(parameters: usize) -> Result<Vec<f32>> {
+    let mut room = Vec::new();
+    match room.try_reserve_exact(parameters) {
+        Ok(()) => Ok(room),
+        Err(_) => Err(Error::Allocation {
+            bytes: (parameters as u64).saturating_mul(4),
+        }),
+    }
+}
+
 /// Copies of the flat parameters under their names, in the order of `specs`.
 ///
 /// # Errors
@@ -30,11 +44,12 @@ pub fn named_tensors(flat: &Tensor, specs: Vec<ParameterSpec>) -> Result<Vec<(St
     specs.into_iter().map(named).collect()
 }
 
-/// The flat parameters from named tensors, which must be those of `specs`, no more and no fewer, in any order. `specs`
-/// must cover the flat buffer in its order.
+/// The flat parameters from named tensors, which must be those of `specs`, no more and no fewer, in
+/// any order. `specs` must cover the flat buffer in its order.
 ///
 /// # Errors
-/// When names are missing or unknown (all of them are listed), when a shape differs, or when candle fails.
+/// When names are missing or unknown (all of them are listed), when a shape differs, or when candle
+/// fails.
 pub fn flat_parameters(
     specs: Vec<ParameterSpec>,
     parameters: &HashMap<String, Tensor>,
@@ -70,7 +85,8 @@ pub fn flat_parameters(
         }
         flat.push(
             tensor
-                // Through the host: candle's copy from device to device may run when what it reads is gone.
+                // Through the host: candle's copy from device to device may run when what it reads
+                // is gone.
                 .to_device(&Device::Cpu)?
                 .to_device(device)?
                 .to_dtype(DType::F32)?

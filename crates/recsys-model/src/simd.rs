@@ -1,9 +1,9 @@
-//! The vector instructions that loops and products use: chosen once for the process, the widest that
-//! the processor gains from.
+//! The vector instructions that loops and products use: chosen once for the process, the widest
+//! that the processor gains from.
 //!
 //! The numbers of a level are the same on every processor. Those of [`SimdLevel::Avx512`] are those
-//! of [`SimdLevel::Avx2`] for slices of up to 512 samples; those of [`SimdLevel::Portable`] differ in
-//! the last bits, since they round products before they add them.
+//! of [`SimdLevel::Avx2`] for slices of up to 512 samples; those of [`SimdLevel::Portable`] differ
+//! in the last bits, since they round products before they add them.
 //!
 //! [`level`] says what is in use. A process that must repeat the numbers of another machine forces
 //! its level, by [`force`] or by the environment variable `RECSYS_SIMD`: `portable`, `avx2` or
@@ -215,14 +215,15 @@ macro_rules! dispatch {
     };
 }
 
-/// `a * b + c`, as one instruction in bodies compiled for FMA. Without the instruction `f32::mul_add`
-/// would be a call into the C library, hence the two roundings there.
+/// `a * b + c`, as one instruction in bodies compiled for FMA. Without the instruction
+/// `f32::mul_add` would be a call into the C library, hence the two roundings there.
 #[inline(always)]
 pub fn multiply_add<const WIDE: bool>(a: f32, b: f32, c: f32) -> f32 {
     if WIDE { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `value` where `y` is above zero or NaN, and zero elsewhere: the gradient of a ReLU that gave `y`.
+/// `value` where `y` is above zero or NaN, and zero elsewhere: the gradient of a ReLU that gave
+/// `y`.
 ///
 /// The zero that is added changes no value (but the sign of a zero): a value that may stay as it is
 /// where it lies would make the compiler store under a mask, which costs many processors dozens of

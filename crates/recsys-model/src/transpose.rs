@@ -1,9 +1,11 @@
 //! Transposing blocks of 8 × 8 values.
 
-/// `into[c][r] = from[r][c]` for 8 rows and 8 columns, with `from_stride` and `into_stride` values from row to row.
+/// `into[c][r] = from[r][c]` for 8 rows and 8 columns, with `from_stride` and `into_stride` values
+/// from row to row.
 ///
 /// # Safety
-/// With `WIDE`, the processor must have AVX: as in the bodies that [`dispatch`](crate::dispatch!) calls with `WIDE`.
+/// With `WIDE`, the processor must have AVX: as in the bodies that [`dispatch`](crate::dispatch!)
+/// calls with `WIDE`.
 ///
 /// # Panics
 /// When the block exceeds `from` or `into`.
@@ -20,8 +22,8 @@ pub unsafe fn transpose_block<const WIDE: bool>(
             from.len() >= 7 * from_stride + 8 && into.len() >= 7 * into_stride + 8,
             "block exceeds its slice"
         );
-        // SAFETY: eight values at each of eight strides lie within both slices, as just asserted. The
-        // caller guarantees the processor.
+        // SAFETY: eight values at each of eight strides lie within both slices, as just asserted.
+        // The caller guarantees the processor.
         unsafe { transpose_avx(from.as_ptr(), from_stride, into.as_mut_ptr(), into_stride) };
         return;
     }
@@ -35,8 +37,8 @@ pub unsafe fn transpose_block<const WIDE: bool>(
 /// The transposition in registers: pairs, then quadruples, then halves are exchanged.
 ///
 /// # Safety
-/// Eight values must be readable at `from + k * from_stride` and writable at `into + k * into_stride` for `k` below 8,
-/// and the processor must have AVX.
+/// Eight values must be readable at `from + k * from_stride` and writable at `into + k *
+/// into_stride` for `k` below 8, and the processor must have AVX.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn transpose_avx(from: *const f32, from_stride: usize, into: *mut f32, into_stride: usize) {

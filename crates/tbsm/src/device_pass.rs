@@ -6,8 +6,9 @@ use crate::Network;
 #[cfg(feature = "cuda")]
 use memory::Work;
 
-/// Memory of a training step on an NVIDIA device. Nothing is allocated once the largest batch has been seen, and where
-/// [`Tbsm::forward`](crate::Tbsm::forward) is a graph of operators, here are the kernels that the arithmetic needs.
+/// Memory of a training step on an NVIDIA device. Nothing is allocated once the largest batch has
+/// been seen, and where [`Tbsm::forward`](crate::Tbsm::forward) is a graph of operators, here are
+/// the kernels that the arithmetic needs.
 #[derive(Debug, Default)]
 pub struct DevicePass {
     #[cfg(feature = "cuda")]
@@ -28,14 +29,16 @@ impl DevicePass {
 }
 
 impl Network {
-    /// A training step on an NVIDIA device: calls `loss` with the logits, `[batch]`, which stay until the next step and give their
-    /// gradient; writes the gradient of the rows into `rows_grad`, which is like `rows`; returns that of all parameters, flat, which
-    /// stays until the next step too. `None`, and nothing is done, where this network has no such step: its device is another, its
-    /// sequence layer is not the time-series layer, its tower concatenates, or the tower's features do not fit a block's shared memory.
+    /// A training step on an NVIDIA device: calls `loss` with the logits, `[batch]`, which stay
+    /// until the next step and give their gradient; writes the gradient of the rows into
+    /// `rows_grad`, which is like `rows`; returns that of all parameters, flat, which
+    /// stays until the next step too. `None`, and nothing is done, where this network has no such
+    /// step: its device is another, its sequence layer is not the time-series layer, its tower
+    /// concatenates, or the tower's features do not fit a block's shared memory.
     ///
     /// # Shapes
-    /// `parameters` flat, `dense [batch, positions, dense features]`, `rows [batch, positions, tables, dim]`, contiguous f32 on one
-    /// device.
+    /// `parameters` flat, `dense [batch, positions, dense features]`, `rows [batch, positions,
+    /// tables, dim]`, contiguous f32 on one device.
     ///
     /// # Errors
     /// Those of `loss`, and candle's, where shapes do not fit or the device fails.
@@ -77,9 +80,9 @@ mod memory {
     };
 
     use crate::attention::Attention;
+    use crate::extents::{Extents, Seen};
     use crate::linear::{Activation, Linear};
-    use crate::sequence_kernels::{Extents, normalise, normalise_backward};
-    use crate::window_operator::Seen;
+    use crate::sequence_kernels::{normalise, normalise_backward};
     use crate::{Network, TbsmConfig};
 
     /// Where a step works.
@@ -121,7 +124,8 @@ mod memory {
         head: Layers,
     }
 
-    /// The outputs of the heads: those of a head one behind the other, so that to the final MLP they are columns.
+    /// The outputs of the heads: those of a head one behind the other, so that to the final MLP
+    /// they are columns.
     #[derive(Debug)]
     struct Ends {
         most: usize,
@@ -295,7 +299,8 @@ mod memory {
             let [tower, step] = self.steps(inputs)?;
             let (dense, rows) = (address(&inputs.dense)?, address(&inputs.rows)?);
             let (device, vectors) = (step.device, self.vectors()?);
-            // SAFETY: `Inputs::new` has checked the shapes; all memory was made for as many sequences.
+            // SAFETY: `Inputs::new` has checked the shapes; all memory was made for as many
+            // sequences.
             unsafe {
                 self.tower.forward(&tower, dense, rows)?;
                 if self.units.is_some() {
@@ -372,10 +377,12 @@ mod memory {
             Ok(self.gradients.clone())
         }
 
-        /// From `grad [samples]`, that of a head's output, those of its parameters and of the vectors.
+        /// From `grad [samples]`, that of a head's output, those of its parameters and of the
+        /// vectors.
         ///
         /// # Safety
-        /// The step's inputs have been checked, its memory is this one's, and `vectors_grad` has room for all vectors.
+        /// The step's inputs have been checked, its memory is this one's, and `vectors_grad` has
+        /// room for all vectors.
         unsafe fn backward_head(
             &self,
             step: &Step<'_>,
@@ -404,7 +411,8 @@ mod memory {
                 Some(_) => buffers[0],
                 None => candidate_grad.address,
             };
-            // SAFETY: the caller's word; the buffers are as wide as the widest layer, the history and the vectors.
+            // SAFETY: the caller's word; the buffers are as wide as the widest layer, the history
+            // and the vectors.
             unsafe {
                 head.head
                     .backward(step, joined, grad, buffers, Some(joined_grad))?;

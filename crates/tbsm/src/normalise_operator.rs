@@ -1,4 +1,5 @@
-//! Vectors divided by their lengths, as one differentiable candle operator: one kernel each way on NVIDIA devices.
+//! Vectors divided by their lengths, as one differentiable candle operator: one kernel each way on
+//! NVIDIA devices.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use recsys_device::contiguous;

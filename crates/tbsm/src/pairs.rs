@@ -1,8 +1,8 @@
 //! The dot interaction of few features, forward and backward.
 //!
-//! `dlrm`'s kernels are made for dozens of features: they transpose a sample's features first. The towers of a sequence
-//! model have three tables, so all features and all products fit the registers, and a transposition of the partial sums
-//! at the end yields eight products at once.
+//! `dlrm`'s kernels are made for dozens of features: they transpose a sample's features first. The
+//! towers of a sequence model have three tables, so all features and all products fit the
+//! registers, and a transposition of the partial sums at the end yields eight products at once.
 
 use recsys_model::dispatch;
 use recsys_model::simd::multiply_add;

@@ -13,10 +13,12 @@ use crate::{Error, Result};
 
 /// Copies of a model, each on its device, that train on their shares of every batch.
 ///
-/// A batch is divided into contiguous shares of whole pieces ([`Model::piece`]) in the order of the replicas; where there are more
-/// replicas than pieces, some have none. Parameter gradients are added in the order of the samples, and every replica takes
-/// the same sum, so that all stay equal bit for bit. With pieces of a fixed size (`SliceSize::Fixed`, up to 16 in a batch), the
-/// numbers are also those of one replica. Gradients meet in host memory, or, on NVIDIA devices, on every device, which copy them from one another.
+/// A batch is divided into contiguous shares of whole pieces ([`Model::piece`]) in the order of the
+/// replicas; where there are more replicas than pieces, some have none. Parameter gradients are
+/// added in the order of the samples, and every replica takes the same sum, so that all stay equal
+/// bit for bit. With pieces of a fixed size (`SliceSize::Fixed`, up to 16 in a batch), the
+/// numbers are also those of one replica. Gradients meet in host memory, or, on NVIDIA devices, on
+/// every device, which copy them from one another.
 pub struct Replicas<M> {
     models: Vec<M>,
     devices: Vec<Device>,
@@ -44,7 +46,8 @@ struct Work {
     samples: Range<usize>,
     dense: Tensor,
     rows: Tensor,
-    /// Where the replica writes the gradient of its rows, and where that belongs: the same memory, or two devices'.
+    /// Where the replica writes the gradient of its rows, and where that belongs: the same memory,
+    /// or two devices'.
     rows_grad: Tensor,
     share_of_grad: Tensor,
 }
@@ -81,11 +84,12 @@ impl<M: Model> Replicas<M> {
         })
     }
 
-    /// Lets NCCL add the gradients of replicas on NVIDIA devices, in an order of its own: the sums need not have the same bits on
-    /// another machine, or with another version of it.
+    /// Lets NCCL add the gradients of replicas on NVIDIA devices, in an order of its own: the sums
+    /// need not have the same bits on another machine, or with another version of it.
     ///
     /// # Errors
-    /// A build without the feature `nccl`, replicas that are not all on NVIDIA devices, or no NCCL on this machine.
+    /// A build without the feature `nccl`, replicas that are not all on NVIDIA devices, or no NCCL
+    /// on this machine.
     pub fn with_nccl(self) -> Result<Self> {
         let unusable = |value: &str, remedy| Error::Option {
             option: "nccl",
@@ -272,7 +276,8 @@ impl<M: Model> Model for Replicas<M> {
         }
         let mut order: Vec<&Work> = works.iter().collect();
         if rows.device().is_cuda() {
-            // The first device is asked last: what the others still need of it does not wait for its share.
+            // The first device is asked last: what the others still need of it does not wait for
+            // its share.
             order.reverse();
         }
         for work in order {

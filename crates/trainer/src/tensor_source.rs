@@ -7,6 +7,7 @@ pub(crate) trait TensorSource {
     /// That there is such a tensor of such a shape.
     fn check(&self, name: &str, shape: &[u64]) -> Result<()>;
 
-    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number `first` on.
+    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number
+    /// `first` on.
     fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>>;
 }

@@ -15,8 +15,9 @@ use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};
 use crate::tensor_source::TensorSource;
 use crate::{Error, Model, Result, RowMap, Trainer};
 
-/// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`, `emb_l.0.weight` … Tables are
-/// streamed, so memory stays small; the file appears under its name only when it is complete.
+/// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`,
+/// `emb_l.0.weight` … Tables are streamed, so memory stays small; the file appears under its name
+/// only when it is complete.
 ///
 /// # Errors
 /// A file that cannot be written, or a failing tensor operation.
@@ -78,13 +79,14 @@ fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
     })
 }
 
-/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or from a file that PyTorch saved:
-/// a state dictionary, alone or under the key `state_dict`, with or without `module.` before the names. Tables are streamed, those of
-/// PyTorch one at a time. Optimizer state starts afresh. Weights in the file that neither needs are ignored.
+/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or
+/// from a file that PyTorch saved: a state dictionary, alone or under the key `state_dict`, with or
+/// without `module.` before the names. Tables are streamed, those of PyTorch one at a time.
+/// Optimizer state starts afresh. Weights in the file that neither needs are ignored.
 ///
 /// # Errors
-/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that is found before
-/// anything is changed.
+/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that
+/// is found before anything is changed.
 pub fn load_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
@@ -96,11 +98,12 @@ pub fn load_weights<M: Model, S: EmbeddingStore>(
     read_rows(&mut *file, trainer, false)
 }
 
-/// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows that are not in the file keep
-/// their weights; returns how many those are.
+/// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows
+/// that are not in the file keep their weights; returns how many those are.
 ///
 /// # Errors
-/// As [`load_weights`], maps for other tables than the store's, or tables that do not have one row for each id.
+/// As [`load_weights`], maps for other tables than the store's, or tables that do not have one row
+/// for each id.
 pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,

@@ -123,3 +123,22 @@ fn files_that_do_not_fit_change_nothing() {
         );
     }
 }
+
+/// The id was an index into the file's rows, unchecked.
+#[test]
+fn weights_by_category_with_an_id_beyond_the_rows_are_an_error_and_do_not_panic() {
+    let map = |rows, from: &[Option<u32>]| RowMap {
+        rows,
+        from: from.to_vec(),
+    };
+    let good = map(3, &[Some(0), Some(2)]);
+    let mut trainer = trainer([2, 2]);
+    let before = rows(&trainer, 0);
+    for id in [4, u32::MAX] {
+        let maps = [map(4, &[Some(1), Some(id)]), good.clone()];
+        let error = load_weights_by_category(&file("bare.pt"), &mut trainer, &maps).unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+        assert!(error.to_string().contains("RowMap"), "{error}");
+    }
+    assert_eq!(rows(&trainer, 0), before);
+}

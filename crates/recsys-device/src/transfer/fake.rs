@@ -19,7 +19,8 @@ pub(super) enum Omit {
     CopiesAfter,
 }
 
-/// Two queues whose tasks run when chance says so: at any call, and at the latest when somebody waits for them.
+/// Two queues whose tasks run when chance says so: at any call, and at the latest when somebody
+/// waits for them.
 #[derive(Clone)]
 pub(super) struct FakeQueues {
     inner: Rc<Inner>,

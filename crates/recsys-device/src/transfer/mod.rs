@@ -1,9 +1,10 @@
-//! Copies to and from a device beside its work: what arrives for the next batch while the device computes the current one.
+//! Copies to and from a device beside its work: what arrives for the next batch while the device
+//! computes the current one.
 //!
-//! A device runs two queues, one of work and one of copies, each in the order of submission. Nothing
-//! orders one against the other but events. The rings below place them: a buffer is written when its
-//! last reader has run, and read when its copy has run. The host waits only for its own memory,
-//! never for the device as a whole.
+//! A device runs two queues, one of work and one of copies, each in the order of submission.
+//! Nothing orders one against the other but events. The rings below place them: a buffer is written
+//! when its last reader has run, and read when its copy has run. The host waits only for its own
+//! memory, never for the device as a whole.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -19,7 +20,8 @@ use crate::Result;
 
 /// The two queues of a device, for elements of one type.
 pub trait Queues<T> {
-    /// A place in the order of a queue: it has happened when everything submitted before it has run.
+    /// A place in the order of a queue: it has happened when everything submitted before it has
+    /// run.
     type Event;
     /// Host memory that copies read or write while the host goes on.
     type Host;

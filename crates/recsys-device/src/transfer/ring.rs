@@ -3,8 +3,8 @@
 use super::Queues;
 use crate::{Error, Result};
 
-/// Slots that take turns before one is used again: the copy for the next batch then waits for no work
-/// of the running one, nor the host for a copy that it has just submitted.
+/// Slots that take turns before one is used again: the copy for the next batch then waits for no
+/// work of the running one, nor the host for a copy that it has just submitted.
 const TURNS: usize = 3;
 
 /// Copies from the host to the device, each in a buffer that stays as it is until it is released.
@@ -95,8 +95,8 @@ impl<T, Q: Queues<T>> Uploads<T, Q> {
         }
     }
 
-    /// Lets `fill` write `len` elements and submits their copy. Waits where the memory is still being
-    /// copied.
+    /// Lets `fill` write `len` elements and submits their copy. Waits where the memory is still
+    /// being copied.
     ///
     /// # Errors
     /// A device that fails.
@@ -240,9 +240,9 @@ mod tests {
     use super::*;
     use crate::transfer::fake::{FakeQueues, Omit};
 
-    /// A run like that of training: the values of a batch go to the device, ahead of their use; work
-    /// on the device mixes them into its state, in the order of the batches, and hands a result
-    /// back, which the host adds up a batch later.
+    /// A run like that of training: the values of a batch go to the device, ahead of their use;
+    /// work on the device mixes them into its state, in the order of the batches, and hands a
+    /// result back, which the host adds up a batch later.
     fn train(queues: &FakeQueues, batches: &[Vec<u32>], ahead: usize) -> (u32, Vec<u32>) {
         let state = queues.cell();
         let mut uploads = Uploads::new(queues.clone());

@@ -267,7 +267,8 @@ fn write_model<M: Model, S: EmbeddingStore>(
     out.sync()
 }
 
-/// Writes the rows of every part under their names, each followed by its optimizer state where it has one.
+/// Writes the rows of every part under their names, each followed by its optimizer state where it
+/// has one.
 fn write_tables<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,

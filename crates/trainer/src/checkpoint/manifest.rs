@@ -20,8 +20,8 @@ pub(super) const MODEL_FILE: &str = "model.safetensors";
 pub(super) const TABLES_FILE: &str = "tables.safetensors";
 
 const FORMAT: &str = "recsys-checkpoint";
-/// Since version 2, state of the dense optimizer is saved under the parameters' names; version 1 had
-/// their numbers.
+/// Since version 2, state of the dense optimizer is saved under the parameters' names; version 1
+/// had their numbers.
 pub(super) const VERSION: u64 = 2;
 /// The oldest version that can be read.
 const OLDEST_VERSION: u64 = 1;
@@ -39,8 +39,8 @@ pub(super) struct Manifest {
     pub(super) order: Order,
     pub(super) progress: Progress,
     pub(super) schedule: Value,
-    /// Of the store, as [`EmbeddingStore::updates`](embedding_store::EmbeddingStore::updates) counts them; left out where nothing depends
-    /// on them.
+    /// Of the store, as [`EmbeddingStore::updates`](embedding_store::EmbeddingStore::updates)
+    /// counts them; left out where nothing depends on them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) updates: u64,
     pub(super) files: Vec<SavedFile>,

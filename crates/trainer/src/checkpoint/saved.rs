@@ -26,7 +26,8 @@ impl Checkpoint {
     /// Opens the folder of one checkpoint and checks size and hash of its files.
     ///
     /// # Errors
-    /// [`Error::CheckpointDamaged`] where something is missing or altered, [`Error::CheckpointFormat`], or a file that cannot be read.
+    /// [`Error::CheckpointDamaged`] where something is missing or altered,
+    /// [`Error::CheckpointFormat`], or a file that cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let manifest = Manifest::read(&path.join(MANIFEST_FILE))?;
         for name in [MODEL_FILE, TABLES_FILE] {
@@ -55,11 +56,12 @@ impl Checkpoint {
         })
     }
 
-    /// Opens the newest checkpoint in a folder that is not damaged; `damaged` is told of those that are. `None` where there are no
-    /// checkpoints.
+    /// Opens the newest checkpoint in a folder that is not damaged; `damaged` is told of those that
+    /// are. `None` where there are no checkpoints.
     ///
     /// # Errors
-    /// [`Error::NoUsableCheckpoint`] where all are damaged, [`Error::CheckpointFormat`], or files that cannot be read.
+    /// [`Error::NoUsableCheckpoint`] where all are damaged, [`Error::CheckpointFormat`], or files
+    /// that cannot be read.
     pub fn newest(
         folder: &Path,
         damaged: &mut dyn FnMut(&Path, &Error) -> Result<()>,
@@ -96,15 +98,18 @@ impl Checkpoint {
         self.manifest.progress.step
     }
 
-    /// What the program that wrote it gave as [`Checkpoints::settings`](crate::Checkpoints::settings).
+    /// What the program that wrote it gave as
+    /// [`Checkpoints::settings`](crate::Checkpoints::settings).
     pub fn settings(&self) -> &Value {
         &self.manifest.settings.program
     }
 
-    /// Reads all weights of model and store, whatever their placement. Optimizer state starts afresh.
+    /// Reads all weights of model and store, whatever their placement. Optimizer state starts
+    /// afresh.
     ///
     /// # Errors
-    /// A missing weight, or one of another shape than the model's; all of that is found before anything is changed.
+    /// A missing weight, or one of another shape than the model's; all of that is found before
+    /// anything is changed.
     pub fn load_weights<M: Model, S: EmbeddingStore>(
         &self,
         trainer: &mut Trainer<M, S>,
@@ -142,7 +147,8 @@ impl Checkpoint {
     }
 }
 
-/// Whether an error says that a file is not what was written, rather than that it could not be read.
+/// Whether an error says that a file is not what was written, rather than that it could not be
+/// read.
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::CheckpointDamaged { .. } => true,
