@@ -119,6 +119,39 @@ fn rows_on_a_device_are_rows_in_memory() {
         .unwrap();
 }
 
+/// Tables with rates of their own, and frozen ones.
+#[test]
+fn tables_with_factors_move_as_in_memory() {
+    let device = match cuda_device(0) {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(30)
+    });
+    let factored = (case(), any::<bool>()).prop_map(|(mut case, plain)| {
+        for table in case.tables.iter_mut().filter(|_| plain) {
+            table.encoding = Encoding::Full;
+        }
+        let factors = [0.0, 1.0, 0.5, 1.0].into_iter().cycle();
+        let factors: Vec<f32> = factors.take(case.tables.len()).collect();
+        case.options.optimizer = case.options.optimizer.with_factors(&factors);
+        case
+    });
+    runner
+        .run(&factored, |case| {
+            let (tables, options) = (|| case.tables.clone(), || case.options.clone());
+            let whole = DeviceStore::new(tables(), options(), &device).unwrap();
+            check(&case, whole, case.plain(), &device);
+            let split = HotCold::on_device(tables(), options(), &case.hot_rows, &device).unwrap();
+            check(&case, split, case.plain(), &device);
+            check_replicas(&case, &device);
+            Ok(())
+        })
+        .unwrap();
+}
+
 /// bf16 rows are those that `Device::Cpu` keeps, in every encoding; replicas too, whose rows go to and fro.
 #[test]
 fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {

@@ -46,7 +46,7 @@ fn train(
     };
     let options = StoreOptions {
         dim: DIM,
-        optimizer,
+        optimizer: optimizer.into(),
         ..StoreOptions::default()
     };
     let devices = match placement {

@@ -63,7 +63,8 @@ impl DeviceStore {
 
         let key = self.count_update(step);
         for (number, bags) in gradients.into_iter().enumerate() {
-            let (Some(bags), Some(rule)) = (bags, self.class_rule(number, step)) else {
+            let table = self.table_of(number);
+            let (Some(bags), Some(rule)) = (bags, self.optimizer.rule(table, step)) else {
                 continue;
             };
             #[cfg(feature = "cuda")]
@@ -148,10 +149,10 @@ impl DeviceStore {
         }
     }
 
-    /// How the rows of a class move; none where they are frozen.
-    fn class_rule(&self, number: usize, step: Step) -> Option<Rule<'_>> {
-        let part = *self.layout.classes[number].parts.first()?;
-        self.optimizer.rule(self.layout.parts[part].table, step)
+    /// A table of a class, all of whose tables move at one rate.
+    fn table_of(&self, number: usize) -> usize {
+        let part = self.layout.classes[number].parts.first();
+        part.map_or(0, |&part| self.layout.parts[part].table)
     }
 
     /// The gradients of a class's bags, `[bags, width]`, as the index counts them.

@@ -120,7 +120,7 @@ fn train<M: Model>(
     let tables = ROWS.map(|rows| TableSpec::full(rows.into())).to_vec();
     let options = StoreOptions {
         dim: tower().dim,
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     let store = placement
