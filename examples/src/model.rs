@@ -303,5 +303,7 @@ impl ModelArguments {
 fn widths(text: &Option<String>, option: &str) -> Result<Option<Widths>> {
     let Some(text) = text else { return Ok(None) };
     let widths = text.parse::<Widths>();
-    Ok(Some(widths.map_err(|error| anyhow::anyhow!("{option} {error}"))?))
+    Ok(Some(
+        widths.map_err(|error| anyhow::anyhow!("{option} {error}"))?,
+    ))
 }

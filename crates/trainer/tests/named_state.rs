@@ -6,6 +6,7 @@
 mod skewed;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -83,7 +84,7 @@ fn trainer(rotations: &[usize]) -> Plain {
     });
     let options = StoreOptions {
         dim: DIM,
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     let store = CpuStore::new(tables.collect(), options).unwrap();
@@ -95,13 +96,13 @@ fn trainer(rotations: &[usize]) -> Plain {
 struct StopAfter(u64, Checkpoints);
 
 impl Observer for StopAfter {
-    fn observe(&mut self, event: &Event<'_>) -> Result<()> {
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
         if let Event::Step { step, .. } = event
             && *step == self.0
         {
             self.1.stop.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
