@@ -9,6 +9,7 @@ use crate::{HotCounts, HotEstimate, Result, SelectOptions, Selection, Selector, 
 
 /// The data set that a hot set belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DatasetIdentity {
     /// Its name.
     pub name: String,
@@ -45,6 +46,7 @@ pub(crate) fn xxh3_hex(bytes: &[u8]) -> String {
 
 /// One table of a hot set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HotTable {
     /// Column name.
     pub name: String,
@@ -58,6 +60,7 @@ pub struct HotTable {
 
 /// How the inputs were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Sampling {
     /// Share of the training inputs that was counted.
     pub rate: f64,

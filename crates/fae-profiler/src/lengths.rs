@@ -12,6 +12,7 @@ use crate::{Bound, HotCounts, Result, SelectOptions, Selector, Strategy};
 
 /// What the strategies reach for one length of history.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LengthPoint {
     /// Positions before the candidate.
     pub history: u32,
@@ -25,6 +26,7 @@ pub struct LengthPoint {
 
 /// Hot inputs against the length of the history, at one budget. A sequence is hot if every one of its items is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LengthSweep {
     /// The budget in bytes.
     pub budget: u64,

@@ -15,6 +15,7 @@ const PERCENT: [f64; 17] = [
 
 /// The skew of one table, or of all together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SkewCurve {
     /// Name of the table.
     pub table: String,
@@ -68,6 +69,7 @@ impl SkewCurve {
 
 /// The skew of all tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AccessSkew {
     /// Samples counted.
     pub samples: u64,

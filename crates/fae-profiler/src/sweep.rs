@@ -11,6 +11,7 @@ use crate::{
 
 /// What the strategies reach within one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BudgetPoint {
     /// The budget as a share of all rows' bytes.
     pub share: f64,
@@ -28,6 +29,7 @@ pub struct BudgetPoint {
 
 /// Hot inputs against budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BudgetSweep {
     /// Bytes of all rows.
     pub all_bytes: u64,
@@ -127,6 +129,7 @@ impl fmt::Display for BudgetSweep {
 
 /// A hot set chosen from a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EstimatePoint {
     /// The sampling rate.
     pub rate: f64,
@@ -138,6 +141,7 @@ pub struct EstimatePoint {
 
 /// Hot sets of one budget chosen by access count from samples of different sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EstimateSweep {
     /// The budget in bytes.
     pub budget: u64,

@@ -54,6 +54,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 /// A share with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ShareEstimate {
     /// The estimate.
     pub share: f64,
@@ -70,6 +71,7 @@ pub struct ShareEstimate {
 /// and the correction for a finite population. Shares of lookups are ratios of two means, with the usual linear
 /// approximation. Where the second sample is all hot or all cold, the one-sided exact bound takes the interval's place.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HotEstimate {
     /// Inputs of the sample that was counted.
     pub counted: u64,

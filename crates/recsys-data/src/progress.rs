@@ -9,6 +9,7 @@ use crate::error::Result;
 /// The parts of a preparation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Stage {
     /// Text to columns, where later passes read those instead.
     Parse,

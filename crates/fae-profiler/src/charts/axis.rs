@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 /// How positions follow from values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Scale {
     /// Equal differences are equal distances.
     #[default]

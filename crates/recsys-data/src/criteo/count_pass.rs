@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::encode::Categories;
 use super::parse::parse_rows;
-use super::{PrepareOptions, RowDefect, TABLES};
+use super::{PrepareOptions, RowFieldDefect, TABLES};
 use crate::category_counts::CategoryCounts;
 use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub(super) struct Counted {
     pub(super) rows: u64,
     /// Per table, entries in order of first appearance.
     pub(super) tables: Vec<CategoryCounts>,
-    pub(super) skipped: SkipLog<RowDefect>,
+    pub(super) skipped: SkipLog<RowFieldDefect>,
     pub(super) sources: Vec<SourceFile>,
 }
 
@@ -32,7 +32,7 @@ struct Columns {
     stride: usize,
     /// Which categories of each row are missing.
     missing: Vec<u32>,
-    skipped: SkipLog<RowDefect>,
+    skipped: SkipLog<RowFieldDefect>,
     stored_bytes: u64,
 }
 

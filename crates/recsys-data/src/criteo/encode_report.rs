@@ -9,6 +9,7 @@ use crate::text::SkippedRows;
 
 /// What encoding found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct EncodeReport {
     /// Rows written.
     pub rows: u64,
@@ -45,6 +46,7 @@ impl EncodeReport {
 
 /// Categories of a table that are not in the vocabulary.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct UnseenReport {
     /// The table.
     pub table: String,

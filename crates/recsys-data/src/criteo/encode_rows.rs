@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::encode_report::{EncodeReport, UnseenReport};
 use super::parse::parse_rows;
 use super::row_encoder::{RowEncoder, Unseen};
-use super::{DENSE_FEATURES, PassReport, RowDefect, SplitReport, TABLES};
+use super::{DENSE_FEATURES, PassReport, RowFieldDefect, SplitReport, TABLES};
 use crate::batch::Batch;
 use crate::criteo::error::Error as CriteoError;
 use crate::error::{Error, Result};
@@ -216,7 +216,10 @@ impl Pass<'_> {
     }
 
     /// Counts rows and lines that are none.
-    fn count(&self, progress: &dyn Progress) -> Result<(u64, SkipLog<RowDefect>, Vec<SourceFile>)> {
+    fn count(
+        &self,
+        progress: &dyn Progress,
+    ) -> Result<(u64, SkipLog<RowFieldDefect>, Vec<SourceFile>)> {
         let (mut rows, mut skipped) = (0, SkipLog::default());
         let work = |chunk: Chunk| {
             let (mut rows, mut skipped) = (0u64, SkipLog::default());
@@ -240,7 +243,7 @@ impl Pass<'_> {
             )?;
             Ok((rows, skipped, chunk.stored_bytes))
         };
-        let consume = |chunks: Vec<(u64, SkipLog<RowDefect>, u64)>| {
+        let consume = |chunks: Vec<(u64, SkipLog<RowFieldDefect>, u64)>| {
             for (more, log, stored_bytes) in chunks {
                 rows += more;
                 skipped.append(log);

@@ -20,7 +20,7 @@ mod split;
 mod terabyte;
 mod write_pass;
 
-pub use defect::RowDefect;
+pub use defect::{RowDefect, RowFieldDefect};
 pub(crate) use encode::logarithm;
 pub use encode_report::{EncodeReport, UnseenReport};
 pub use encode_rows::{EncodeCriteo, EncodeOptions};

@@ -10,6 +10,7 @@ use crate::text::SkippedRows;
 
 /// What a preparation found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct PrepareReport {
     /// Rows written.
     pub rows: u64,
@@ -50,6 +51,7 @@ impl PrepareReport {
 
 /// One split of a prepared data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SplitReport {
     /// Which one.
     pub split: Split,
@@ -78,6 +80,7 @@ impl SplitReport {
 
 /// One pass over the raw files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PassReport {
     /// What the pass is for.
     pub stage: Stage,

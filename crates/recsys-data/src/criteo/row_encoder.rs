@@ -17,6 +17,7 @@ use crate::vocabulary::{Category, Notation, Vocabulary};
 /// of missed none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Unseen {
     /// The id of rare categories, where the table has one, else that of missing ones; a table with neither is an error.
     #[default]
@@ -30,6 +31,7 @@ pub enum Unseen {
 
 /// A category that is not in a vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnseenCategory {
     /// Name of the column.
     pub table: String,
@@ -66,6 +68,7 @@ impl fmt::Display for UnseenCategory {
 
 /// A row as a model takes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct EncodedRow {
     /// Ids of the 26 tables.
     pub ids: [u32; TABLES],

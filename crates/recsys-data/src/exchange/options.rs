@@ -48,6 +48,7 @@ impl ImportFormat {
 /// What dense values are in files of another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum DenseValues {
     /// Integers of 32 bits there, `ln(max(x, 0) + 1)` here.
     Log,
@@ -58,6 +59,7 @@ pub enum DenseValues {
 /// What becomes of the ids of another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ForeignIds {
     /// They are renumbered by frequency over all samples, ties by the original id, which the vocabulary keeps.
     Rank,
@@ -68,6 +70,7 @@ pub enum ForeignIds {
 /// How files in the order of time are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ForeignCut {
     /// The first `n - n / 7` of all samples train, the first half of the rest validates, the second half tests.
     TimeOrdered,
@@ -206,6 +209,7 @@ impl ImportOptions {
 
 /// What an import found and did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ImportReport {
     /// Samples written.
     pub rows: u64,

@@ -7,6 +7,7 @@ use crate::schema::Schema;
 
 /// A dense feature over a sample, all positions of sequences together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ColumnSummary {
     /// Its name.
     pub name: String,

@@ -147,6 +147,7 @@ fn reported_positives(report: &Value, split: Split) -> Option<u64> {
 
 /// What a packed data set looks like.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Inspection {
     /// What it is called.
     pub dataset: String,
@@ -191,6 +192,7 @@ impl Inspection {
 
 /// One split.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SplitSummary {
     /// Which one.
     pub split: Split,

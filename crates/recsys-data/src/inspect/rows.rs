@@ -11,6 +11,7 @@ use crate::vocabulary::{Notation, Vocabulary};
 
 /// A sample, its ids decoded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DecodedRow {
     /// Its number in the split.
     pub sample: u64,

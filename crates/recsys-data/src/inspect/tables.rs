@@ -16,6 +16,7 @@ const BARS: usize = 10;
 /// What the counts of a table were taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Counted {
     /// All raw data, as the vocabulary has them.
     Vocabulary,
@@ -25,6 +26,7 @@ pub enum Counted {
 
 /// Ids in a bag of multi-hot data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Pooling {
     /// Least of the sample.
     pub least: u64,
@@ -36,6 +38,7 @@ pub struct Pooling {
 
 /// A table and its lookups.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct TableSummary {
     /// Name of its column.
     pub name: String,

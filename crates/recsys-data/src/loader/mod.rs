@@ -18,6 +18,7 @@ pub(crate) use permutation::Permutation;
 /// In which order samples come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Order {
     /// As they lie in the data set.
     #[default]

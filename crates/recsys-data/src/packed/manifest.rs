@@ -37,6 +37,7 @@ pub struct Provenance {
 
 /// A shard in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ShardFile {
     /// File name in the data set's folder.
     pub file: String,
@@ -52,6 +53,7 @@ pub struct ShardFile {
 
 /// The shards of one split, in sample order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SplitFiles {
     /// Number of samples.
     pub rows: u64,
@@ -61,6 +63,7 @@ pub struct SplitFiles {
 
 /// The shards of every split.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Splits {
     /// [`Split::Train`].
     pub train: SplitFiles,
@@ -91,6 +94,7 @@ impl Splits {
 
 /// A vocabulary in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VocabularyFile {
     /// Name of the table's column.
     pub table: String,
@@ -104,6 +108,7 @@ pub struct VocabularyFile {
 
 /// The contents of `dataset.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Manifest {
     /// Always "recsys-packed".
     pub format: String,

@@ -124,6 +124,7 @@ pub enum FileContent {
 
 /// What was found in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FileReport {
     /// Name in the data set's folder.
     pub file: String,
@@ -173,6 +174,7 @@ impl FileReport {
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// What the data set is called in its manifest; empty where that cannot be read.
     pub dataset: String,

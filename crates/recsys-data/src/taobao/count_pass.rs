@@ -1,7 +1,9 @@
 //! Pass one: who and what there is, and every event to its user.
 
 use super::store::{Event, EventStore};
-use super::{Behaviour, EventDefect, OutOfRange, PrepareOptions, RawEvent, parse_events};
+use super::{
+    Behaviour, EventDefect, EventFieldDefect, OutOfRange, PrepareOptions, RawEvent, parse_events,
+};
 use crate::category_counts::CategoryCounts;
 use crate::error::{Error, Result};
 use crate::packed::SourceFile;
@@ -28,7 +30,7 @@ pub(super) struct Counted {
     pub(super) out_of_range: u64,
     /// Minutes and their events, where samples are divided by time.
     pub(super) minutes: Option<CategoryCounts>,
-    pub(super) skipped: SkipLog<EventDefect>,
+    pub(super) skipped: SkipLog<EventFieldDefect>,
     pub(super) sources: Vec<SourceFile>,
 }
 
@@ -39,7 +41,7 @@ struct Parsed {
     first_line: u64,
     /// Lines of the chunk that hold no event, counted from 0, in order.
     bad_lines: Vec<u64>,
-    skipped: SkipLog<EventDefect>,
+    skipped: SkipLog<EventFieldDefect>,
     stored_bytes: u64,
 }
 
@@ -156,11 +158,11 @@ impl Counted {
     ) -> Result<()> {
         let event = &chunk.events[place];
         let known = self.items.entry(event.item);
-        let defect = EventDefect::SecondCategory {
+        let defect = EventDefect::Field(EventFieldDefect::SecondCategory {
             item: event.item,
             known: known.map_or(0, |item| self.categories[item as usize]),
             found: event.category,
-        };
+        });
         let line = chunk.line(place);
         if options.bad_rows == BadRows::Error {
             return Err(Error::Taobao(TaobaoError::BadEvent {
@@ -244,11 +246,11 @@ fn leave_out(options: &PrepareOptions, parsed: &mut Parsed, late: &[usize]) -> R
     let mut lines = Vec::with_capacity(late.len());
     for &place in late {
         let line = parsed.line(place);
-        let defect = EventDefect::TimeOutOfRange {
+        let defect = EventDefect::Field(EventFieldDefect::TimeOutOfRange {
             time: parsed.events[place].time,
             from: options.from,
             until: options.until - 1,
-        };
+        });
         if options.bad_rows == BadRows::Error {
             return Err(Error::Taobao(TaobaoError::BadEvent {
                 path: options.raw[parsed.file].clone(),

@@ -68,6 +68,7 @@ impl Default for ImportOptions {
 
 /// What an import found and did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ImportReport {
     /// Distinct users, items and categories.
     pub categories: [u64; 3],

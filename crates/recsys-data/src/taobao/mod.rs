@@ -23,7 +23,7 @@ mod store;
 mod windows;
 mod write_pass;
 
-pub use defect::EventDefect;
+pub use defect::{EventDefect, EventFieldDefect};
 pub use error::Error;
 pub use import::{ImportOptions, ImportReport, ImportTaobao};
 pub use options::{

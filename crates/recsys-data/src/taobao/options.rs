@@ -10,6 +10,7 @@ use crate::text::BadRows;
 /// By which rules samples are made of a user's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SequenceRules {
     /// Every window gives a positive sample, whose candidate is the event after the history, and a negative one with the same
     /// history, whose candidate is an item that the user never touched.
@@ -23,6 +24,7 @@ pub enum SequenceRules {
 /// How samples are divided; always so that no sample is in two parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SequenceSplit {
     /// The last windows of every user test, those before them validate, the others train.
     #[default]
@@ -36,6 +38,7 @@ pub enum SequenceSplit {
 /// How many windows a user gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum PointsPerUser {
     /// All, where all users together have at most [`PointsPerUser::AUTO`] windows, and else at most 10, as in the original.
     #[default]
@@ -56,6 +59,7 @@ impl PointsPerUser {
 /// What becomes of users with less events than a history and a candidate need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ShortHistory {
     /// Windows with a whole history only.
     #[default]
@@ -68,6 +72,7 @@ pub enum ShortHistory {
 /// What becomes of events outside the days that the data are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OutOfRange {
     /// They are counted and kept.
     #[default]
@@ -79,6 +84,7 @@ pub enum OutOfRange {
 /// What becomes of an event that occurred before: the same user, item, behaviour and second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Duplicates {
     /// They are counted and kept.
     #[default]

@@ -8,6 +8,7 @@ use crate::text::SkippedRows;
 
 /// What a preparation of events found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct PrepareReport {
     /// Events read, without those left out.
     pub events: u64,
@@ -72,6 +73,7 @@ impl PrepareReport {
 
 /// How numbers are spread. Between two of them a quantile is interpolated linearly.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Spread {
     /// The smallest.
     pub least: f64,

@@ -3,6 +3,7 @@
 mod chunk;
 mod error;
 mod input;
+mod line_defect;
 mod lines;
 mod pipeline;
 mod skip_log;
@@ -14,10 +15,11 @@ pub(crate) use error::first_names;
 pub(crate) use input::{
     Source, check_contents, check_output, folder_bytes, identity, io_error, stored_bytes,
 };
+pub use line_defect::{FieldDefect, LineDefect};
 pub(crate) use lines::for_each_line;
 pub(crate) use pipeline::read_all;
 pub use skip_log::{BadRows, SkippedRows};
-pub(crate) use skip_log::{Defect, SkipLog, shorten};
+pub(crate) use skip_log::{SkipLog, shorten};
 pub(crate) use zip_entry::{ZipEntry, ZipPlace, entries_of_zip};
 
 /// A longer line is no row: it is refused, or skipped, without being held in memory.

@@ -29,6 +29,7 @@ impl WideCategories {
 
 /// How the categories of a data set are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Notation {
     /// Eight hexadecimal digits, as in Criteo's text.
     Hexadecimal,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::super::RowDefect;
+use super::super::RowFieldDefect;
 use super::super::encode::{Categories, Logarithms};
 use super::super::parse::parse_rows;
 use super::TerabyteOptions;
@@ -105,7 +105,7 @@ struct DayParser<'a> {
     sub_sample: SubSample,
     writer: ColumnWriter<'a>,
     day: Day,
-    skipped: SkipLog<RowDefect>,
+    skipped: SkipLog<RowFieldDefect>,
 }
 
 impl DayParser<'_> {

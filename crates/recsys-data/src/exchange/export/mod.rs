@@ -74,6 +74,7 @@ pub struct ExportOptions {
 
 /// What an export did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ExportReport {
     /// Samples written.
     pub rows: u64,
@@ -85,6 +86,7 @@ pub struct ExportReport {
 
 /// A file of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ExportedFile {
     /// Its name in the folder.
     pub name: String,

@@ -56,6 +56,7 @@ pub struct DenseColumn {
 /// What is done with dense values. A missing value becomes 0 in the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Transform {
     /// Nothing.
     #[default]
@@ -84,6 +85,7 @@ pub struct CategoricalColumn {
 /// What the values of a categorical column are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CategoryKind {
     /// Integers from 0 to 2^64 - 1.
     #[default]
