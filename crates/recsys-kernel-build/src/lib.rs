@@ -32,7 +32,7 @@ impl fmt::Display for Error {
         match self {
             Self::NoCompiler => f.write_str(
                 "the feature `cuda` needs nvcc, which comes with NVIDIA's CUDA toolkit, and none was found: put it on PATH, or \
-                 set NVCC to it or CUDA_HOME to the toolkit; `scripts/cuda-toolkit` fetches one that is enough to build",
+                 set NVCC to it or CUDA_HOME to the toolkit; the repository's `scripts/cuda-toolkit` fetches one that is enough",
             ),
             Self::Start(path, error) => write!(f, "cannot run {}: {error}", path.display()),
             Self::Kernels(path, error) => write!(f, "cannot read {}: {error}", path.display()),
