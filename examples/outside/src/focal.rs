@@ -39,7 +39,9 @@ impl Loss for Focal {
     fn validate(&self) -> Result<()> {
         match self.scale > 0.0 {
             true => Ok(()),
-            false => Err(Error::external("the scale of the focal loss must be positive")),
+            false => Err(Error::external(
+                "the scale of the focal loss must be positive",
+            )),
         }
     }
 }

@@ -31,7 +31,10 @@ impl RowRule for LazyAdam {
     fn validate(&self) -> Result<(), String> {
         match self.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
             true => Ok(()),
-            false => Err(format!("betas are {:?}; give numbers from 0 to below 1", self.betas)),
+            false => Err(format!(
+                "betas are {:?}; give numbers from 0 to below 1",
+                self.betas
+            )),
         }
     }
 

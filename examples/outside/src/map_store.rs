@@ -59,7 +59,9 @@ impl MapStore {
     fn check(&self, part: usize, rows: &Range<u64>) -> Result<()> {
         match self.parts.get(part) {
             Some(part) if rows.start <= rows.end && rows.end <= part.rows => Ok(()),
-            _ => Err(Error::external(format!("there are no rows {rows:?} of part {part}"))),
+            _ => Err(Error::external(format!(
+                "there are no rows {rows:?} of part {part}"
+            ))),
         }
     }
 }
@@ -89,7 +91,9 @@ impl EmbeddingStore for MapStore {
                 into.fill(0.0);
                 let ids = plan.bag(bag / tables, bag % tables).iter();
                 for (weights, _) in ids.filter_map(|&id| self.rows.get(&(bag % tables, id))) {
-                    into.iter_mut().zip(weights).for_each(|(into, weight)| *into += weight);
+                    into.iter_mut()
+                        .zip(weights)
+                        .for_each(|(into, weight)| *into += weight);
                 }
             }
         })?;
@@ -107,7 +111,8 @@ impl EmbeddingStore for MapStore {
                     let (weights, state) = self.rows.entry((part, row)).or_insert(fresh);
                     let table = self.parts[part].table;
                     let step = self.updates;
-                    self.optimizer.step(table, &sum, weights, state, learning_rate, step)?;
+                    self.optimizer
+                        .step(table, &sum, weights, state, learning_rate, step)?;
                 }
             }
             Ok::<_, Error>(())
@@ -151,10 +156,15 @@ impl EmbeddingStore for MapStore {
         let fits = rows.weights.len().is_multiple_of(self.dim)
             && (rows.state.is_empty() || rows.state.len() as u64 == count * width as u64);
         if !fits {
-            return Err(Error::external("weights and state are of other widths than the part's"));
+            return Err(Error::external(
+                "weights and state are of other widths than the part's",
+            ));
         }
         for (index, weights) in rows.weights.chunks_exact(self.dim).enumerate() {
-            let state = rows.state.get(index * width..(index + 1) * width).unwrap_or(&fresh);
+            let state = rows
+                .state
+                .get(index * width..(index + 1) * width)
+                .unwrap_or(&fresh);
             let row = (part, first_row as u32 + index as u32);
             self.rows.insert(row, (weights.to_vec(), state.to_vec()));
         }
@@ -162,7 +172,10 @@ impl EmbeddingStore for MapStore {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let floats = self.rows.values().map(|(weights, state)| weights.len() + state.len());
+        let floats = self
+            .rows
+            .values()
+            .map(|(weights, state)| weights.len() + state.len());
         (floats.sum::<usize>() * size_of::<f32>()) as u64
     }
 }

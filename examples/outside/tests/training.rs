@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use embedding_store::RowOptimizer;
 use embedding_store::candle_core::Device;
 use embedding_store::{CpuStore, EmbeddingStore, Initialization, Optimizer, StoreOptions};
 use outside::{
@@ -11,7 +12,6 @@ use outside::{
     wide_and_deep,
 };
 use recsys_model::Model;
-use embedding_store::RowOptimizer;
 use trainer::{
     CheckpointEvery, Checkpoints, Error, Evaluations, Inputs, Placement, TrainOptions, Trainer,
     fit_with_checkpoints,
@@ -41,7 +41,9 @@ fn placed(placement: Placement) -> Box<dyn EmbeddingStore> {
         initialization: Initialization::Zeros,
         ..StoreOptions::default()
     };
-    placement.store(tables(), options, &[Device::Cpu], Some(&HOT_ROWS)).unwrap()
+    placement
+        .store(tables(), options, &[Device::Cpu], Some(&HOT_ROWS))
+        .unwrap()
 }
 
 fn trainer(store: Box<dyn EmbeddingStore>) -> Anything {
@@ -71,7 +73,14 @@ fn train(
         ..Evaluations::default()
     };
     let mut observer = StopAfter { last, seen: 0 };
-    fit_with_checkpoints(trainer, inputs, &evaluations, &options(), checkpoints, &mut observer)?;
+    fit_with_checkpoints(
+        trainer,
+        inputs,
+        &evaluations,
+        &options(),
+        checkpoints,
+        &mut observer,
+    )?;
     Ok(observer)
 }
 
@@ -177,7 +186,11 @@ fn rows_and_dense_weights_have_optimizers_of_their_own_and_a_table_can_be_frozen
         let before: Vec<Vec<f32>> = (0..3).map(|part| rows(&trainer, part)).collect();
         train(&mut trainer, u64::MAX, None).unwrap();
         for (part, before) in before.iter().enumerate() {
-            assert_eq!(rows(&trainer, part) == *before, part == 1, "{placement} {part}");
+            assert_eq!(
+                rows(&trainer, part) == *before,
+                part == 1,
+                "{placement} {part}"
+            );
         }
     }
 }
