@@ -107,6 +107,8 @@ impl Default for TrainOptions {
     }
 }
 
+/// Epochs and steps are counted on from there.
+const MAX_EARLIER: u64 = 1 << 62;
 /// More threads than any machine has cores for.
 const MAX_LOADER_THREADS: usize = 1 << 12;
 /// Batches read ahead take memory, each as much as a batch.
@@ -165,6 +167,18 @@ impl TrainOptions {
                     option,
                     value: value.to_string(),
                     remedy,
+                });
+            }
+        }
+        for (option, value) in [
+            ("earlier epochs", self.earlier_epochs),
+            ("earlier steps", self.earlier_steps),
+        ] {
+            if value > MAX_EARLIER {
+                return Err(Error::Option {
+                    option,
+                    value: value.to_string(),
+                    remedy: "give at most 4611686018427387904, which is 2 to the power of 62",
                 });
             }
         }

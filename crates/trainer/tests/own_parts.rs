@@ -734,6 +734,26 @@ fn a_call_for_each_epoch_gives_the_bits_of_one_call() {
 
 /// Found by a user of the library: `Mixed` fetched nothing ahead unless told.
 #[test]
+fn epochs_and_steps_before_a_run_that_cannot_be_counted_on_are_refused() {
+    for many in [u64::MAX, u64::MAX - 1] {
+        let refused = [
+            TrainOptions {
+                earlier_epochs: many,
+                ..options()
+            },
+            TrainOptions {
+                earlier_steps: many,
+                ..options()
+            },
+        ];
+        for options in refused {
+            let result = train(&mut trainer(Placement::Cpu, 1), &options);
+            assert!(matches!(result, Err(Error::Option { .. })), "{result:?}");
+        }
+    }
+}
+
+#[test]
 fn stores_are_shown_as_many_batches_ahead_as_they_make_use_of() {
     let ahead = |placement| {
         let trainer = trainer(placement, 1);
