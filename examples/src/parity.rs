@@ -14,7 +14,8 @@ use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
 use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    FusedDlrm, FusedTbsm, LearningRatePolicy, Loss, LossInput, LossKind, Model, Placement, Trainer,
+    BinaryLoss, FusedDlrm, FusedTbsm, LearningRate, LearningRatePolicy, LossInput, LossKind, Model,
+    Placement, Trainer,
 };
 
 /// Largest relative error of a step's loss.
@@ -252,7 +253,7 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     predictions(&mut trainer, "prediction_before", &mut errors)?;
     let losses = expected.floats("loss", case.steps)?;
     for (step, (batch, plan)) in batches.iter().zip(&plans).enumerate() {
-        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1);
+        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1)?;
         trainer.store_mut().enter(side(batch))?;
         let coming: Vec<&Plan> = plans.iter().skip(step + 1).take(1).collect();
         let found = trainer.step_ahead(batch, plan, &coming, &loss, rate)?;
@@ -314,7 +315,7 @@ impl Case {
         })
     }
 
-    fn loss(&self) -> Result<Loss> {
+    fn loss(&self) -> Result<BinaryLoss> {
         let kind = match (self.loss.as_str(), self.loss_weights) {
             ("bce", _) => LossKind::Bce,
             ("mse", _) => LossKind::Mse,
@@ -322,7 +323,7 @@ impl Case {
             ("wbce", None) => bail!("loss `wbce` needs `loss_weights`"),
             (other, _) => bail!("loss `{other}`, expected bce, mse or wbce"),
         };
-        Ok(Loss {
+        Ok(BinaryLoss {
             kind,
             threshold: self.loss_threshold,
             // PyTorch computed the cases from predictions.

@@ -198,7 +198,7 @@ pub struct Placing {
     /// How the schedule's rate moves.
     pub shuffle: ShuffleOptions,
     /// Coming batches that the store sees.
-    pub lookahead: usize,
+    pub lookahead: Option<usize>,
     /// Samples of the loss at a change of side.
     pub swap_samples: Option<u64>,
 }
@@ -256,14 +256,11 @@ impl PlacementArguments {
             Some(folder) => Backing::Scratch(folder.clone()),
             None => Backing::Memory,
         };
-        let on_cuda = devices.iter().any(Device::is_cuda);
-        let lookahead = self.lookahead.unwrap_or(match backing {
-            Backing::Memory if !on_cuda => placement.lookahead(),
-            _ => placement.lookahead().max(1),
-        });
+        let lookahead = self.lookahead;
         ensure!(
-            lookahead <= PREFETCHED_BATCHES,
-            "--lookahead is {lookahead}; the store keeps the rows of {PREFETCHED_BATCHES} coming batches: give at most that"
+            lookahead.is_none_or(|batches| batches <= PREFETCHED_BATCHES),
+            "--lookahead is {}; the store keeps the rows of {PREFETCHED_BATCHES} coming batches: give at most that",
+            lookahead.unwrap_or_default()
         );
         Ok(Placing {
             placement,

@@ -11,8 +11,8 @@ use recsys_data::{Card, Dataset, Order, PackedDataset, Schema, Split};
 use serde::Serialize;
 use serde_json::{Value, json};
 use trainer::{
-    Console, Evaluation, Evaluations, JsonLines, LearningRatePolicy, Loss, LossKind, Observers,
-    Placement, RunReport, StopAt, TrainOptions, save_weights,
+    BinaryLoss, Console, Evaluation, Evaluations, JsonLines, LearningRatePolicy, LossKind,
+    Observers, Placement, RunReport, StopAt, TrainOptions, save_weights,
 };
 
 use crate::checkpointing::{CheckpointArguments, load_weights_file, stop_on_signals};
@@ -232,16 +232,16 @@ impl TrainArguments {
                 .learning_rate
                 .or(training.learning_rate)
                 .unwrap_or(defaults.learning_rate),
-            policy: LearningRatePolicy {
+            policy: Arc::new(LearningRatePolicy {
                 warmup_steps: self.warmup_steps.unwrap_or(0),
                 decay_start_step: self.decay_start_step.unwrap_or(0),
                 decay_steps: self.decay_steps.unwrap_or(0),
-            },
-            loss: Loss {
+            }),
+            loss: Arc::new(BinaryLoss {
                 kind,
                 threshold: self.loss_threshold.unwrap_or(0.0),
-                ..Loss::default()
-            },
+                ..BinaryLoss::default()
+            }),
             test_every: self.test_every.or(training.test_every),
             max_steps: self.max_steps,
             stop_at: StopAt {

@@ -440,6 +440,10 @@ impl EmbeddingStore for CpuStore {
         Ok(())
     }
 
+    fn lookahead(&self) -> usize {
+        usize::from(self.mapped_bytes() > 0)
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.storage.iter().map(|part| part.bytes(false)).sum()
     }

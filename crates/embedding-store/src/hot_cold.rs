@@ -438,6 +438,10 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.device()
     }
 
+    fn lookahead(&self) -> usize {
+        self.prefetched_batches.min(1)
+    }
+
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.check_plan(plan)?;
         if self.prefetched_batches == 0 || self.staged(plan).is_some() {

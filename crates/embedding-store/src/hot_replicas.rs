@@ -470,6 +470,11 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         }
     }
 
+    fn lookahead(&self) -> usize {
+        let replicas = self.replicas.iter().map(|replica| replica.lookahead());
+        replicas.fold(self.full.store().lookahead(), usize::max)
+    }
+
     fn enter(&mut self, side: Side) -> Result<()> {
         if side == self.side {
             return Ok(());

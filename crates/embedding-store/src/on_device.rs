@@ -198,6 +198,10 @@ impl EmbeddingStore for OnDevice {
         self.store.prefetch(plan)
     }
 
+    fn lookahead(&self) -> usize {
+        self.store.lookahead()
+    }
+
     fn enter(&mut self, side: Side) -> Result<()> {
         self.store.enter(side)
     }

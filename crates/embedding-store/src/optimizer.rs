@@ -48,7 +48,11 @@ impl Optimizer {
         }
     }
 
-    pub(crate) fn validate(self) -> Result<()> {
+    /// That its settings can be used.
+    ///
+    /// # Errors
+    /// A setting that is negative or, as f32, not finite.
+    pub fn validate(self) -> Result<()> {
         if let Self::Adagrad {
             epsilon,
             initial_accumulator,

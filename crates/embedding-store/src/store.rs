@@ -79,6 +79,12 @@ pub trait EmbeddingStore: Send {
         Ok(())
     }
 
+    /// Coming batches whose plans [`prefetch`](Self::prefetch) makes use of: 0, the default, for a
+    /// store that fetches nothing ahead.
+    fn lookahead(&self) -> usize {
+        0
+    }
+
     /// Says which batches follow: those that touch hot rows only, or any.
     ///
     /// # Errors
@@ -167,6 +173,10 @@ impl<S: EmbeddingStore + ?Sized> EmbeddingStore for Box<S> {
 
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         (**self).prefetch(plan)
+    }
+
+    fn lookahead(&self) -> usize {
+        (**self).lookahead()
     }
 
     fn enter(&mut self, side: Side) -> Result<()> {

@@ -10,7 +10,7 @@ use embedding_store::{CudaQueues, Downloads, Mirror, Uploaded, Uploads, copy_bet
 use kernel_launch::{address, copy, grid};
 use recsys_data::Batch;
 
-use crate::{Loss, Result};
+use crate::{BinaryLoss, Result};
 
 pub(crate) use embedding_store::Downloading as Asked;
 
@@ -83,18 +83,19 @@ impl Crossing {
         }
     }
 
-    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of some of them; `None` where these
-    /// are not on an NVIDIA device.
+    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of
+    /// some of them; `None` where these are not on an NVIDIA device, or the loss has no kernel.
     pub(crate) fn loss(
         &mut self,
-        loss: &Loss,
+        loss: Option<&BinaryLoss>,
         logits: &Tensor,
         sent: Option<&Sent>,
         samples: Range<usize>,
         batch: usize,
     ) -> Result<Option<Tensor>> {
-        match (&mut self.rings, sent, logits.device().is_cuda()) {
-            (Some(rings), Some(sent), true) => {
+        let loss = loss.filter(|_| logits.device().is_cuda());
+        match (&mut self.rings, sent, loss) {
+            (Some(rings), Some(sent), Some(loss)) => {
                 let piece = self.pieces;
                 self.pieces += 1;
                 rings
@@ -130,11 +131,11 @@ impl Crossing {
         rows: [&Tensor; 2],
         memory: Option<u64>,
         batch: usize,
-        loss: &Loss,
+        loss: Option<&BinaryLoss>,
         learning_rate: f64,
     ) -> Result<Option<StepKey>> {
-        match (&self.rings, sent, memory) {
-            (Some(rings), Some(sent), Some(memory)) => {
+        match (&self.rings, sent, memory.zip(loss)) {
+            (Some(rings), Some(sent), Some((memory, loss))) => {
                 StepKey::new(rings, sent, rows, memory, batch, loss, learning_rate).map(Some)
             }
             _ => Ok(None),
@@ -173,7 +174,7 @@ impl Rings {
     /// The share that the samples have in the batch's loss is number `piece`, to be asked for by [`ask`](Self::ask).
     fn loss(
         &mut self,
-        loss: &Loss,
+        loss: &BinaryLoss,
         logits: &Tensor,
         sent: &Sent,
         samples: Range<usize>,
@@ -205,7 +206,7 @@ impl Rings {
     /// The same on another device. Its share stays there until it is asked for, so that this device does not wait for it.
     fn loss_elsewhere(
         &mut self,
-        loss: &Loss,
+        loss: &BinaryLoss,
         logits: &Tensor,
         labels: &Tensor,
         batch: usize,
@@ -250,7 +251,7 @@ pub(crate) struct StepKey {
     addresses: [u64; 5],
     memory: u64,
     batch: usize,
-    loss: Loss,
+    loss: BinaryLoss,
     rate: u32,
     /// Products are asked for in the precision that the process allows.
     tf32: bool,
@@ -263,7 +264,7 @@ impl StepKey {
         [rows, rows_grad]: [&Tensor; 2],
         memory: u64,
         batch: usize,
-        loss: &Loss,
+        loss: &BinaryLoss,
         learning_rate: f64,
     ) -> Result<Self> {
         let tensors = [&sent.dense, &sent.labels, rows, rows_grad, &rings.slopes];
@@ -412,7 +413,7 @@ mod kernels {
     use kernel_launch::{device_of, number};
 
     use super::{address, grid};
-    use crate::Loss;
+    use crate::BinaryLoss;
 
     const MODULE: &str = "trainer/step";
     const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/step.ptx"));
@@ -422,7 +423,7 @@ mod kernels {
 
     /// Of as many logits, labels and slopes; a share is one value. All are on one device.
     pub(super) fn loss(
-        loss: &Loss,
+        loss: &BinaryLoss,
         [logits, labels, slopes, share]: [&Tensor; 4],
         batch: usize,
     ) -> Result<()> {

@@ -13,7 +13,7 @@ use dlrm::{Dlrm, DlrmConfig, SliceSize};
 use embedding_store::{CpuStore, Optimizer, Plan, StoreOptions, TableSpec};
 use recsys_data::{Batch, SparseIds};
 use tbsm::{Tbsm, TbsmConfig};
-use trainer::{FusedDlrm, FusedTbsm, Loss, Model, Trainer};
+use trainer::{BinaryLoss, FusedDlrm, FusedTbsm, Model, Trainer};
 
 thread_local! {
     static COUNTED: Cell<Counted> = const { Cell::new(Counted { all: 0, live: 0, peak: 0 }) };
@@ -107,7 +107,7 @@ fn third<M: Model>(
         for _ in 0..3 {
             let (step, all, peak) = allocated(|| {
                 trainer.plan(&batch, &mut plan)?;
-                trainer.step(&batch, &plan, &Loss::bce(), 0.01)
+                trainer.step(&batch, &plan, &BinaryLoss::bce(), 0.01)
             });
             step?;
             counts[0] = (all, peak);

@@ -4,6 +4,7 @@
 
 mod skewed;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,7 +58,6 @@ impl Setup {
             order: self.order,
             learning_rate: 0.05,
             test_every: Some(4),
-            lookahead: self.placement.lookahead(),
             ..TrainOptions::default()
         }
     }
@@ -111,13 +111,13 @@ impl Setup {
 struct StopAfter(u64, Checkpoints);
 
 impl Observer for StopAfter {
-    fn observe(&mut self, event: &Event<'_>) -> Result<()> {
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
         if let Event::Step { step, .. } = event
             && *step == self.0
         {
             self.1.stop.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -130,14 +130,14 @@ struct Said {
 }
 
 impl Observer for Said {
-    fn observe(&mut self, event: &Event<'_>) -> Result<()> {
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
         match event {
             Event::CheckpointDamaged { problem, .. } => self.damaged.push((*problem).into()),
             Event::Resumed { step, .. } => self.resumed.push(*step),
             Event::Saved { step, .. } => self.saved.push(*step),
             _ => {}
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -183,7 +183,9 @@ fn everything(trainer: &AnyTrainer, mut report: RunReport) -> (Vec<u32>, RunRepo
         bits.extend(state.iter().map(|value| value.to_bits()));
     }
     (report.train.seconds, report.train.samples_per_second) = (0.0, 0.0);
-    let Phases { unsplit, hot, cold } = &mut report.phases;
+    let Phases {
+        unsplit, hot, cold, ..
+    } = &mut report.phases;
     for phase in [unsplit, hot, cold].into_iter().flatten() {
         let (steps, samples) = (phase.steps, phase.samples);
         *phase = Default::default();
@@ -495,7 +497,9 @@ fn at_the_end_of_an_epoch_another_order_may_follow() {
     let (_, report) = in_two_parts(per_epoch, BASE, split);
     assert_eq!(report.epochs.len(), 2);
     assert_eq!(report.epochs[0].step, per_epoch);
-    let Phases { unsplit, hot, cold } = report.phases;
+    let Phases {
+        unsplit, hot, cold, ..
+    } = report.phases;
     assert_eq!(unsplit.unwrap().samples, 60);
     assert_eq!(hot.unwrap().samples + cold.unwrap().samples, 60);
 }

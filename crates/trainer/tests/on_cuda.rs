@@ -79,7 +79,7 @@ fn train(
         order: Order::Shuffled,
         learning_rate: 0.05,
         test_every: Some(12),
-        lookahead,
+        lookahead: Some(lookahead),
         ..TrainOptions::default()
     };
     let data: Arc<dyn Dataset> = Arc::new(data.unwrap());

@@ -331,4 +331,8 @@ impl EmbeddingStore for DeviceStore {
         self.check_plan(plan)?;
         self.index_ahead(plan)
     }
+
+    fn lookahead(&self) -> usize {
+        usize::from(self.device.is_cuda())
+    }
 }

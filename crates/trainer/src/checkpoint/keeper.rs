@@ -15,10 +15,11 @@ use super::manifest::{
 use super::saved::{Checkpoint, dense_state_name, distinct_parameters};
 use super::{CheckpointEvery, Checkpoints};
 use crate::inputs::Feed;
+use crate::observer::Watch;
 use crate::progress::Progress;
 use crate::tensor_file::{Entry, TensorWriter, Written};
 use crate::weights::{entry, pieces, rows_name, state_name, write_dense};
-use crate::{Error, Event, Model, Observer, Result, Trainer};
+use crate::{Error, Event, Model, Result, Trainer};
 
 /// The checkpoints of a run that is going on.
 pub(crate) struct Keeper<'a> {
@@ -87,7 +88,7 @@ impl<'a> Keeper<'a> {
         &mut self,
         trainer: &mut Trainer<M, S>,
         feed: &Feed<'_>,
-        observer: &mut dyn Observer,
+        watch: &mut Watch<'_>,
     ) -> Result<Option<Moment>> {
         if !self.options.resume {
             return Ok(None);
@@ -103,13 +104,13 @@ impl<'a> Keeper<'a> {
                     .map(|(step, _)| step),
             );
             let problem = error.to_string();
-            observer.observe(&Event::CheckpointDamaged {
+            watch.tell(&Event::CheckpointDamaged {
                 path,
                 problem: &problem,
             })
         })?;
         let Some(checkpoint) = newest else {
-            observer.observe(&Event::NothingToResume {
+            watch.tell(&Event::NothingToResume {
                 folder: folder.path(),
             })?;
             return Ok(None);
@@ -117,7 +118,7 @@ impl<'a> Keeper<'a> {
         let moment = self.moment(&checkpoint, feed)?;
         checkpoint.load(trainer)?;
         self.whole.insert(checkpoint.step());
-        observer.observe(&Event::Resumed {
+        watch.tell(&Event::Resumed {
             path: checkpoint.path(),
             step: moment.progress.step,
             samples: moment.progress.samples,
@@ -152,10 +153,11 @@ impl<'a> Keeper<'a> {
                     .iter()
                     .zip(feed.lanes())
                     .all(|(&done, all)| done <= all)
-                && progress
-                    .epoch
-                    .turn
-                    .is_none_or(|turn| turn.lane < feed.lanes().len());
+                && progress.epoch.turn.is_none_or(|turn| {
+                    let (all, done) = (feed.lanes(), &progress.epoch.done);
+                    let lane = all.get(turn.lane).zip(done.get(turn.lane));
+                    lane.is_some_and(|(all, done)| turn.batches <= all.saturating_sub(*done))
+                });
             if !fits {
                 return Err(Error::CheckpointDamaged {
                     path: checkpoint.path().into(),
@@ -185,7 +187,7 @@ impl<'a> Keeper<'a> {
         trainer: &Trainer<M, S>,
         progress: &Progress,
         schedule: Value,
-        observer: &mut dyn Observer,
+        watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (step, clock) = (progress.step, Instant::now());
         if !self.whole.contains(&step) {
@@ -208,7 +210,7 @@ impl<'a> Keeper<'a> {
             })?;
             self.whole.insert(step);
             self.damaged.remove(&step);
-            observer.observe(&Event::Saved {
+            watch.tell(&Event::Saved {
                 path: &self.folder.of_step(step),
                 step,
                 bytes,

@@ -135,7 +135,7 @@ fn train<M: Model>(
         batch_size: BATCH,
         order: Order::Shuffled,
         learning_rate: 0.05,
-        lookahead: 1,
+        lookahead: Some(1),
         ..TrainOptions::default()
     };
     let evaluations = Evaluations::default();
