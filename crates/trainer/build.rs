@@ -2,7 +2,6 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
-        kernel_build::ptx().unwrap_or_else(|error| panic!("{error}"));
-    }
+    #[cfg(feature = "cuda")]
+    recsys_kernel_build::ptx().unwrap_or_else(|error| panic!("{error}"));
 }

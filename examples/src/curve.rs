@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fae_profiler::Series;
+use fae_profiler::charts::Series;
 use serde::Serialize;
 use trainer::{Console, Evaluation, Event, Observer};
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     Combine, CpuStore, EmbeddingStore, Encoding, HotCold, Ids, Optimizer, Plan, StoreOptions,
-    TableSpec,
+    TableSpec, Tiered,
 };
 
 /// The system's allocator, counting per thread.
@@ -51,7 +51,7 @@ fn tables() -> (Vec<TableSpec>, StoreOptions) {
         spec(Encoding::MixedDimension { dim: 4 }),
     ];
     let options = StoreOptions {
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..Default::default()
     };
     (tables, options)

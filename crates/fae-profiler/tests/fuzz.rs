@@ -7,13 +7,13 @@
 mod support;
 
 use fae_profiler::{HotSet, Strategy};
-use fuzzing::Target;
-use recsys_data::PackedDataset;
+use recsys_data::packed::PackedDataset;
 use support::{Memory, options};
+use testing::fuzzing::Target;
 use xxhash_rust::xxh3::xxh3_64;
 
 #[global_allocator]
-static ALLOCATOR: fuzzing::Counting = fuzzing::Counting;
+static ALLOCATOR: testing::fuzzing::Counting = testing::fuzzing::Counting;
 
 /// The text of a hot set with the checksum that belongs to it.
 fn sealed(text: &[u8]) -> Vec<u8> {
@@ -50,7 +50,7 @@ fn changed_hot_sets_are_refused_or_read_as_they_are() {
             }
         }
     };
-    fuzzing::run(&mut [
+    testing::fuzzing::run(&mut [
         Target {
             name: "hot set",
             seeds: seeds.clone(),

@@ -15,12 +15,12 @@ pub enum Error {
     /// The embedding store refused an operation.
     #[error(transparent)]
     Store(#[from] embedding_store::Error),
-    /// The model refused its configuration or input.
+    /// A device failed, or a tensor is not laid out as its memory is used.
     #[error(transparent)]
-    Dlrm(#[from] dlrm::Error),
-    /// The model of sequences refused its configuration or input.
+    Device(#[from] recsys_device::Error),
+    /// The model refused its weights or input; errors of a model from outside are inside of it.
     #[error(transparent)]
-    Tbsm(#[from] tbsm::Error),
+    Model(recsys_model::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -209,6 +209,21 @@ pub enum Error {
         /// The problem.
         source: serde_json::Error,
     },
+}
+
+/// What the training loop answers to a model comes back through the model, and is taken out again.
+impl From<recsys_model::Error> for Error {
+    fn from(error: recsys_model::Error) -> Self {
+        match error {
+            recsys_model::Error::External(error) => match error.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Model(recsys_model::Error::External(other)),
+            },
+            recsys_model::Error::Candle(error) => Self::Candle(error),
+            recsys_model::Error::Device(error) => Self::Device(error),
+            error => Self::Model(error),
+        }
+    }
 }
 
 impl Error {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use embedding_store::{EmbeddingStore, Plan, Side};
 use recsys_data::{Dataset, Epoch, Loaded, Loader, LoaderOptions, Schema};
+use recsys_model::Model;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::options::TrainOptions;
 use crate::progress::{EpochProgress, Turn};
 use crate::schedule::{Schedule, SideBatches, Stretch};

@@ -10,14 +10,10 @@ mod crossing;
 #[path = "no_crossing.rs"]
 mod crossing;
 mod error;
-mod fused;
-mod fused_dlrm;
-mod fused_tbsm;
 mod inputs;
 mod learning_rate;
 mod loss;
 mod metrics;
-mod model;
 mod observer;
 mod optimizer;
 mod options;
@@ -33,6 +29,7 @@ mod run;
 mod schedule;
 mod step;
 mod tensor_file;
+mod tensor_source;
 mod weights;
 
 pub use candle_core;
@@ -40,18 +37,15 @@ pub use checkpoint::{Checkpoint, CheckpointEvery, Checkpoints};
 #[cfg(feature = "console")]
 pub use console::Console;
 pub use error::{Error, Result};
-pub use fused::{Fused, FusedNetwork};
-pub use fused_dlrm::FusedDlrm;
-pub use fused_tbsm::FusedTbsm;
 pub use inputs::Inputs;
 pub use learning_rate::{LearningRate, LearningRatePolicy, LearningRates};
 pub use loss::{BinaryLoss, Loss, LossInput, LossKind};
 pub use metrics::{Evaluation, Scores};
-pub use model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
 pub use observer::{Event, JsonLines, Observer, Observers};
 pub use optimizer::DenseOptimizer;
 pub use options::{StopAt, TrainOptions};
 pub use placement::Placement;
+pub use recsys_model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
 pub use replicas::Replicas;
 pub use report::{
     Best, EpochReport, PhaseReport, Phases, RunReport, SelectedBy, StepTimes, Swap,

@@ -101,11 +101,16 @@ impl Placement {
         // would; its rows are f32.
         let plain = options.device_rows == RowFormat::F32;
         let on_host = plain && devices.iter().all(Device::is_cpu);
+        // Beside rows on devices, those in host memory are f32, whatever the format of the others.
+        let host_options = match self.needs_hot_rows() {
+            true => options.in_host_memory(),
+            false => options.clone(),
+        };
         let rows = |held: Held<'_>, backing| {
-            CpuStore::with_backing(tables.clone(), options, held, backing)
+            CpuStore::with_backing(tables.clone(), host_options.clone(), held, backing)
         };
         let device_rows =
-            |hot: &[u64], device| DeviceStore::hot(tables.clone(), options, hot, device);
+            |hot: &[u64], device| DeviceStore::hot(tables.clone(), options.clone(), hot, device);
         Ok(match self {
             Self::Cpu => Box::new(rows(Held::All, backing)?),
             Self::CpuDevice => Box::new(OnDevice::new(rows(Held::All, backing)?, first.clone())),

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedding_store::{EmbeddingStore, Side, Traffic};
-use recsys_data::{Dataset, Subset};
+use embedding_store::{EmbeddingStore, Side, Tiered, Traffic};
+use recsys_data::Dataset;
+use recsys_data::views::Subset;
+use recsys_model::Model;
 use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoints, Keeper};
@@ -13,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::inputs::{Feed, Inputs, Lane};
 use crate::learning_rate::{LearningRates, checked};
 use crate::metrics::{Evaluation, Scores};
-use crate::model::Model;
 use crate::observer::{Event, Observer, Watch};
 use crate::options::{MAX_LOOKAHEAD, StopAt, TrainOptions};
 use crate::progress::{EpochProgress, Progress, Turn};
@@ -326,7 +327,10 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
     /// Runs an epoch, or what is left of it, turn by turn.
     fn epoch(&mut self, feed: &mut Feed<'_>, schedule: Option<Value>) -> Result<End> {
         let lookahead = self.options.lookahead;
-        let lookahead = lookahead.unwrap_or_else(|| self.trainer.store().lookahead());
+        let lookahead = lookahead.unwrap_or_else(|| {
+            let tiers = self.trainer.store().tiers();
+            tiers.map_or(0, Tiered::lookahead)
+        });
         let mut lanes = feed.begin(&mut self.progress.epoch, lookahead.min(MAX_LOOKAHEAD))?;
         if let (Some(state), Some(schedule)) = (schedule, feed.schedule()) {
             schedule.restore(&state)?;
@@ -544,7 +548,10 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
 
     /// Tells the store which side follows; unsplit inputs are any inputs.
     fn enter(&mut self, side: Option<Side>) -> Result<()> {
-        Ok(self.trainer.store_mut().enter(side.unwrap_or(Side::Cold))?)
+        match self.trainer.store_mut().tiers_mut() {
+            Some(tiers) => Ok(tiers.enter(side.unwrap_or(Side::Cold))?),
+            None => Ok(()),
+        }
     }
 
     /// Logits and labels of an evaluation set, whose inputs may touch any rows.
@@ -627,7 +634,7 @@ impl Meter {
         Self {
             clock: Instant::now(),
             times: trainer.times(),
-            traffic: trainer.store().traffic(),
+            traffic: traffic(trainer),
             phase: PhaseReport::default(),
         }
     }
@@ -641,7 +648,7 @@ impl Meter {
         let phase = &mut self.phase;
         phase.seconds = self.clock.elapsed().as_secs_f64();
         phase.times = trainer.times().since(self.times);
-        phase.traffic = trainer.store().traffic().since(&self.traffic);
+        phase.traffic = traffic(trainer).since(&self.traffic);
         into.add(phase);
     }
 }
@@ -657,4 +664,12 @@ fn reached(stop_at: StopAt, report: &EpochReport) -> bool {
         || stop_at
             .accuracy
             .is_some_and(|target| judge.accuracy >= target)
+}
+
+/// What the store has moved between host and device.
+fn traffic<M: Model, S: EmbeddingStore>(trainer: &Trainer<M, S>) -> Traffic {
+    trainer
+        .store()
+        .tiers()
+        .map_or_else(Traffic::default, Tiered::traffic)
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{
-    EmbeddingStore, Ids, Optimizer, Plan, Planner, copy_between, read_slice, write_slice,
-};
+use embedding_store::{EmbeddingStore, Ids, Optimizer, Plan, Planner};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
+use recsys_device::{copy_between, read_slice, write_slice};
+use recsys_model::{InputShape, Model};
 
 use crate::crossing::{Asked, Crossing, Recorded, Sent};
 use crate::error::{Error, Result};
 use crate::learning_rate::LearningRates;
 use crate::loss::{Loss, built_in};
 use crate::metrics::Scores;
-use crate::model::{InputShape, Model};
 use crate::optimizer::DenseOptimizer;
 use crate::report::StepTimes;
 
@@ -78,7 +77,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer
     /// unless [`with_dense_optimizer`](Self::with_dense_optimizer) gives them another.
     pub fn new(model: M, store: S, device: Device) -> Self {
-        let optimizer = DenseOptimizer::new(store.optimizer(), model.parameters().len());
+        let optimizer =
+            DenseOptimizer::new(store.optimizer().dense(), model.named_parameters().len());
         Self {
             model,
             store,
@@ -99,9 +99,9 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// An optimizer whose settings make no sense.
     pub fn with_dense_optimizer(mut self, optimizer: Optimizer) -> Result<Self> {
         optimizer.validate()?;
-        let own = optimizer != self.store.optimizer();
+        let own = optimizer != self.store.optimizer().dense();
         self.dense_optimizer = own.then_some(optimizer);
-        self.optimizer = DenseOptimizer::new(optimizer, self.model.parameters().len());
+        self.optimizer = DenseOptimizer::new(optimizer, self.model.named_parameters().len());
         self.forget();
         Ok(self)
     }
@@ -297,34 +297,41 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         let key = crossing.key(sent, [rows, rows_grad], memory, size, kernel, rates.dense)?;
         let mut begun = StepLoss::default();
         let mut fetched = Ok(());
-        let mut model_step = || {
-            model.forward_backward(
+        let mut model_step = || -> Result<()> {
+            Ok(model.forward_backward(
                 &filled.dense,
                 rows,
                 rows_grad,
                 &mut |samples, logits| {
-                    if let Some(slopes) =
-                        crossing.loss(kernel, logits, sent, samples.clone(), size)?
-                    {
-                        return Ok(slopes);
-                    }
-                    let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
-                    let slopes = slopes.narrow(0, samples.start, samples.len())?;
-                    let labels = &batch.label[samples];
-                    check_logits(&logits, labels)?;
-                    begun.known += read_slice(&logits, |logits| {
-                        write_slice(&slopes, |slopes| {
-                            evaluate(loss, logits, labels, size, slopes)
-                        })
-                    })???;
-                    Ok(slopes.to_device(device)?)
+                    let mut slopes_of = || -> Result<Tensor> {
+                        if let Some(slopes) =
+                            crossing.loss(kernel, logits, sent, samples.clone(), size)?
+                        {
+                            return Ok(slopes);
+                        }
+                        let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
+                        let slopes = slopes.narrow(0, samples.start, samples.len())?;
+                        let labels = &batch.label[samples.clone()];
+                        check_logits(&logits, labels)?;
+                        begun.known += read_slice(&logits, |logits| {
+                            write_slice(&slopes, |slopes| {
+                                evaluate(loss, logits, labels, size, slopes)
+                            })
+                        })???;
+                        Ok(slopes.to_device(device)?)
+                    };
+                    slopes_of().map_err(recsys_model::Error::external)
                 },
                 &mut |index, parameter, gradient| {
-                    optimizer.update(index, parameter, gradient, rates.dense)
+                    let updated = optimizer.update(index, parameter, gradient, rates.dense);
+                    updated.map_err(recsys_model::Error::external)
                 },
-            )
+            )?)
         };
-        let mut fetch = || coming.iter().try_for_each(|plan| store.prefetch(plan));
+        let mut fetch = || match store.tiers_mut() {
+            Some(tiers) => coming.iter().try_for_each(|plan| tiers.prefetch(plan)),
+            None => Ok(()),
+        };
         if recorded.run(key.as_ref(), device, &mut model_step)? {
             // The device has its work: there is time on this thread.
             fetched = fetch();

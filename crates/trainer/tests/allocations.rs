@@ -9,11 +9,11 @@ use std::cell::Cell;
 use std::error::Error;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, SliceSize};
 use embedding_store::{CpuStore, Optimizer, Plan, StoreOptions, TableSpec};
 use recsys_data::{Batch, SparseIds};
-use tbsm::{Tbsm, TbsmConfig};
-use trainer::{BinaryLoss, FusedDlrm, FusedTbsm, Model, Trainer};
+use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
+use trainer::{BinaryLoss, Model, Trainer};
 
 thread_local! {
     static COUNTED: Cell<Counted> = const { Cell::new(Counted { all: 0, live: 0, peak: 0 }) };
@@ -83,7 +83,7 @@ fn third<M: Model>(
 ) -> Result<[(usize, usize); 2], Box<dyn Error>> {
     let options = StoreOptions {
         dim,
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     let store = CpuStore::new(vec![TableSpec::full(ROWS); tables], options)?;

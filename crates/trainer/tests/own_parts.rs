@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
 use dlrm::SliceSize;
-use embedding_store::{CpuStore, EmbeddingStore, Optimizer, Plan, Side, StoreOptions};
+use embedding_store::{CpuStore, EmbeddingStore, Optimizer, Plan, Side, StoreOptions, Tiered};
 use recsys_data::{Batch, Dataset, Order};
 use serde_json::{Value, json};
 use skewed::{AnyTrainer, Skewed, bits, is_low, part, tables, weights, with_options};
@@ -25,7 +25,7 @@ const SAMPLES: u64 = 120;
 
 fn trainer(placement: Placement, replicas: usize) -> AnyTrainer {
     let options = StoreOptions {
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     with_options(SliceSize::Fixed(8), placement, options, [6; 4], replicas)
@@ -60,7 +60,7 @@ fn train(trainer: &mut AnyTrainer, options: &TrainOptions) -> Result<RunReport> 
 /// Every weight and every optimizer state.
 fn everything(trainer: &AnyTrainer) -> Vec<u32> {
     let mut all = bits(&weights(trainer));
-    for index in 0..trainer.model().parameters().len() {
+    for index in 0..trainer.model().named_parameters().len() {
         let state = trainer.optimizer().state(index).unwrap();
         all.extend(bits(&state.unwrap_or_default()));
     }
@@ -206,18 +206,13 @@ fn what_a_loss_returns_is_checked_and_its_errors_pass_through() {
 struct Twice(Var);
 
 impl Model for Twice {
-    fn forward(&self, _: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    fn forward(&self, _: &Tensor, rows: &Tensor) -> recsys_model::Result<Tensor> {
         let sums = rows.sum((1, 2))?.broadcast_add(self.0.as_tensor())?;
         Ok(Tensor::cat(&[&sums, &sums], 0)?)
     }
-    fn parameters(&self) -> Vec<Var> {
-        vec![self.0.clone()]
-    }
-    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
-        Ok(vec![("bias".into(), self.0.as_tensor().clone())])
-    }
-    fn load_weights(&mut self, _: &std::collections::HashMap<String, Tensor>) -> Result<()> {
-        Ok(())
+
+    fn named_parameters(&self) -> Vec<(String, Var)> {
+        vec![("bias".into(), self.0.clone())]
     }
 }
 
@@ -343,7 +338,7 @@ fn rows_and_dense_parameters_take_a_step_at_their_own_rates() {
         (trainer, batch, plan)
     };
     let dense = |trainer: &AnyTrainer| {
-        let parameter = trainer.model().parameters()[0].clone();
+        let parameter = trainer.model().named_parameters()[0].1.clone();
         bits(&parameter.flatten_all().unwrap().to_vec1::<f32>().unwrap())
     };
     let rows = |trainer: &AnyTrainer| {
@@ -740,7 +735,10 @@ fn a_call_for_each_epoch_gives_the_bits_of_one_call() {
 /// Found by a user of the library: `Mixed` fetched nothing ahead unless told.
 #[test]
 fn stores_are_shown_as_many_batches_ahead_as_they_make_use_of() {
-    let ahead = |placement| trainer(placement, 1).store().lookahead();
+    let ahead = |placement| {
+        let trainer = trainer(placement, 1);
+        trainer.store().tiers().map_or(0, Tiered::lookahead)
+    };
     assert_eq!(ahead(Placement::Mixed), 1);
     assert_eq!(ahead(Placement::Cpu), 0);
     let run = |lookahead| {

@@ -7,13 +7,13 @@ mod skewed;
 use std::sync::Arc;
 
 use candle_core::Device;
-use dlrm::SliceSize;
+use dlrm::{FusedDlrm, SliceSize};
 use embedding_store::{Optimizer, Side, StoreOptions};
 use proptest::prelude::*;
 use recsys_data::{Dataset, Order};
 use skewed::{AnyTrainer, DIM, ROWS, Skewed, bits, is_low, part, sliced, tables, trainer, weights};
 use trainer::{
-    Evaluations, FusedDlrm, Inputs, Interleave, Model, Placement, Replicas, RunReport, Schedule,
+    Evaluations, Inputs, Interleave, Model, Placement, Replicas, RunReport, Schedule,
     ShuffleOptions, ShuffleScheduler, TrainOptions, fit,
 };
 
@@ -141,7 +141,7 @@ proptest! {
                 run(&mut trainer, data.clone() as Arc<dyn Dataset>, &none, None, batch_size);
             }
             for model in trainer.model().models() {
-                let parameters = |model: &FusedDlrm| model.parameters()[0].to_vec1::<f32>().unwrap();
+                let parameters = |model: &FusedDlrm| model.named_parameters()[0].1.to_vec1::<f32>().unwrap();
                 assert_eq!(bits(&parameters(model)), bits(&parameters(&trainer.model().models()[0])));
             }
             weights(&trainer)
@@ -182,7 +182,7 @@ fn placements_without_what_they_need_are_refused() {
         ..StoreOptions::default()
     };
     let message = |placement: Placement, devices: &[Device], hot: Option<&[u64]>| {
-        let store = placement.store(tables(), options, devices, hot);
+        let store = placement.store(tables(), options.clone(), devices, hot);
         store
             .err()
             .map(|error| error.to_string())

@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, SliceSize};
 use embedding_store::{CpuStore, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
 use recsys_data::{Batch, Dataset, Error as DataError, Order, Schema, TableSchema};
 use trainer::{
-    BinaryLoss, Error, Evaluations, Event, FusedDlrm, JsonLines, LossKind, Model, Observer, Phases,
-    Result, RunReport, SelectedBy, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
+    BinaryLoss, Error, Evaluations, Event, JsonLines, LossKind, Model, Observer, Phases, Result,
+    RunReport, SelectedBy, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
 };
 
 const ROWS: [u64; 3] = [50, 7, 200];
@@ -90,7 +90,7 @@ fn trainer_for(optimizer: Optimizer) -> Trainer<FusedDlrm, CpuStore> {
         tables,
         StoreOptions {
             dim: 4,
-            optimizer,
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         },
     )
@@ -213,22 +213,22 @@ impl Model for Plain {
         &self,
         dense: &candle_core::Tensor,
         rows: &candle_core::Tensor,
-    ) -> Result<candle_core::Tensor> {
+    ) -> recsys_model::Result<candle_core::Tensor> {
         self.0.forward(dense, rows)
     }
 
-    fn parameters(&self) -> Vec<candle_core::Var> {
-        self.0.parameters()
+    fn named_parameters(&self) -> Vec<(String, candle_core::Var)> {
+        self.0.named_parameters()
     }
 
-    fn named_weights(&self) -> Result<Vec<(String, candle_core::Tensor)>> {
+    fn named_weights(&self) -> recsys_model::Result<Vec<(String, candle_core::Tensor)>> {
         self.0.named_weights()
     }
 
     fn load_weights(
-        &mut self,
+        &self,
         weights: &std::collections::HashMap<String, candle_core::Tensor>,
-    ) -> Result<()> {
+    ) -> recsys_model::Result<()> {
         self.0.load_weights(weights)
     }
 }

@@ -16,7 +16,7 @@ mod taobao_text;
 mod text;
 
 #[global_allocator]
-static ALLOCATOR: fuzzing::Counting = fuzzing::Counting;
+static ALLOCATOR: testing::fuzzing::Counting = testing::fuzzing::Counting;
 
 #[test]
 fn damaged_inputs_are_refused_or_read_as_the_reference_reads_them() {
@@ -25,5 +25,5 @@ fn damaged_inputs_are_refused_or_read_as_the_reference_reads_them() {
     targets.extend(sequences::targets());
     targets.extend(containers::targets());
     targets.extend(exchange::targets());
-    fuzzing::run(&mut targets);
+    testing::fuzzing::run(&mut targets);
 }

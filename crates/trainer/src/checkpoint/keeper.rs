@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::differences::differences;
 use super::folder::{Folder, remove, steps};
 use super::manifest::{
-    MANIFEST_FILE, MODEL_FILE, Manifest, Order, SavedFile, Settings, TABLES_FILE,
+    MANIFEST_FILE, MODEL_FILE, Manifest, Order, SavedFile, Settings, TABLES_FILE, VERSION,
 };
 use super::saved::{Checkpoint, dense_state_name, distinct_parameters};
 use super::{CheckpointEvery, Checkpoints};
@@ -195,6 +195,7 @@ impl<'a> Keeper<'a> {
                 let model = write_model(&path.join(MODEL_FILE), trainer)?;
                 let tables = write_tables(&path.join(TABLES_FILE), trainer)?;
                 let manifest = Manifest {
+                    version: VERSION,
                     settings: self.settings.clone(),
                     order: self.order.clone(),
                     progress: progress.clone(),
@@ -252,9 +253,9 @@ fn write_model<M: Model, S: EmbeddingStore>(
     let dense = trainer.model().named_weights()?;
     let mut entries: Vec<Entry> = dense.iter().map(entry).collect();
     let mut states = Vec::new();
-    for index in 0..distinct_parameters(trainer.model()) {
+    for (index, (name, _)) in distinct_parameters(trainer.model())?.iter().enumerate() {
         if let Some(state) = trainer.optimizer().state(index)? {
-            entries.push((dense_state_name(index), vec![state.len() as u64]));
+            entries.push((dense_state_name(name), vec![state.len() as u64]));
             states.push(state);
         }
     }
@@ -266,7 +267,8 @@ fn write_model<M: Model, S: EmbeddingStore>(
     out.sync()
 }
 
-/// Writes the rows of every part under their names, each followed by its optimizer state where it has one.
+/// Writes the rows of every part under their names, each followed by its optimizer state where it
+/// has one.
 fn write_tables<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
