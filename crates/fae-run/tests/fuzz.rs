@@ -1,5 +1,7 @@
 //! Cards of any text: an error that names the line, or a card that survives being written.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
 use fae_run::Card;
 use testing::fuzzing::{Counting, Target};
 

@@ -22,10 +22,10 @@ pub struct Tbsm {
 }
 
 impl Tbsm {
-    /// A model with freshly drawn parameters. Layers as in a DLRM: weights `N(0, sqrt(2 / (outputs
-    /// + inputs)))`, biases `N(0, sqrt(1 / outputs))`; `A`, `Q`, `K` and `V` `N(0, sqrt(1 /
-    /// width))`; the rest of `mha` and `rnn` as PyTorch draws it. The same seed gives the same
-    /// parameters on every platform and device.
+    /// A model with freshly drawn parameters. Layers are as in a DLRM: weights
+    /// `N(0, sqrt(2 / (outputs + inputs)))`, biases `N(0, sqrt(1 / outputs))`. `A`, `Q`, `K` and `V`
+    /// are `N(0, sqrt(1 / width))`, the rest of `mha` and `rnn` as PyTorch draws it. The same seed
+    /// gives the same parameters on every platform and device.
     ///
     /// # Errors
     /// Those of [`TbsmConfig::validate`], and candle's where the device cannot hold the parameters.

@@ -113,8 +113,6 @@ const MAX_EARLIER: u64 = 1 << 62;
 const MAX_LOADER_THREADS: usize = 1 << 12;
 /// Batches read ahead take memory, each as much as a batch.
 const MAX_PREFETCH: usize = 1 << 16;
-/// More than anybody trains, and far from the end of what can be counted.
-const MAX_EARLIER: u64 = 1 << 62;
 /// Batches whose plans the store sees are held, too; stores keep the rows of a few.
 pub(crate) const MAX_LOOKAHEAD: usize = 1 << 10;
 

@@ -244,7 +244,7 @@ impl LearningRate for Halved {
             return Ok(base);
         }
         match self.wrong {
-            Some(wrong) if wrong == 7.0 => Err(Error::external("the table of rates is gone")),
+            Some(7.0) => Err(Error::external("the table of rates is gone")),
             Some(wrong) => Ok(wrong),
             None => Ok(base / 2.0),
         }
@@ -606,7 +606,8 @@ fn an_observer_ends_a_run_in_good_order() {
 #[test]
 fn an_observer_may_end_a_run_at_any_event() {
     let whole = SAMPLES.div_ceil(8);
-    let cases: [(fn(&Event<'_>) -> bool, u64, usize); 4] = [
+    type At = fn(&Event<'_>) -> bool;
+    let cases: [(At, u64, usize); 4] = [
         (|event| matches!(event, Event::Started { .. }), 0, 0),
         (|event| matches!(event, Event::Evaluated { .. }), 4, 1),
         (|event| matches!(event, Event::EpochEnded { .. }), whole, 1),
