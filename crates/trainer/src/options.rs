@@ -61,7 +61,7 @@ pub struct TrainOptions {
     pub prefetch: usize,
     /// Coming batches whose plans the store sees ahead of their turn, so that it can fetch their
     /// rows meanwhile; changes no result. 0 for none, `None` for as many as the store makes use of
-    /// ([`EmbeddingStore::lookahead`](embedding_store::EmbeddingStore::lookahead)).
+    /// ([`Tiered::lookahead`](embedding_store::Tiered::lookahead)).
     pub lookahead: Option<usize>,
     /// Samples of the evaluation set that the loss is taken on at a change of the schedule's side.
     pub swap_samples: u64,
