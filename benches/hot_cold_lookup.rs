@@ -8,7 +8,7 @@ use benches::memory::{CacheFlush, LineArray};
 use benches::split::{Planned, SplitTables};
 use benches::tables::{BATCH, BATCHES};
 use criterion::{Criterion, Throughput};
-use embedding_store::{CpuStore, EmbeddingStore, HotCold, Optimizer};
+use embedding_store::{CpuStore, EmbeddingStore, HotCold, Optimizer, Tiered};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use recsys_data::{CRITEO_DENSE, CRITEO_TABLES, parse_rows};
+use recsys_data::criteo::{DENSE_FEATURES, TABLES, parse_rows};
 
 /// 24 MB of text: no cache holds it.
 const ROWS: usize = 100_000;
@@ -17,7 +17,7 @@ fn text() -> String {
     let mut text = String::new();
     for _ in 0..ROWS {
         text.push(if random.random_bool(0.25) { '1' } else { '0' });
-        for _ in 0..CRITEO_DENSE {
+        for _ in 0..DENSE_FEATURES {
             text.push('\t');
             if !random.random_bool(0.125) {
                 let digits = random.random_range(1..5);
@@ -25,7 +25,7 @@ fn text() -> String {
                 write!(text, "{value}").expect("a string takes any text");
             }
         }
-        for _ in 0..CRITEO_TABLES {
+        for _ in 0..TABLES {
             text.push('\t');
             if !random.random_bool(0.125) {
                 write!(text, "{:08x}", random.random::<u32>()).expect("a string takes any text");
@@ -39,7 +39,7 @@ fn text() -> String {
 /// Reads every row; the sum keeps every field alive.
 fn parse(text: &[u8]) -> u64 {
     let mut sum = 0u64;
-    let good = |row: &recsys_data::RawRow| {
+    let good = |row: &recsys_data::criteo::RawRow| {
         let categories: u64 = row.categories.iter().map(|&value| u64::from(value)).sum();
         let dense: i64 = row.dense.iter().map(|&value| i64::from(value)).sum();
         sum = sum.wrapping_add(categories).wrapping_add_signed(dense);

@@ -9,9 +9,8 @@ use benches::interleaved::medians;
 use benches::packed::packed;
 use criterion::{Criterion, Throughput};
 use examples::memory_limit::MemoryLimit;
-use recsys_data::{
-    Batch, Dataset, Loader, LoaderOptions, Order, PackedDataset, PackedSplit, Result, Schema, Split,
-};
+use recsys_data::packed::{PackedDataset, PackedSplit};
+use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Result, Schema, Split};
 
 /// 335 MB of samples.
 const LOG2_SAMPLES: u32 = 21;

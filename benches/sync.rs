@@ -7,7 +7,7 @@ use benches::tables::{BATCH, ids};
 use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput};
 use embedding_store::{
-    CpuStore, EmbeddingStore, HotReplicas, Optimizer, Plan, Side, StoreOptions, TableSpec,
+    CpuStore, EmbeddingStore, HotReplicas, Optimizer, Plan, Side, StoreOptions, TableSpec, Tiered,
 };
 
 const TABLES: usize = 26;
@@ -28,7 +28,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     let options = StoreOptions {
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..Default::default()
     };
     let specs = vec![TableSpec::full(ROWS); TABLES];

@@ -11,8 +11,7 @@ use benches::step::{TrainStep, timed};
 use candle_core::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use embedding_store::Optimizer;
-use tbsm::{Tbsm, TbsmConfig};
-use trainer::FusedTbsm;
+use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
 
 /// Users, items and categories of Taobao UserBehavior: 330 MB of rows, and as much Adagrad state.
 const ROWS: [u64; 3] = [987_994, 4_162_024, 9_439];

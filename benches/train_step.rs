@@ -9,9 +9,8 @@ use benches::interleaved::medians;
 use benches::step::{TrainStep, timed};
 use candle_core::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use dlrm::{Dlrm, DlrmConfig, Interaction};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction};
 use embedding_store::Optimizer;
-use trainer::FusedDlrm;
 
 const DIM: usize = 16;
 const BATCHES: usize = 16;

@@ -13,7 +13,9 @@ use examples::numbers::grouped;
 use examples::preparing::{OnBadRow, OutputArguments, print_skipped};
 use examples::process::exit_on_error;
 use examples::training::bytes;
-use recsys_data::{EncodeCriteo, EncodeOptions, EncodeReport, Progress, Split, Unseen};
+use recsys_data::Split;
+use recsys_data::criteo::{EncodeCriteo, EncodeOptions, EncodeReport, Unseen};
+use recsys_data::progress::Progress;
 use serde_json::json;
 
 /// Turn new raw rows into a packed data set in the ids of one that was prepared before.

@@ -18,7 +18,8 @@ use examples::process::exit_on_error;
 use examples::training::{
     TrainArguments, evaluation_header, evaluation_row, on_threads, write_json,
 };
-use recsys_data::{Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
 use serde::Deserialize;
 use serde_json::json;
 use trainer::{Model, Trainer};
@@ -158,7 +159,7 @@ fn trainer(
     config: &ModelConfig,
     data: &PackedDataset,
 ) -> Result<Trainer<Box<dyn Model>, CpuStore>> {
-    let kind = ModelKind::of(data.schema());
+    let kind = ModelKind::default_for(data.schema());
     let fits = matches!(
         (config, kind),
         (ModelConfig::Dlrm(_), ModelKind::Dlrm) | (ModelConfig::Tbsm(_), ModelKind::Tbsm)

@@ -12,9 +12,10 @@ use clap::{Parser, ValueEnum};
 use examples::preparing::{Dense, RunArguments};
 use examples::process::{exit_on_error, print_peak_memory};
 use examples::training::bytes;
-use recsys_data::{
-    DenseValues, ExportForeign, ExportFormat, ExportOptions, ExportReport, Progress,
+use recsys_data::exchange::{
+    DenseValues, ExportForeign, ExportFormat, ExportOptions, ExportReport,
 };
+use recsys_data::progress::Progress;
 use serde_json::Value;
 
 /// Write a packed data set in the format of another program.

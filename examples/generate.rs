@@ -16,10 +16,9 @@ use examples::training::bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::{ProgressBar, ProgressStyle};
-use recsys_data::{
-    Dataset, OutputFile, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions,
-    SplitRows,
-};
+use recsys_data::generate::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions};
+use recsys_data::output_file::OutputFile;
+use recsys_data::{Dataset, SplitRows};
 use serde::Serialize;
 
 /// Make samples whose best reachable AUC is known.

@@ -12,7 +12,9 @@ use clap::{Parser, ValueEnum};
 use examples::inspecting::print;
 use examples::process::exit_on_error;
 use examples::training::write_json;
-use recsys_data::{Inspect, PackedDataset, Split};
+use recsys_data::Split;
+use recsys_data::inspect::Inspect;
+use recsys_data::packed::PackedDataset;
 use serde_json::json;
 
 /// Show what is in a packed data set: where it came from, its columns and tables, how skewed they are, and its first samples

@@ -69,6 +69,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         ..Report::default()
     };
     report.save(&arguments.out)?;
+    report.save_charts(&arguments.out)?;
     println!("{report}{memory}\n\nresults in {}", arguments.out.display());
     Ok(())
 }

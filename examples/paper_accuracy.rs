@@ -14,7 +14,7 @@ use examples::experiment::{Experiment, ExperimentArguments};
 use examples::placing::ScheduleName;
 use examples::process::exit_on_error;
 use examples::training::write_json;
-use fae_profiler::{Axis, LineChart};
+use fae_profiler::charts::{Axis, LineChart};
 use recsys_data::{Dataset, Split};
 use serde_json::json;
 use trainer::{Evaluation, Placement};

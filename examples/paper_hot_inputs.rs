@@ -89,6 +89,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         ..Report::default()
     };
     report.save(&arguments.out)?;
+    report.save_charts(&arguments.out)?;
     println!("{report}\nresults in {}", arguments.out.display());
     Ok(())
 }

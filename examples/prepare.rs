@@ -18,7 +18,8 @@ use examples::preparing::{
     terabyte,
 };
 use examples::process::exit_on_error;
-use recsys_data::{PrepareCriteo, PrepareOptions, PrepareReport, Progress, Randomize, SplitRule};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions, PrepareReport, Randomize, SplitRule};
+use recsys_data::progress::Progress;
 use serde_json::json;
 
 /// Turn raw logs into a packed data set that training reads.

@@ -17,7 +17,8 @@ use fae_profiler::{
     AccessSkew, BudgetSweep, CountOptions, EstimateSweep, HotSet, Report, Selector, Strategy,
 };
 use indicatif::ProgressBar;
-use recsys_data::{Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
 
 /// Choose which embedding rows are hot.
 ///
@@ -154,6 +155,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
             lengths,
         };
         report.save(folder)?;
+        report.save_charts(folder)?;
         println!("\n{report}\nreport in {}", folder.display());
     }
     if let Some(folder) = &arguments.materialise {

@@ -29,11 +29,11 @@ use examples::planted::write_planted;
 use examples::process::{exit_on_error, peak_memory_bytes, write_text};
 use examples::progress::Bars;
 use examples::training::{Settings, TrainArguments, bytes, evaluations, results, write_json};
-use fae_profiler::{Axis, LineChart, Series};
-use recsys_data::{
-    Batch, Dataset, PackedDataset, Planted, PlantedOptions, PlantedSequences,
-    PlantedSequencesOptions, PrepareCriteo, PrepareOptions, Split, SplitRows,
-};
+use fae_profiler::charts::{Axis, LineChart, Series};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::generate::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Split, SplitRows};
 use serde_json::json;
 use trainer::{Evaluation, Placement, RunReport, Scores, TrainOptions, Trainer, fit};
 
@@ -335,7 +335,7 @@ fn category_share(data: &PackedDataset) -> Result<Score> {
     };
     let shares: Vec<f32> = batch.sparse.ids.chunks_exact(bags).map(share).collect();
     let mut scores = Scores::default();
-    scores.extend(&shares, &batch.label);
+    scores.extend(&shares, &batch.label)?;
     Ok(scores.auc().map_or(Score::Evaluated(None), Score::Auc))
 }
 
@@ -366,7 +366,7 @@ fn logistic_regression(data: &PackedDataset, settings: &Settings) -> Result<Scor
         tables,
         StoreOptions {
             dim: 1,
-            optimizer,
+            optimizer: optimizer.into(),
             initialization,
             ..StoreOptions::default()
         },

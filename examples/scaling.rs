@@ -15,7 +15,7 @@ use clap::Parser;
 use examples::process::{exit_on_error, wait, write_text};
 use examples::scaling::{Full, Measured, Stage};
 use examples::training::{bytes, write_json};
-use fae_profiler::{Axis, LineChart, Series};
+use fae_profiler::charts::{Axis, LineChart, Series};
 use serde_json::{Value, json};
 
 /// Measure what preprocessing, profiling and training cost at several sizes, and extrapolate to the full data sets.

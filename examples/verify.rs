@@ -13,7 +13,7 @@ use examples::numbers::grouped;
 use examples::process::exit_on_error;
 use examples::progress::Bars;
 use examples::training::{bytes, on_threads, write_json};
-use recsys_data::{Defect, FileContent, FileReport, Verify, VerifyReport};
+use recsys_data::packed::{Defect, FileContent, FileReport, Verify, VerifyReport};
 use serde_json::{Value, json};
 
 /// Check packed data sets: every checksum, bound and count of every file.

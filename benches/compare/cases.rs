@@ -17,7 +17,7 @@ use benches::step::TrainStep;
 use benches::tables::{BATCH, BATCHES, Tables};
 use candle_core::Device;
 use clap::Args;
-use dlrm::{Dlrm, DlrmConfig};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
 use embedding_store::{CpuStore, Optimizer, StoreOptions, TableSpec};
 use examples::budget::Budget;
 use examples::memory_limit::MemoryLimit;
@@ -27,13 +27,12 @@ use examples::speedup;
 use examples::training::TrainArguments;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use recsys_data::{
-    PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, Split, SplitRows,
-};
-use tbsm::{Tbsm, TbsmConfig};
-use trainer::{
-    Evaluations, FusedDlrm, FusedTbsm, Model, Placement, StepTimes, TrainOptions, Trainer, fit,
-};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Split, SplitRows};
+use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
+use trainer::{Evaluations, Model, Placement, StepTimes, TrainOptions, Trainer, fit};
 
 /// Something to be timed.
 pub(crate) trait Case: Send {

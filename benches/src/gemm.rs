@@ -1,10 +1,10 @@
 //! The matrix products of a DLRM step and nothing else: what a step could cost at best with this library.
 
 use dlrm::DlrmConfig;
-use dlrm::parts::multiply_add;
 use gemm::Parallelism;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
+use recsys_model::simd::multiply_add;
 
 /// All matrix products of one forward and backward pass of a DLRM, on warm buffers: per layer the output, the weight
 /// gradient and, but for the first bottom layer, the input gradient.
@@ -192,7 +192,7 @@ fn multiply_adds(turns: u64) -> f32 {
     sum
 }
 
-dlrm::dispatch! {
+recsys_model::dispatch! {
     /// The sum of what `turns` turns have left.
     fn add_up => add_up_body(turns: u64, into: &mut f32)
 }

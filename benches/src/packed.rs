@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use recsys_data::{
-    PackedDataset, PackedWriter, Provenance, Schema, Split, SplitRows, TableSchema, WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, PackedWriter, Provenance, WriterOptions};
+use recsys_data::{Schema, Split, SplitRows, TableSchema};
 
 use crate::batches::zipf_batches;
 

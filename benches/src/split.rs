@@ -49,11 +49,11 @@ impl SplitTables {
     /// Panics if there is no memory for them.
     pub fn new(tables: usize, rows: u64, hot_rows: u64, skew: f64, optimizer: Optimizer) -> Self {
         let options = StoreOptions {
-            optimizer,
+            optimizer: optimizer.into(),
             ..Default::default()
         };
         let specs = vec![TableSpec::full(rows); tables];
-        let plain = CpuStore::new(specs.clone(), options).expect("memory for the tables");
+        let plain = CpuStore::new(specs.clone(), options.clone()).expect("memory for the tables");
         let split = HotCold::on_cpu(specs, options, &vec![hot_rows; tables])
             .expect("memory for the tables");
         let mut random = ChaCha8Rng::seed_from_u64(1);

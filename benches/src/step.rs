@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use embedding_store::{CpuStore, Optimizer, Plan, StoreOptions, TableSpec};
 use recsys_data::Batch;
-use trainer::{Loss, Model, StepTimes, Trainer};
+use trainer::{BinaryLoss, Model, StepTimes, Trainer};
 
 /// A trainer and the batches that it goes through in turn.
 pub struct TrainStep<M> {
@@ -25,7 +25,7 @@ impl<M: Model> TrainStep<M> {
     pub fn new(model: M, rows: &[u64], optimizer: Optimizer, batches: Vec<Batch>) -> Self {
         let tables = rows.iter().map(|&rows| TableSpec::full(rows)).collect();
         let mut options = StoreOptions {
-            optimizer,
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         };
         if let Some(shape) = model.input_shape() {
@@ -47,7 +47,9 @@ impl<M: Model> TrainStep<M> {
     pub fn run(&mut self) {
         let batch = planned(&self.trainer, &self.batches, &mut self.next, &mut self.plan);
         // A small rate keeps the weights away from infinity however long the benchmark runs.
-        let loss = self.trainer.step(batch, &self.plan, &Loss::bce(), 1e-3);
+        let loss = self
+            .trainer
+            .step(batch, &self.plan, &BinaryLoss::bce(), 1e-3);
         black_box(loss.expect("a training step"));
     }
 

@@ -31,7 +31,7 @@ impl Tables {
     /// Panics if there is no memory for them.
     pub fn new(tables: usize, rows: u64, range: u64, optimizer: Optimizer) -> Self {
         let options = StoreOptions {
-            optimizer,
+            optimizer: optimizer.into(),
             ..Default::default()
         };
         let store = CpuStore::new(vec![TableSpec::full(rows); tables], options)

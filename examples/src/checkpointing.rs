@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use embedding_store::{EmbeddingStore, RowFormat};
-use recsys_data::PackedDataset;
+use recsys_data::packed::PackedDataset;
 use serde_json::{Value, json};
 use trainer::{
     Checkpoint, CheckpointEvery, Checkpoints, Model, RowMap, Trainer, load_weights,

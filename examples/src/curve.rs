@@ -1,10 +1,11 @@
 //! What evaluations of a run showed, as lines to draw and to write.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fae_profiler::Series;
+use fae_profiler::charts::Series;
 use serde::Serialize;
 use trainer::{Console, Evaluation, Event, Observer};
 
@@ -37,7 +38,7 @@ impl Default for Curve {
 }
 
 impl Observer for Curve {
-    fn observe(&mut self, event: &Event<'_>) -> trainer::Result<()> {
+    fn observe(&mut self, event: &Event<'_>) -> trainer::Result<ControlFlow<()>> {
         match event {
             Event::Step { samples, .. } => self.samples = *samples,
             Event::Evaluated { report, .. } => {
@@ -48,7 +49,7 @@ impl Observer for Curve {
                     });
                 }
                 // A line for each of many evaluations would hide the progress bar.
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             _ => {}
         }

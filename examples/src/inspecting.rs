@@ -4,7 +4,8 @@ mod samples;
 
 use std::path::Path;
 
-use recsys_data::{Counted, Inspection, Notation, TableSummary};
+use recsys_data::inspect::{Counted, Inspection, TableSummary};
+use recsys_data::vocabulary::Notation;
 use serde_json::Value;
 
 use crate::numbers::grouped;

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod checkpointing;
 pub mod curve;
 pub mod experiment;
+pub mod flags;
 pub mod gpu_report;
 pub mod inspecting;
 pub mod logistic_regression;

@@ -1,9 +1,7 @@
 //! Logistic regression on categories and dense features: an own candle model on the same store, loader and loop.
 
-use std::collections::HashMap;
-
 use candle_core::{DType, Device, Tensor, Var};
-use trainer::{Error, Model, Result};
+use recsys_model::{Model, Result};
 
 /// One weight for every category (an embedding table of width 1 in the store), one for every dense feature, and a bias.
 pub struct LogisticRegression {
@@ -32,26 +30,10 @@ impl Model for LogisticRegression {
         Ok((from_dense + from_rows)?.broadcast_add(self.bias.as_tensor())?)
     }
 
-    fn parameters(&self) -> Vec<Var> {
-        vec![self.dense.clone(), self.bias.clone()]
-    }
-
-    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
-        let named = [("dense.weight", &self.dense), ("bias", &self.bias)];
-        Ok(named
-            .into_iter()
-            .map(|(name, var)| (name.to_string(), var.as_tensor().clone()))
-            .collect())
-    }
-
-    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
-        for (name, var) in [("dense.weight", &self.dense), ("bias", &self.bias)] {
-            let weight = weights.get(name).ok_or_else(|| Error::WeightMissing {
-                path: "".into(),
-                name: name.into(),
-            })?;
-            var.set(weight)?;
-        }
-        Ok(())
+    fn named_parameters(&self) -> Vec<(String, Var)> {
+        vec![
+            ("dense.weight".into(), self.dense.clone()),
+            ("bias".into(), self.bias.clone()),
+        ]
     }
 }

@@ -1,17 +1,21 @@
 //! Which model a data set gets: DLRM for samples, TBSM for sequences, and the options of both.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
-use dlrm::{Dlrm, DlrmConfig, Interaction, Output, SliceSize};
-use recsys_data::{Card, Schema};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, Output, SliceSize};
+use fae_run::{Card, InteractionName, Widths};
+use recsys_data::Schema;
 use serde::{Deserialize, Serialize};
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
-use trainer::{FusedDlrm, FusedTbsm, Model};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use trainer::Model;
 
 /// The options of the model. Those not given come from the preset.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ModelArguments {
+    /// The model. Programs set it; without it, the data set's shape decides.
+    #[arg(skip)]
+    pub model: Option<ModelKind>,
     /// Width of the embedding rows [default: 16].
     #[arg(long, help_heading = "Model")]
     pub dim: Option<usize>,
@@ -63,6 +67,15 @@ pub enum InteractionKind {
     Cat,
 }
 
+impl From<InteractionKind> for InteractionName {
+    fn from(kind: InteractionKind) -> Self {
+        match kind {
+            InteractionKind::Dot => Self::Dot,
+            InteractionKind::Cat => Self::Cat,
+        }
+    }
+}
+
 /// What runs over the positions of a sequence.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum SequenceLayerName {
@@ -85,6 +98,16 @@ pub enum InnerName {
     Def,
 }
 
+impl From<InnerName> for Inner {
+    fn from(name: InnerName) -> Self {
+        match name {
+            InnerName::Dot => Self::Dot,
+            InnerName::Ind => Self::Ind,
+            InnerName::Def => Self::Def,
+        }
+    }
+}
+
 /// How the time-series layer weighs the history.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum MechanismName {
@@ -104,8 +127,8 @@ pub enum ModelKind {
 }
 
 impl ModelKind {
-    /// The model for a data set.
-    pub fn of(schema: &Schema) -> Self {
+    /// The model where none is set: the one that takes samples of this shape.
+    pub fn default_for(schema: &Schema) -> Self {
         match schema.sequence_length {
             Some(_) => Self::Tbsm,
             None => Self::Dlrm,
@@ -168,6 +191,11 @@ impl ModelConfig {
 }
 
 impl ModelArguments {
+    /// The kind of the model.
+    pub fn kind(&self, schema: &Schema) -> ModelKind {
+        self.model.unwrap_or_else(|| ModelKind::default_for(schema))
+    }
+
     /// The model for a data set: these options, else the card's.
     ///
     /// # Errors
@@ -175,25 +203,22 @@ impl ModelArguments {
     pub fn config(&self, card: &Card, schema: &Schema, slice: SliceSize) -> Result<ModelConfig> {
         let model = &card.model;
         let dim = self.dim.or(model.dim).unwrap_or(16);
-        let bottom = match self.bottom_mlp.as_ref().or(model.bottom_mlp.as_ref()) {
-            Some(widths) => widths_from(widths, "--bottom-mlp")?,
+        let bottom = match widths(&self.bottom_mlp, "--bottom-mlp")?.or(model.bottom_mlp.clone()) {
+            Some(widths) => widths.into_vec(),
             None => vec![schema.dense.len(), 512, 256, 64, dim],
         };
-        let top = self.top_mlp.as_ref().or(model.top_mlp.as_ref());
-        let top = widths_from(top.map_or("512-256-1", |top| top), "--top-mlp")?;
-        let interaction = match self.interaction {
-            Some(kind) => kind,
-            None => named(model.interaction.as_deref().unwrap_or("dot"), "interaction")?,
-        };
+        let top = widths(&self.top_mlp, "--top-mlp")?.or(model.top_mlp.clone());
+        let top = top.map_or(vec![512, 256, 1], Widths::into_vec);
+        let interaction = self.interaction.map(InteractionName::from);
         let with_self = self.interact_self || model.interact_self.unwrap_or(false);
         let config = DlrmConfig {
             tables: schema.tables.len(),
             dim,
             bottom,
             top,
-            interaction: match interaction {
-                InteractionKind::Dot => Interaction::Dot { with_self },
-                InteractionKind::Cat => Interaction::Cat,
+            interaction: match interaction.or(model.interaction).unwrap_or_default() {
+                InteractionName::Dot => Interaction::Dot { with_self },
+                InteractionName::Cat => Interaction::Cat,
             },
             slice,
             ..DlrmConfig::default()
@@ -206,9 +231,13 @@ impl ModelArguments {
             schema.dense.len()
         );
         config.validate()?;
-        match schema.sequence_length {
-            Some(length) => self.sequence_config(card, config, length.get() as usize),
-            None => {
+        match (self.kind(schema), schema.sequence_length) {
+            (ModelKind::Tbsm, Some(length)) => {
+                self.sequence_config(card, config, length.get() as usize)
+            }
+            (ModelKind::Tbsm, None) => bail!("the samples are no sequences: train DLRM on them"),
+            (ModelKind::Dlrm, Some(_)) => bail!("the samples are sequences: train TBSM on them"),
+            (ModelKind::Dlrm, None) => {
                 ensure!(
                     config.top.last() == Some(&1),
                     "the top MLP must end in width 1, the click's logit: --top-mlp {}-1",
@@ -238,15 +267,10 @@ impl ModelArguments {
             (None, Some(heads)) => usize::try_from(heads).context("too many heads")?,
             (None, None) => 1,
         };
-        let inner = match self.attention {
-            Some(inner) => inner,
-            None => named(sequence.attention.as_deref().unwrap_or("def"), "attention")?,
-        };
-        let mlp = self
-            .attention_mlp
-            .as_ref()
-            .or(sequence.attention_mlp.as_ref());
-        let head = self.final_mlp.as_ref().or(sequence.final_mlp.as_ref());
+        let inner = self.attention.map(Inner::from).or(sequence.attention);
+        let mlp = widths(&self.attention_mlp, "--attention-mlp")?;
+        let mlp = mlp.or(sequence.attention_mlp.clone());
+        let head = widths(&self.final_mlp, "--final-mlp")?.or(sequence.final_mlp.clone());
         let config = TbsmConfig {
             tower: DlrmConfig {
                 output: Output::Relu,
@@ -257,44 +281,29 @@ impl ModelArguments {
             sequence: match self.sequence_layer.unwrap_or(SequenceLayerName::Tsl) {
                 SequenceLayerName::Tsl => SequenceLayer::Tsl {
                     heads,
-                    inner: match inner {
-                        InnerName::Dot => Inner::Dot,
-                        InnerName::Ind => Inner::Ind,
-                        InnerName::Def => Inner::Def,
-                    },
+                    inner: inner.unwrap_or(Inner::Def),
                     mechanism: match self.mechanism.unwrap_or(MechanismName::Mlp) {
                         MechanismName::Mlp => Mechanism::Mlp,
                         MechanismName::Mul => Mechanism::Mul,
                     },
-                    mlp: widths_from(mlp.map_or("15-15", |mlp| mlp), "--attention-mlp")?,
+                    mlp: mlp.map_or(vec![15, 15], Widths::into_vec),
                     sequential: self.sequential,
                 },
                 SequenceLayerName::Mha => SequenceLayer::Mha { heads },
                 SequenceLayerName::Rnn => SequenceLayer::Rnn { layers: heads },
             },
-            head: widths_from(head.map_or("60-1", |head| head), "--final-mlp")?,
+            head: head.map_or(vec![60, 1], Widths::into_vec),
         };
         config.validate()?;
         Ok(ModelConfig::Tbsm(config))
     }
 }
 
-/// A value of a command-line choice by its name in a card.
-pub(crate) fn named<T: ValueEnum>(name: &str, key: &str) -> Result<T> {
-    T::from_str(name, true).map_err(|_| {
-        let allowed: Vec<_> = T::value_variants()
-            .iter()
-            .filter_map(ValueEnum::to_possible_value)
-            .collect();
-        let allowed: Vec<&str> = allowed.iter().map(|value| value.get_name()).collect();
-        anyhow::anyhow!("{key} `{name}`, expected one of: {}", allowed.join(", "))
-    })
-}
-
-/// `13-512-256` as widths.
-fn widths_from(text: &str, option: &str) -> Result<Vec<usize>> {
-    text.split('-')
-        .map(|width| width.trim().parse::<usize>())
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("{option} `{text}` is no list of widths such as 512-256-1"))
+/// The widths that an option gives, if it is given.
+fn widths(text: &Option<String>, option: &str) -> Result<Option<Widths>> {
+    let Some(text) = text else { return Ok(None) };
+    let widths = text.parse::<Widths>();
+    Ok(Some(
+        widths.map_err(|error| anyhow::anyhow!("{option} {error}"))?,
+    ))
 }

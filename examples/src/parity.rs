@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device, Tensor, safetensors};
-use dlrm::{Dlrm, DlrmConfig, Interaction, Output};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, Output};
 use embedding_store::{
     Combine, EmbeddingStore, Encoding, Optimizer, Plan, Rows, Side, StoreOptions, TableSpec,
 };
 use recsys_data::{Batch, SparseIds};
 use serde::Deserialize;
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    FusedDlrm, FusedTbsm, LearningRatePolicy, Loss, LossInput, LossKind, Model, Placement, Trainer,
+    BinaryLoss, LearningRate, LearningRatePolicy, LossInput, LossKind, Model, Placement, Trainer,
 };
 
 /// Largest relative error of a step's loss.
@@ -105,6 +105,14 @@ struct Worst {
     ratio: f64,
     error: f64,
     place: String,
+}
+
+/// Says which batches follow, where the store makes a difference between them.
+fn enter(store: &mut dyn EmbeddingStore, side: Side) -> Result<()> {
+    match store.tiers_mut() {
+        Some(tiers) => Ok(tiers.enter(side)?),
+        None => Ok(()),
+    }
 }
 
 impl Worst {
@@ -233,7 +241,7 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
                        name: &str,
                        errors: &mut Errors|
      -> Result<()> {
-        trainer.store_mut().enter(Side::Cold)?;
+        enter(trainer.store_mut(), Side::Cold)?;
         let Some(first) = batches.first() else {
             return Ok(());
         };
@@ -252,8 +260,8 @@ pub fn replay(folder: &Path, options: &ReplayOptions) -> Result<Outcome> {
     predictions(&mut trainer, "prediction_before", &mut errors)?;
     let losses = expected.floats("loss", case.steps)?;
     for (step, (batch, plan)) in batches.iter().zip(&plans).enumerate() {
-        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1);
-        trainer.store_mut().enter(side(batch))?;
+        let rate = case.lr_policy.rate(case.learning_rate, step as u64 + 1)?;
+        enter(trainer.store_mut(), side(batch))?;
         let coming: Vec<&Plan> = plans.iter().skip(step + 1).take(1).collect();
         let found = trainer.step_ahead(batch, plan, &coming, &loss, rate)?;
         let wanted = f64::from(losses[step]);
@@ -314,7 +322,7 @@ impl Case {
         })
     }
 
-    fn loss(&self) -> Result<Loss> {
+    fn loss(&self) -> Result<BinaryLoss> {
         let kind = match (self.loss.as_str(), self.loss_weights) {
             ("bce", _) => LossKind::Bce,
             ("mse", _) => LossKind::Mse,
@@ -322,7 +330,7 @@ impl Case {
             ("wbce", None) => bail!("loss `wbce` needs `loss_weights`"),
             (other, _) => bail!("loss `{other}`, expected bce, mse or wbce"),
         };
-        Ok(Loss {
+        Ok(BinaryLoss {
             kind,
             threshold: self.loss_threshold,
             // PyTorch computed the cases from predictions.
@@ -380,7 +388,7 @@ impl Case {
         replay: &ReplayOptions,
     ) -> Result<Trainer<Box<dyn Model>, Box<dyn EmbeddingStore>>> {
         let device = replay.device();
-        let mut model = self.model(device)?;
+        let model = self.model(device)?;
         let dense = model.named_weights()?.into_iter().map(|(name, _)| {
             let weight = init.tensor(&name)?.clone();
             Ok((name, weight))
@@ -389,7 +397,7 @@ impl Case {
         model.load_weights(&dense)?;
         let options = StoreOptions {
             dim: self.embedding_dim,
-            optimizer: self.optimizer()?,
+            optimizer: self.optimizer()?.into(),
             ..StoreOptions::default()
         };
         let mut store = replay.placement.store(

@@ -9,10 +9,12 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 use embedding_store::{
     Backing, EmbeddingStore, PREFETCHED_BATCHES, RowFormat, Side, StoreOptions, TableSpec,
-    allow_tf32, cuda_device, device_row_bytes,
+    device_row_bytes,
 };
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
-use recsys_data::{Batch, Dataset, PackedDataset, Schema, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Schema, Split};
+use recsys_device::{allow_tf32, cuda_device};
 use serde::Serialize;
 use trainer::{
     Checkpoints, Evaluations, Inputs, Interleave, Model, Observer, Placement, Replicas, RunReport,
@@ -198,7 +200,7 @@ pub struct Placing {
     /// How the schedule's rate moves.
     pub shuffle: ShuffleOptions,
     /// Coming batches that the store sees.
-    pub lookahead: usize,
+    pub lookahead: Option<usize>,
     /// Samples of the loss at a change of side.
     pub swap_samples: Option<u64>,
 }
@@ -230,7 +232,7 @@ impl PlacementArguments {
                 "--rate {rate} belongs to --schedule shuffle or interleave; add one or leave the rate out"
             );
         }
-        let defaults = match ModelKind::of(schema) {
+        let defaults = match ModelKind::default_for(schema) {
             ModelKind::Dlrm => ShuffleOptions::default(),
             // As the published code for TBSM.
             ModelKind::Tbsm => ShuffleOptions {
@@ -256,14 +258,11 @@ impl PlacementArguments {
             Some(folder) => Backing::Scratch(folder.clone()),
             None => Backing::Memory,
         };
-        let on_cuda = devices.iter().any(Device::is_cuda);
-        let lookahead = self.lookahead.unwrap_or(match backing {
-            Backing::Memory if !on_cuda => placement.lookahead(),
-            _ => placement.lookahead().max(1),
-        });
+        let lookahead = self.lookahead;
         ensure!(
-            lookahead <= PREFETCHED_BATCHES,
-            "--lookahead is {lookahead}; the store keeps the rows of {PREFETCHED_BATCHES} coming batches: give at most that"
+            lookahead.is_none_or(|batches| batches <= PREFETCHED_BATCHES),
+            "--lookahead is {}; the store keeps the rows of {PREFETCHED_BATCHES} coming batches: give at most that",
+            lookahead.unwrap_or_default()
         );
         Ok(Placing {
             placement,
@@ -350,14 +349,14 @@ impl PlacementArguments {
 fn bytes_per_row(schema: &Schema, settings: &Settings, format: RowFormat) -> Vec<u64> {
     let options = store_options(settings, format);
     let row =
-        |table: &recsys_data::TableSchema| device_row_bytes(&TableSpec::full(table.rows), options);
+        |table: &recsys_data::TableSchema| device_row_bytes(&TableSpec::full(table.rows), &options);
     schema.tables.iter().map(row).collect()
 }
 
 fn store_options(settings: &Settings, device_rows: RowFormat) -> StoreOptions {
     StoreOptions {
         dim: settings.model.dim(),
-        optimizer: settings.optimizer,
+        optimizer: settings.optimizer.into(),
         seed: settings.train.seed,
         device_rows,
         ..StoreOptions::default()

@@ -5,9 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, Provenance, Split, SplitRows, WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, PackedWriter, Provenance, WriterOptions};
+use recsys_data::{Batch, Dataset, Split, SplitRows};
 use serde::Serialize;
 
 /// Writes the first samples of a planted data set, split after split, and opens the result; the manifest keeps the `options` that it

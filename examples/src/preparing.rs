@@ -7,7 +7,8 @@ mod taobao;
 mod terabyte;
 
 use clap::ValueEnum;
-use recsys_data::{BadRows, Numbering, PassReport, SkippedRows, SplitReport};
+use recsys_data::criteo::{Numbering, PassReport, SplitReport};
+use recsys_data::text::{BadRows, SkippedRows};
 
 pub use foreign::Dense;
 pub use import::{ImportArguments, import};

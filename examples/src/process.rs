@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, ExitCode};
 
-use recsys_data::OutputFile;
+use recsys_data::output_file::OutputFile;
 
+use crate::flags::translated;
 use crate::training::bytes;
 
 /// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes printed once to standard error.
@@ -18,7 +19,7 @@ pub fn exit_on_error(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let message = format!("{error:#}");
+            let message = translated(&format!("{error:#}"));
             eprintln!("error: {message}");
             if let Some(remedy) = remedy(&message) {
                 eprintln!("{remedy}");

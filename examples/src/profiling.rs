@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use embedding_store::{RowFormat, StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, LengthSweep, SelectOptions};
-use recsys_data::{
-    Card, Dataset, PackedDataset, PackedSplit, Planted, PlantedOptions, Schema, Split, SplitRows,
-};
+use fae_run::{Card, OptimizerName};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::{PackedDataset, PackedSplit};
+use recsys_data::{Dataset, Schema, Split, SplitRows};
 use tempfile::TempDir;
 
-use crate::model::named;
 use crate::planted::write_planted;
 use crate::training::OptimizerKind;
 
@@ -44,24 +44,19 @@ impl RowArguments {
             Some(name) => Card::builtin(name)?,
             None => Card::default(),
         };
-        let optimizer = match self.optimizer {
-            Some(kind) => kind,
-            None => named(
-                card.training.optimizer.as_deref().unwrap_or("sgd"),
-                "optimizer",
-            )?,
-        };
+        let optimizer = self.optimizer.map(OptimizerName::from);
+        let optimizer = optimizer.or(card.training.optimizer).unwrap_or_default();
         let options = StoreOptions {
             dim: self
                 .dim
                 .map(|dim| dim as usize)
                 .or(card.model.dim)
                 .unwrap_or(16),
-            optimizer: optimizer.into(),
+            optimizer: Optimizer::from(optimizer).into(),
             device_rows: self.device_rows.unwrap_or_default(),
             ..StoreOptions::default()
         };
-        Ok(device_row_bytes(&TableSpec::full(1), options))
+        Ok(device_row_bytes(&TableSpec::full(1), &options))
     }
 
     /// Options of a selection from the tables of a schema.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use recsys_data::{Progress, Stage};
+use recsys_data::progress::{Progress, Stage};
 
 use crate::training::bytes;
 

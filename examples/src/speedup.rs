@@ -1,7 +1,7 @@
 //! Timing all placements on the same inputs.
 
 use anyhow::Result;
-use recsys_data::PackedDataset;
+use recsys_data::packed::PackedDataset;
 use trainer::{Evaluations, PhaseReport, Placement, RunReport};
 
 use crate::bars::{Bar, BarChart};

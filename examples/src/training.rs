@@ -6,17 +6,19 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dlrm::SliceSize;
-use embedding_store::{EmbeddingStore, Optimizer};
-use recsys_data::{Card, Dataset, Order, PackedDataset, Schema, Split};
+use embedding_store::{EmbeddingStore, Optimizer, Tiered};
+use fae_run::{Card, LossName, OptimizerName};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Order, Schema, Split};
 use serde::Serialize;
 use serde_json::{Value, json};
 use trainer::{
-    Console, Evaluation, Evaluations, JsonLines, LearningRatePolicy, Loss, LossKind, Observers,
-    Placement, RunReport, StopAt, TrainOptions, save_weights,
+    BinaryLoss, Console, Evaluation, Evaluations, JsonLines, LearningRatePolicy, LossKind,
+    Observers, Placement, RunReport, StopAt, TrainOptions, save_weights,
 };
 
 use crate::checkpointing::{CheckpointArguments, load_weights_file, stop_on_signals};
-use crate::model::{ModelArguments, ModelConfig, ModelKind, named};
+use crate::model::{ModelArguments, ModelConfig, ModelKind};
 use crate::placing::{Hot, PlacementArguments, ScheduleName};
 use crate::process::{peak_memory_bytes, write_text};
 
@@ -68,7 +70,7 @@ pub struct TrainArguments {
     pub decay_steps: Option<u64>,
     /// Loss [default: bce].
     #[arg(long, help_heading = "Training")]
-    pub loss: Option<LossName>,
+    pub loss: Option<LossKindName>,
     /// Weights of no click and click for `--loss wbce`.
     #[arg(
         long,
@@ -147,7 +149,7 @@ pub enum OptimizerKind {
 
 /// Losses.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LossName {
+pub enum LossKindName {
     /// Binary cross-entropy.
     Bce,
     /// Mean squared error.
@@ -185,20 +187,15 @@ impl TrainArguments {
     /// # Errors
     /// An unknown preset, an unreadable file, or settings that make no sense or do not fit the data set.
     pub fn settings(&self, schema: &Schema) -> Result<Settings> {
-        let card = self.card(ModelKind::of(schema))?;
+        let card = self.card(self.model.kind(schema))?;
         let slice = self.slice.map_or(SliceSize::Auto, SliceSize::Fixed);
         let config = self.model.config(&card, schema, slice)?;
         let training = card.training;
 
-        let optimizer = match self.optimizer {
-            Some(kind) => kind,
-            None => named(training.optimizer.as_deref().unwrap_or("sgd"), "optimizer")?,
-        };
-        let loss = match self.loss {
-            Some(kind) => kind,
-            None => named(training.loss.as_deref().unwrap_or("bce"), "loss")?,
-        };
-        let kind = match (loss, self.loss_weights.as_deref()) {
+        let optimizer = self.optimizer.map(OptimizerName::from);
+        let optimizer = optimizer.or(training.optimizer).unwrap_or_default();
+        let loss = self.loss.map(LossName::from).or(training.loss);
+        let kind = match (loss.unwrap_or_default(), self.loss_weights.as_deref()) {
             (LossName::Bce, _) => LossKind::Bce,
             (LossName::Mse, _) => LossKind::Mse,
             (LossName::Wbce, Some(&[negative, positive])) => {
@@ -208,10 +205,7 @@ impl TrainArguments {
                 bail!("--loss wbce needs the weights of both labels: --loss-weights 0.5,1.5")
             }
         };
-        let order = match self.order {
-            Some(kind) => kind,
-            None => named(training.order.as_deref().unwrap_or("file"), "order")?,
-        };
+        let order = self.order.map(Order::from).or(training.order);
         let defaults = TrainOptions::default();
         let train = TrainOptions {
             epochs: self.epochs.or(training.epochs).unwrap_or(defaults.epochs),
@@ -223,25 +217,22 @@ impl TrainArguments {
                 .test_batch_size
                 .or(training.test_batch_size)
                 .unwrap_or(defaults.test_batch_size),
-            order: match order {
-                OrderKind::File => Order::File,
-                OrderKind::Shuffled => Order::Shuffled,
-            },
+            order: order.unwrap_or_default(),
             seed: self.seed.or(training.seed).unwrap_or(defaults.seed),
             learning_rate: self
                 .learning_rate
                 .or(training.learning_rate)
                 .unwrap_or(defaults.learning_rate),
-            policy: LearningRatePolicy {
+            policy: Arc::new(LearningRatePolicy {
                 warmup_steps: self.warmup_steps.unwrap_or(0),
                 decay_start_step: self.decay_start_step.unwrap_or(0),
                 decay_steps: self.decay_steps.unwrap_or(0),
-            },
-            loss: Loss {
+            }),
+            loss: Arc::new(BinaryLoss {
                 kind,
                 threshold: self.loss_threshold.unwrap_or(0.0),
-                ..Loss::default()
-            },
+                ..BinaryLoss::default()
+            }),
             test_every: self.test_every.or(training.test_every),
             max_steps: self.max_steps,
             stop_at: StopAt {
@@ -278,12 +269,31 @@ impl TrainArguments {
     }
 }
 
-impl From<OptimizerKind> for Optimizer {
+impl From<OptimizerKind> for OptimizerName {
     fn from(kind: OptimizerKind) -> Self {
         match kind {
             OptimizerKind::Sgd => Self::Sgd,
-            OptimizerKind::Adagrad => Self::adagrad(),
-            OptimizerKind::RowwiseAdagrad => Self::rowwise_adagrad(),
+            OptimizerKind::Adagrad => Self::Adagrad,
+            OptimizerKind::RowwiseAdagrad => Self::RowwiseAdagrad,
+        }
+    }
+}
+
+impl From<LossKindName> for LossName {
+    fn from(name: LossKindName) -> Self {
+        match name {
+            LossKindName::Bce => Self::Bce,
+            LossKindName::Mse => Self::Mse,
+            LossKindName::Wbce => Self::Wbce,
+        }
+    }
+}
+
+impl From<OrderKind> for Order {
+    fn from(kind: OrderKind) -> Self {
+        match kind {
+            OrderKind::File => Self::File,
+            OrderKind::Shuffled => Self::Shuffled,
         }
     }
 }
@@ -317,7 +327,7 @@ pub fn train_and_report(
         checkpoints,
     } = program;
     let dataset = PackedDataset::open(data)?;
-    match (kind, ModelKind::of(dataset.schema())) {
+    match (kind, ModelKind::default_for(dataset.schema())) {
         (ModelKind::Dlrm, ModelKind::Tbsm) => bail!(
             "the samples of {} are sequences: train TBSM on them, with tbsm_cpu, tbsm_cpu_gpu or tbsm_fae",
             data.display()
@@ -328,6 +338,9 @@ pub fn train_and_report(
         ),
         _ => {}
     }
+    let mut arguments = arguments.clone();
+    arguments.model.model = Some(kind);
+    let arguments = &arguments;
     let settings = arguments.settings(dataset.schema())?;
     let placing = placement.placing(default, dataset.schema())?;
     on_threads(settings.threads, || {
@@ -400,7 +413,10 @@ pub fn train_and_report(
 
 /// How many bytes of rows are where.
 fn rows_at(store: &dyn EmbeddingStore) -> String {
-    let (all, mapped) = (store.memory_bytes(), store.mapped_bytes());
+    let (all, mapped) = (
+        store.memory_bytes(),
+        store.tiers().map_or(0, Tiered::mapped_bytes),
+    );
     match mapped {
         0 => bytes(all),
         _ => format!(
@@ -571,12 +587,13 @@ fn print_phases(report: &RunReport) {
             bytes(phase.traffic.sync_to_device + phase.traffic.sync_to_host),
         );
     }
-    if let (Some(first), Some(last)) = (report.swaps.first(), report.swaps.last()) {
+    let rates = (report.swaps.first(), report.swaps.last());
+    if let (Some(first), Some(last)) = rates
+        && let (Some(first), Some(last)) = (first.rate, last.rate)
+    {
         println!(
-            "{} changes of side; rate {}% after the first, {}% at the end",
+            "{} changes of side; rate {first}% after the first, {last}% at the end",
             report.swaps.len(),
-            first.rate,
-            last.rate
         );
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use examples::planted::write_planted;
 use programs::command;
-use recsys_data::{Planted, PlantedOptions, SplitRows};
+use recsys_data::SplitRows;
+use recsys_data::generate::{Planted, PlantedOptions};
 use serde_json::Value;
 
 struct Place {

@@ -7,7 +7,8 @@ mod programs;
 use std::path::{Path, PathBuf};
 
 use programs::command;
-use recsys_data::{PackedDataset, Planted, PlantedOptions};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::PackedDataset;
 
 /// Runs a program; returns its exit code and what it says on standard error.
 fn run(program: &str, words: &[&str], paths: &[(&str, &Path)]) -> (Option<i32>, String) {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use examples::planted::write_planted;
 use programs::command;
-use recsys_data::{Planted, PlantedOptions, SplitRows};
+use recsys_data::SplitRows;
+use recsys_data::generate::{Planted, PlantedOptions};
 use serde_json::Value;
 
 /// Runs a program; returns its exit code and what it wrote to standard error.

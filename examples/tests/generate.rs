@@ -7,9 +7,9 @@ mod programs;
 use std::path::Path;
 
 use programs::command;
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PlantedSequences, PlantedSequencesOptions, Split,
-};
+use recsys_data::generate::{PlantedSequences, PlantedSequencesOptions};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Split};
 
 /// Exit code, standard output and standard error.
 fn run(arguments: &[&str], out: &Path) -> (Option<i32>, String, String) {

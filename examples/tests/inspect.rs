@@ -8,7 +8,7 @@ mod programs;
 use std::path::Path;
 
 use programs::command;
-use recsys_data::{Planted, PlantedOptions};
+use recsys_data::generate::{Planted, PlantedOptions};
 
 /// Exit code, standard output and standard error of a program.
 fn run(program: &str, arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {

@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use examples::memory_limit::MemoryLimit;
 use examples::planted::write_planted;
 use programs::command;
-use recsys_data::{Planted, PlantedOptions, SplitRows};
+use recsys_data::SplitRows;
+use recsys_data::generate::{Planted, PlantedOptions};
 
 /// A planted data set whose tables have that many times the rows of the smallest.
 fn data(folder: &Path, scale: f64) -> String {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use programs::command;
-use recsys_data::{PackedDataset, Planted, PlantedOptions};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::PackedDataset;
 
 fn raw(folder: &Path, rows: u64) -> PathBuf {
     let planted = Planted::new(PlantedOptions::default().with_scale(0.1)).unwrap();

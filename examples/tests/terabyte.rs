@@ -10,7 +10,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use programs::command;
-use recsys_data::{PackedDataset, Planted, PlantedOptions};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::packed::PackedDataset;
 
 fn days(folder: &Path) -> Vec<PathBuf> {
     let planted = Planted::new(PlantedOptions::default().with_scale(0.1)).unwrap();

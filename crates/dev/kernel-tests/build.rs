@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -18,39 +18,29 @@ fn main() {
         "cargo::rerun-if-changed={}",
         recsys_kernel_build::include_dir().display()
     );
-    for kernels in kernel_folders() {
+    let owners = std::fs::read_dir(&crates).expect("the folder of crates");
+    let mut folders: Vec<PathBuf> = owners
+        .map(|owner| owner.expect("a crate").path().join("kernels"))
+        .filter(|kernels| kernels.is_dir())
+        .collect();
+    folders.sort();
+    for kernels in folders {
         println!("cargo::rerun-if-changed={}", kernels.display());
-        for source in entries(&kernels) {
-            if source.extension().is_some_and(|end| end == "cu") {
-                // A copy with another ending, because the compiler takes `.cu` for CUDA.
-                let copy = out
-                    .join(source.file_name().expect("a name"))
+        for entry in std::fs::read_dir(&kernels).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|end| end == "cu") {
+                // `-x c++` is asked for by name: the compiler knows the ending only as CUDA's.
+                let copy = Path::new(&std::env::var("OUT_DIR").expect("cargo sets it"))
+                    .join(path.file_name().expect("a name"))
                     .with_extension("cpp");
-                let source = source.canonicalize().expect("a file");
-                std::fs::write(&copy, format!("#include {source:?}\n")).expect("room on disk");
+                std::fs::write(
+                    &copy,
+                    format!("#include {:?}\n", path.canonicalize().expect("a file")),
+                )
+                .expect("room on disk");
                 build.file(copy);
             }
         }
     }
     build.compile("kernels");
-}
-
-/// `kernels` of every crate that has some.
-fn kernel_folders() -> Vec<PathBuf> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    entries(&crates)
-        .into_iter()
-        .map(|package| package.join("kernels"))
-        .filter(|kernels| kernels.is_dir())
-        .collect()
-}
-
-/// The paths in a folder, in one order on every machine.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    paths.sort();
-    paths
 }

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 #[serde(rename_all = "snake_case")]
 pub enum Interaction {
     /// The dot products of all pairs of features, behind the bottom output:
-    /// `[x, Z[i, j] for i in 0..features for j < i]`, where `Z = T T'` and `T = [x; e_1; …; e_tables]`.
+    /// `[x, Z[i, j] for i in 0..features for j < i]`, where `Z = T T'` and `T = [x; e_1; …;
+    /// e_tables]`.
     Dot {
         /// Keep the products of a feature with itself too (`j <= i`).
         with_self: bool,
@@ -18,8 +19,8 @@ pub enum Interaction {
     Cat,
 }
 
-/// Activation of the last top layer. The sigmoid of a click probability belongs to the loss, which is computed from
-/// logits.
+/// Activation of the last top layer. The sigmoid of a click probability belongs to the loss, which
+/// is computed from logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
@@ -30,14 +31,15 @@ pub enum Output {
     Relu,
 }
 
-/// Samples per slice of a batch. A slice is the unit of parallel work and of gradient summation, so this size changes
-/// the last bits of the results, and the number of threads does not.
+/// Samples per slice of a batch. A slice is the unit of parallel work and of gradient summation, so
+/// this size changes the last bits of the results, and the number of threads does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SliceSize {
-    /// The batch is cut into the smallest even number of equal slices of at most 512 samples; a slice has at least 32.
-    /// Batches of up to 1,024 samples are thus cut in halves. Matrix products lose little above 256 rows a slice and
-    /// about a tenth at 64, so machines with many cores and small batches may want [`SliceSize::Fixed`].
+    /// The batch is cut into the smallest even number of equal slices of at most 512 samples; a
+    /// slice has at least 32. Batches of up to 1,024 samples are thus cut in halves. Matrix
+    /// products lose little above 256 rows a slice and about a tenth at 64, so machines with
+    /// many cores and small batches may want [`SliceSize::Fixed`].
     #[default]
     Auto,
     /// This many samples, the last slice taking what is left.
@@ -61,18 +63,19 @@ impl SliceSize {
 
 /// The shape of a deep learning recommendation model (Naumov et al., arXiv 1906.00091).
 ///
-/// The default is the Criteo Kaggle model: 26 tables of dimension 16, bottom MLP 13-512-256-64-16, top MLP
-/// 512-256-1 behind a dot interaction.
+/// The default is the Criteo Kaggle model: 26 tables of dimension 16, bottom MLP 13-512-256-64-16,
+/// top MLP 512-256-1 behind a dot interaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DlrmConfig {
     /// Number of embedding tables, that is of pooled rows per sample.
     pub tables: usize,
     /// Width of an embedding row.
     pub dim: usize,
-    /// All widths of the bottom MLP: the number of dense features first, `dim` last. ReLU after every layer.
+    /// All widths of the bottom MLP: the number of dense features first, `dim` last. ReLU after
+    /// every layer.
     pub bottom: Vec<usize>,
-    /// Widths of the top MLP after the interaction, whose width follows from the other fields. ReLU after every layer
-    /// but the last, where `output` decides.
+    /// Widths of the top MLP after the interaction, whose width follows from the other fields.
+    /// ReLU after every layer but the last, where `output` decides.
     pub top: Vec<usize>,
     /// How bottom output and embedding rows meet.
     pub interaction: Interaction,
@@ -139,7 +142,7 @@ impl DlrmConfig {
 
     /// Number of features that interact: the bottom output and one row per table.
     pub fn features(&self) -> usize {
-        self.tables + 1
+        self.tables.saturating_add(1)
     }
 
     /// Number of dense features per sample.
@@ -152,14 +155,20 @@ impl DlrmConfig {
         self.top.last().copied().unwrap_or(0)
     }
 
-    /// Width of the interaction's output, the first top layer's input: `F(F-1)/2 + dim` for `dot` with
-    /// `F = tables + 1` (`F(F+1)/2 + dim` with self), `F · dim` for `cat`.
+    /// Width of the interaction's output, the first top layer's input: `F(F-1)/2 + dim` for `dot`
+    /// with `F = tables + 1` (`F(F+1)/2 + dim` with self), `F · dim` for `cat`. The largest
+    /// number where a configuration that was not [validated](Self::validate) has no such width.
     pub fn interaction_width(&self) -> usize {
         let features = self.features();
+        let pairs = |more: usize| features.saturating_mul(more) / 2;
         match self.interaction {
-            Interaction::Dot { with_self: false } => features * (features - 1) / 2 + self.dim,
-            Interaction::Dot { with_self: true } => features * (features + 1) / 2 + self.dim,
-            Interaction::Cat => features * self.dim,
+            Interaction::Dot { with_self: false } => {
+                pairs(features.saturating_sub(1)).saturating_add(self.dim)
+            }
+            Interaction::Dot { with_self: true } => {
+                pairs(features.saturating_add(1)).saturating_add(self.dim)
+            }
+            Interaction::Cat => features.saturating_mul(self.dim),
         }
     }
 
@@ -171,7 +180,7 @@ impl DlrmConfig {
             .checked_add(1)
             .ok_or_else(|| too_large("the number of features"))?;
         let pairs = features
-            .checked_mul(features + 1)
+            .checked_mul(features.saturating_add(1))
             .and_then(|pairs| pairs.checked_add(features.checked_mul(self.dim)?))
             .and_then(|width| isize::try_from(width).ok());
         pairs.ok_or_else(|| too_large("the interaction's width"))?;

@@ -6,12 +6,13 @@ use crate::Network;
 #[cfg(feature = "cuda")]
 use memory::Work;
 
-/// Memory of a training step on an NVIDIA device. Nothing is allocated once the largest batch has been seen, and where the layers of
-/// [`Network::forward_layers`] launch kernels for each tensor operation, here are those that the arithmetic needs.
+/// Memory of a training step on an NVIDIA device. Nothing is allocated once the largest batch has
+/// been seen, and where the layers of [`Network::forward_layers`] launch kernels for each tensor
+/// operation, here are those that the arithmetic needs.
 #[derive(Debug, Default)]
 pub struct DevicePass {
     #[cfg(feature = "cuda")]
-    memory: Option<crate::parts::device::StepMemory<crate::DlrmConfig, Work>>,
+    memory: Option<recsys_model::device::StepMemory<crate::DlrmConfig, Work>>,
 }
 
 impl DevicePass {
@@ -28,13 +29,16 @@ impl DevicePass {
 }
 
 impl Network {
-    /// A training step on an NVIDIA device: calls `loss` with the output, `[batch, outputs]`, which stays until the next step and gives the
-    /// gradient of the output; writes the gradient of the rows into `rows_grad`, which is like `rows`; returns that of all parameters, flat,
-    /// which stays until the next step too. `None`, and nothing is done, where this network has no such step: its device is another, it
-    /// concatenates, or its features do not fit a block's shared memory.
+    /// A training step on an NVIDIA device: calls `loss` with the output, `[batch, outputs]`, which
+    /// stays until the next step and gives the gradient of the output; writes the gradient of
+    /// the rows into `rows_grad`, which is like `rows`; returns that of all parameters, flat,
+    /// which stays until the next step too. `None`, and nothing is done, where this network has no
+    /// such step: its device is another, it concatenates, or its features do not fit a block's
+    /// shared memory.
     ///
     /// # Shapes
-    /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`, contiguous f32 on one device.
+    /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`, contiguous
+    /// f32 on one device.
     ///
     /// # Errors
     /// Those of `loss`, and candle's, where shapes do not fit or the device fails.
@@ -48,8 +52,7 @@ impl Network {
         loss: impl FnOnce(&Tensor) -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<Option<Tensor>, E> {
         #[cfg(feature = "cuda")]
-        if parameters.device().is_cuda() && crate::parts::device::DeviceTower::takes(self.config())
-        {
+        if parameters.device().is_cuda() && crate::device_tower::DeviceTower::takes(self.config()) {
             let memory = Work::fit(&mut pass.memory, self, [parameters, dense, rows])?;
             let (work, inputs) = (&memory.work, &memory.inputs);
             let outputs = self.config().output_width();
@@ -66,12 +69,11 @@ impl Network {
 #[cfg(feature = "cuda")]
 mod memory {
     use candle_core::{DType, Result, Tensor};
-    use kernel_launch::address;
+    use recsys_device::launch::address;
+    use recsys_model::device::{BiasSums, DeviceLayer, Inputs, Places, Step, StepMemory};
 
+    use crate::device_tower::DeviceTower;
     use crate::layout::Layer;
-    use crate::parts::device::{
-        BiasSums, DeviceLayer, DeviceTower, Inputs, Places, Step, StepMemory,
-    };
     use crate::{DlrmConfig, Network};
 
     /// Where a step works.
@@ -133,7 +135,8 @@ mod memory {
 
         pub(super) fn forward(&self, inputs: &Inputs, outputs: usize) -> Result<Tensor> {
             let [dense, rows] = [address(&inputs.dense)?, address(&inputs.rows)?];
-            // SAFETY: `Inputs::new` has checked the shapes, and the memory was made for as many samples.
+            // SAFETY: `Inputs::new` has checked the shapes, and the memory was made for as many
+            // samples.
             unsafe { self.tower.forward(&self.step(inputs)?, dense, rows)? };
             let output = self.tower.output()?;
             output

@@ -1,9 +1,9 @@
 //! A DLRM's bottom MLP, interaction and top MLP in a training step on an NVIDIA device.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use kernel_launch::address;
+use recsys_device::launch::address;
+use recsys_model::device::{DeviceLayer, DeviceMatrix, Layers, Places, Step};
 
-use crate::device_layers::{DeviceLayer, Layers, Matrix, Places, Step};
 use crate::dot_operator::{Extents, cuda as interaction};
 use crate::{DlrmConfig, Interaction, tiling};
 
@@ -18,7 +18,8 @@ pub struct DeviceTower {
 }
 
 impl DeviceTower {
-    /// Whether a model can run so: it has a dot interaction, and its features fit a block's shared memory.
+    /// Whether a model can run so: it has a dot interaction, and its features fit a block's shared
+    /// memory.
     pub fn takes(config: &DlrmConfig) -> bool {
         matches!(config.interaction, Interaction::Dot { .. })
             && tiling::fits(config.features(), config.dim)
@@ -71,18 +72,19 @@ impl DeviceTower {
     /// From `dense [samples, dense features]` and `rows [samples, tables, dim]` to the output.
     ///
     /// # Safety
-    /// All addresses are on the device, of as many values; there are no more samples than there is room for.
+    /// All addresses are on the device, of as many values; there are no more samples than there is
+    /// room for.
     ///
     /// # Errors
     /// A device that fails.
     pub unsafe fn forward(&self, step: &Step<'_>, dense: u64, rows: u64) -> Result<()> {
-        let dense = Matrix::rows(dense, self.config.dense_features());
+        let dense = DeviceMatrix::rows(dense, self.config.dense_features());
         let addresses = [
             address(last(&self.bottom)?)?,
             rows,
             address(&self.products)?,
         ];
-        let products = Matrix::rows(addresses[2], self.config.interaction_width());
+        let products = DeviceMatrix::rows(addresses[2], self.config.interaction_width());
         // SAFETY: the caller vouches for the inputs; everything else has room for the samples.
         unsafe {
             self.bottom.forward(step, dense)?;
@@ -91,11 +93,12 @@ impl DeviceTower {
         }
     }
 
-    /// From `grad`, that of the output, those of the parameters and of the rows; [`BiasSums::add_up`](crate::device_layers::BiasSums::add_up)
-    /// is left to do.
+    /// From `grad`, that of the output, those of the parameters and of the rows;
+    /// [`BiasSums::add_up`](recsys_model::device::BiasSums::add_up) is left to do.
     ///
     /// # Safety
-    /// As for [`forward`](Self::forward) with the same inputs; both buffers have room for the samples and the widest layer.
+    /// As for [`forward`](Self::forward) with the same inputs; both buffers have room for the
+    /// samples and the widest layer.
     ///
     /// # Errors
     /// A device that fails.
@@ -107,13 +110,14 @@ impl DeviceTower {
         grad: u64,
         buffers: [u64; 2],
     ) -> Result<()> {
-        let dense = Matrix::rows(dense, self.config.dense_features());
+        let dense = DeviceMatrix::rows(dense, self.config.dense_features());
         let width = self.config.interaction_width();
-        let products = Matrix::rows(address(&self.products)?, width);
-        let products_grad = Matrix::rows(address(&self.products_grad)?, width);
+        let products = DeviceMatrix::rows(address(&self.products)?, width);
+        let products_grad = DeviceMatrix::rows(address(&self.products_grad)?, width);
         let (bottom, bottom_grad) = (address(last(&self.bottom)?)?, buffers[0]);
         let addresses = [bottom, rows, products_grad.address, bottom_grad, rows_grad];
-        // SAFETY: as in `forward`; the bottom's last layer is as wide as what the interaction gives for it.
+        // SAFETY: as in `forward`; the bottom's last layer is as wide as what the interaction gives
+        // for it.
         unsafe {
             self.top
                 .backward(step, products, grad, buffers, Some(products_grad))?;

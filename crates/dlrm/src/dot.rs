@@ -1,14 +1,14 @@
 //! The kernels of the dot interaction: all pairs of one sample's features, and their gradients.
 //!
-//! A sample's products are the lower triangle of a small symmetric matrix (27 × 16 · 16 × 27 for Criteo). A matrix
-//! product per sample computes twice what is needed and spends most of its time on packing; a dot product per pair
-//! ends in a horizontal sum each. Here row `i` of the triangle is a combination of the *transposed* features, whose
-//! coefficients are the values of feature `i`: vectors run along the row, nothing is summed across lanes, and the work
-//! stops at the diagonal up to whole vectors.
+//! A sample's products are the lower triangle of a small symmetric matrix (27 × 16 · 16 × 27 for
+//! Criteo). A matrix product per sample computes twice what is needed and spends most of its time
+//! on packing; a dot product per pair ends in a horizontal sum each. Here row `i` of the triangle
+//! is a combination of the *transposed* features, whose coefficients are the values of feature `i`:
+//! vectors run along the row, nothing is summed across lanes, and the work stops at the diagonal up
+//! to whole vectors.
 
-use crate::dispatch;
-use crate::simd::multiply_add;
-use crate::transpose::transpose_block;
+use recsys_model::simd::multiply_add;
+use recsys_model::{dispatch, transpose_block};
 
 /// Lanes of a vector.
 const LANES: usize = 8;
@@ -64,7 +64,8 @@ impl DotScratch {
     #[inline(always)]
     fn fit(&mut self, shape: DotShape) {
         let len = shape.padded_features() * shape.padded_dim();
-        // The padding moves when the extents change, so everything is cleared: once a call, not once a sample.
+        // The padding moves when the extents change, so everything is cleared: once a call, not
+        // once a sample.
         for buffer in [&mut self.features, &mut self.transposed, &mut self.grads] {
             buffer.clear();
             buffer.resize(len, 0.0);
@@ -123,7 +124,8 @@ fn dot_forward_body<const WIDE: bool>(
         let output = &mut output[s * shape.stride..];
         output[..dim].copy_from_slice(bottom);
         let transposed = &scratch.transposed[..dim * padded_features];
-        // Rows ascend, so whatever a row's last vector writes behind its end is overwritten by the rows after it.
+        // Rows ascend, so whatever a row's last vector writes behind its end is overwritten by the
+        // rows after it.
         let mut i = 0;
         while i < shape.features {
             let feature = |i: usize| &scratch.features[i * padded_dim..][..dim];
@@ -173,8 +175,8 @@ fn dot_forward_body<const WIDE: bool>(
     }
 }
 
-/// `output[starts[r] + c] = features[r] · transposed[.., column + c]` for `VECTORS` vectors of columns, the rows stored in
-/// their order.
+/// `output[starts[r] + c] = features[r] · transposed[.., column + c]` for `VECTORS` vectors of
+/// columns, the rows stored in their order.
 #[inline(always)]
 fn products<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
     features: [&[f32]; ROWS],
@@ -277,7 +279,8 @@ fn dot_backward_body<const WIDE: bool>(
     }
 }
 
-/// `into[i + r, d..] = Σ_j dZ[i + r, j] features[j, d..]` for `ROWS` features and `VECTORS` vectors of the dimension.
+/// `into[i + r, d..] = Σ_j dZ[i + r, j] features[j, d..]` for `ROWS` features and `VECTORS` vectors
+/// of the dimension.
 #[inline(always)]
 fn feature_grads<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
     shape: DotShape,
@@ -326,8 +329,8 @@ fn feature_grads<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// `sums[r] += coefficients[r] · feature`. No closure of [`feature_grads`]: one that is not inlined is compiled for the build's
-/// own target, where a fused product is a call into the C library.
+/// `sums[r] += coefficients[r] · feature`. No closure of [`feature_grads`]: one that is not inlined
+/// is compiled for the build's own target, where a fused product is a call into the C library.
 #[inline(always)]
 fn add_feature<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
     sums: &mut [[[f32; LANES]; VECTORS]; ROWS],

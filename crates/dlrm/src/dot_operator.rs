@@ -1,18 +1,19 @@
-//! The dot interaction as one differentiable candle operator: one kernel forward and one backward on NVIDIA devices.
+//! The dot interaction as one differentiable candle operator: one kernel forward and one backward
+//! on NVIDIA devices.
 //!
-//! On the CPU it computes the same sums in the same order, slowly: it is there to be compared with. The engine on slices has
-//! kernels of its own.
+//! On the CPU it computes the same sums in the same order, slowly: it is there to be compared with.
+//! The engine on slices has kernels of its own.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use recsys_device::contiguous;
 
-use crate::operator::contiguous;
-
-/// From `bottom [batch, dim]` and `rows [batch, tables, dim]` to `[batch, dim + products]`: `bottom`, and behind it the lower
-/// triangle of `T T'`, row by row, for `T = [bottom; rows]`; `with_self` includes its diagonal. Differentiable in both.
+/// From `bottom [batch, dim]` and `rows [batch, tables, dim]` to `[batch, dim + products]`:
+/// `bottom`, and behind it the lower triangle of `T T'`, row by row, for `T = [bottom; rows]`;
+/// `with_self` includes its diagonal. Differentiable in both.
 ///
 /// # Errors
-/// Tensors of other shapes or of another type than F32, on an NVIDIA device more features than a block holds (a hundred tables
-/// fit at every width up to 512), or a device that fails.
+/// Tensors of other shapes or of another type than F32, on an NVIDIA device more features than a
+/// block holds (a hundred tables fit at every width up to 512), or a device that fails.
 pub fn dot_interaction(bottom: &Tensor, rows: &Tensor, with_self: bool) -> Result<Tensor> {
     bottom
         .contiguous()?
@@ -44,7 +45,8 @@ struct DotOp {
     with_self: bool,
 }
 
-/// `(bottom, rows, output_grad)` to the gradients of `bottom` and, behind them, of `rows`: an operator has one result.
+/// `(bottom, rows, output_grad)` to the gradients of `bottom` and, behind them, of `rows`: an
+/// operator has one result.
 struct DotGradientOp {
     with_self: bool,
 }
@@ -265,8 +267,8 @@ pub(crate) mod cuda {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::{CudaView, DevicePtr, DevicePtrMut, PushKernelArg};
     use candle_core::{CudaDevice, CudaStorage, Result, bail};
-    pub(super) use kernel_launch::view;
-    use kernel_launch::{grid, number};
+    pub(super) use recsys_device::launch::view;
+    use recsys_device::launch::{grid, number};
 
     use super::Extents;
     use crate::tiling::Tiling;
@@ -308,14 +310,16 @@ pub(crate) mod cuda {
         }
         launch.arg(&batch).arg(&tables).arg(&dim).arg(&with_self);
         launch.arg(&samples).arg(&columns);
-        // SAFETY: the arguments are those of the kernel that takes `N` addresses, in its order and types; callers vouch for the
-        // memory; shared memory is what the kernel asks for this tiling.
+        // SAFETY: the arguments are those of the kernel that takes `N` addresses, in its order and
+        // types; callers vouch for the memory; shared memory is what the kernel asks for
+        // this tiling.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }
 
     /// # Safety
-    /// `bottom`, `rows` and `output` are addresses on the device, of as many values as the extents say.
+    /// `bottom`, `rows` and `output` are addresses on the device, of as many values as the extents
+    /// say.
     pub(crate) unsafe fn launch_forward(
         device: &CudaDevice,
         extents: Extents,
@@ -332,8 +336,8 @@ pub(crate) mod cuda {
     }
 
     /// # Safety
-    /// `bottom`, `rows`, the output's gradient and those of `bottom` and `rows` are addresses on the device, of as many values as
-    /// the extents say.
+    /// `bottom`, `rows`, the output's gradient and those of `bottom` and `rows` are addresses on
+    /// the device, of as many values as the extents say.
     pub(crate) unsafe fn launch_backward(
         device: &CudaDevice,
         extents: Extents,

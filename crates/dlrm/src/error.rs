@@ -45,21 +45,6 @@ pub enum Error {
         /// What was being counted.
         what: &'static str,
     },
-    /// A batch without samples.
-    #[error("the batch is empty; a forward pass needs at least one sample")]
-    EmptyBatch,
-    /// A slice has the wrong number of values.
-    #[error("{what} has {found} values, but {shape} needs {expected}")]
-    Length {
-        /// The argument: "dense", "rows" …
-        what: &'static str,
-        /// The shape it stands for, with its extents.
-        shape: String,
-        /// Number of values that the shape needs.
-        expected: usize,
-        /// Number of values given.
-        found: usize,
-    },
     /// A slice of dense features is not a whole number of samples.
     #[error(
         "dense has {found} values, which is no multiple of the {features} dense features of the model"
@@ -70,56 +55,20 @@ pub enum Error {
         /// Dense features per sample.
         features: usize,
     },
-    /// A tensor has the wrong shape.
-    #[error("{what} has the shape {found:?}, but the model needs {expected}")]
-    Shape {
-        /// The argument: "dense", "rows" …
-        what: &'static str,
-        /// The shape needed, with its extents.
-        expected: String,
-        /// The shape given.
-        found: Vec<usize>,
-    },
-    /// A tensor holds another type than 32-bit floats.
-    #[error(
-        "{what} holds {found}, but the model computes in F32; convert it with to_dtype(DType::F32)"
-    )]
-    ElementType {
-        /// The argument: "dense", "rows" …
-        what: &'static str,
-        /// The type given.
-        found: &'static str,
-    },
-    /// A backward pass without the forward pass that belongs to it.
-    #[error(
-        "backward was called for a batch of {batch}, but this pass holds {}; call forward with the same batch first",
-        match .forward { Some(batch) => format!("the forward pass of a batch of {batch}"), None => "no forward pass of this network".to_owned() }
-    )]
-    NoForward {
-        /// Samples of the backward pass.
-        batch: usize,
-        /// Samples of the forward pass that the pass holds, if any.
-        forward: Option<usize>,
-    },
-    /// Named parameters do not cover the model one to one.
-    #[error("the named parameters do not fit the model: missing {missing:?}, unknown {unknown:?}")]
-    ParameterNames {
-        /// Names that the model has and the map lacks.
-        missing: Vec<String>,
-        /// Names that the map has and the model lacks.
-        unknown: Vec<String>,
-    },
-    /// A named parameter has another shape than in the model.
-    #[error("parameter {name} has the shape {found:?}, but the model's is {expected:?}")]
-    ParameterShape {
-        /// The parameter's name.
-        name: String,
-        /// The model's shape.
-        expected: Vec<usize>,
-        /// The shape given.
-        found: Vec<usize>,
-    },
+    /// An argument does not fit the model.
+    #[error(transparent)]
+    Model(#[from] recsys_model::Error),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for recsys_model::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Model(error) => error,
+            Error::Candle(error) => Self::Candle(error),
+            error => Self::external(error),
+        }
+    }
 }

@@ -6,8 +6,9 @@ use crate::layout::Layer;
 use crate::{DlrmConfig, Interaction, Network, Result};
 
 impl Network {
-    /// The plain candle graph of the network, on any device: from `parameters` (flat, as [`DlrmConfig::parameters`]
-    /// describes them), `dense [batch, dense features]` and `rows [batch, tables, dim]` to `[batch, outputs]`.
+    /// The plain candle graph of the network, on any device: from `parameters` (flat, as
+    /// [`DlrmConfig::parameters`] describes them), `dense [batch, dense features]` and `rows
+    /// [batch, tables, dim]` to `[batch, outputs]`.
     ///
     /// # Errors
     /// candle's, where shapes do not fit or the device fails.

@@ -3,14 +3,16 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
+use recsys_model::{Result, room_for};
 
 use crate::layout::Layout;
 
 /// Draws the parameters of the reference program: a layer of `n` inputs and `m` outputs has weights
-/// `N(0, sqrt(2 / (m + n)))` and biases `N(0, sqrt(1 / m))`, drawn in 64 bits in the order of the flat buffer.
-pub(crate) fn initial_parameters(layout: &Layout, seed: u64) -> Vec<f32> {
+/// `N(0, sqrt(2 / (m + n)))` and biases `N(0, sqrt(1 / m))`, drawn in 64 bits in the order of the
+/// flat buffer.
+pub(crate) fn initial_parameters(layout: &Layout, seed: u64) -> Result<Vec<f32>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut parameters = Vec::with_capacity(layout.parameters);
+    let mut parameters = room_for(layout.parameters)?;
     for layer in layout.bottom.iter().chain(&layout.top) {
         let (inputs, outputs) = (layer.inputs as f64, layer.outputs as f64);
         let deviations = [
@@ -24,11 +26,13 @@ pub(crate) fn initial_parameters(layout: &Layout, seed: u64) -> Vec<f32> {
             }));
         }
     }
-    parameters
+    Ok(parameters)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
     use super::*;
     use crate::DlrmConfig;
 
@@ -39,10 +43,10 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_formula_and_seeds_differ() {
         let layout = Layout::new(&DlrmConfig::default());
-        let parameters = initial_parameters(&layout, 1);
+        let parameters = initial_parameters(&layout, 1).unwrap();
         assert_eq!(parameters.len(), layout.parameters);
-        assert_eq!(parameters, initial_parameters(&layout, 1));
-        assert_ne!(parameters, initial_parameters(&layout, 2));
+        assert_eq!(parameters, initial_parameters(&layout, 1).unwrap());
+        assert_ne!(parameters, initial_parameters(&layout, 2).unwrap());
         let layer = &layout.top[0];
         let weight = deviation(&parameters[layer.weight.clone()]);
         let expected = (2.0 / (367.0 + 512.0_f64)).sqrt();

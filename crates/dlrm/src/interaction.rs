@@ -1,4 +1,5 @@
-//! Where the bottom output and the embedding rows meet, forward and backward, on the samples of one slice.
+//! Where the bottom output and the embedding rows meet, forward and backward, on the samples of one
+//! slice.
 
 use crate::dot::{DotScratch, DotShape, dot_backward, dot_forward};
 use crate::{DlrmConfig, Interaction};
@@ -10,7 +11,8 @@ pub struct InteractionLayer {
     tables: usize,
     dim: usize,
     width: usize,
-    /// Values from one sample to the next in the layer's output: the width, rounded up to whole vectors.
+    /// Values from one sample to the next in the layer's output: the width, rounded up to whole
+    /// vectors.
     pub(crate) stride: usize,
 }
 
@@ -33,8 +35,8 @@ impl InteractionLayer {
         }
     }
 
-    /// Values from one sample to the next in the output: the width, rounded up to whole vectors. What lies between the two is
-    /// unspecified.
+    /// Values from one sample to the next in the output: the width, rounded up to whole vectors.
+    /// What lies between the two is unspecified.
     pub fn stride(&self) -> usize {
         self.stride
     }
@@ -48,8 +50,8 @@ impl InteractionLayer {
         }
     }
 
-    /// From `bottom [n, dim]` and `rows [n, tables, dim]` to `output`, `width` values every `stride`, with
-    /// [`SLACK`] values of room behind the last sample.
+    /// From `bottom [n, dim]` and `rows [n, tables, dim]` to `output`, `width` values every
+    /// `stride`, with [`SLACK`] values of room behind the last sample.
     ///
     /// # Panics
     /// When a slice is too short.
@@ -78,7 +80,8 @@ impl InteractionLayer {
         }
     }
 
-    /// From `output_grad` (strided as the output) the gradients of `bottom` and `rows`, which are overwritten.
+    /// From `output_grad` (strided as the output) the gradients of `bottom` and `rows`, which are
+    /// overwritten.
     ///
     /// # Panics
     /// When a slice is too short.

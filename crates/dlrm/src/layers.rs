@@ -1,26 +1,30 @@
-//! The network layer by layer, for devices: products by candle, all between them by one kernel each, and the whole as one
-//! operator.
+//! The network layer by layer, for devices: products by candle, all between them by one kernel
+//! each, and the whole as one operator.
 //!
-//! The plain graph would also run, but its backward pass launches about thirty kernels a layer: the gradient of every weight is
-//! padded to the length of the flat parameters and added to it. Here backward joins the gradients once.
+//! The plain graph would also run, but its backward pass launches about thirty kernels a layer: the
+//! gradient of every weight is padded to the length of the flat parameters and added to it. Here
+//! backward joins the gradients once.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
+use recsys_device::contiguous;
+use recsys_model::{Activation, bias_activation, bias_activation_gradient};
 
-use crate::bias_activation::{Activation, bias_activation, bias_activation_gradient};
 use crate::dot_operator::{dot_interaction, dot_interaction_gradient};
 use crate::layout::Layer;
-use crate::operator::contiguous;
 use crate::{Interaction, Network, Result, tiling};
 
 impl Network {
-    /// What [`Network::forward_graph`] computes, in few kernels: what an NVIDIA device runs. It works on every device for which
-    /// candle has matrix products and the fused operators have kernels: NVIDIA's, and the CPU, where it is slow. Gradients reach
-    /// the parameters, `dense` and `rows`, whichever of them are tracked.
+    /// What [`Network::forward_graph`] computes, in few kernels: what an NVIDIA device runs. It
+    /// works on every device for which candle has matrix products and the fused operators have
+    /// kernels: NVIDIA's, and the CPU, where it is slow. Gradients reach the parameters,
+    /// `dense` and `rows`, whichever of them are tracked.
     ///
-    /// A model whose features do not fit a block's shared memory (more than a hundred tables) runs as the plain graph.
+    /// A model whose features do not fit a block's shared memory (more than a hundred tables) runs
+    /// as the plain graph.
     ///
     /// # Shapes
-    /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`; the result `[batch, outputs]`.
+    /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`; the result
+    /// `[batch, outputs]`.
     ///
     /// # Errors
     /// candle's, where shapes do not fit or the device fails.
@@ -36,7 +40,7 @@ impl Network {
             return self.forward_graph(parameters, dense, rows);
         }
         let tracked = [parameters, dense, rows].iter().any(|t| t.track_op());
-        let mut made = Activations::default();
+        let mut made = LayerOutputs::default();
         let keep = tracked.then_some(&mut made);
         let output = self.run_layers(
             &parameters.detach(),
@@ -60,7 +64,7 @@ impl Network {
         parameters: &Tensor,
         dense: &Tensor,
         rows: &Tensor,
-        mut keep: Option<&mut Activations>,
+        mut keep: Option<&mut LayerOutputs>,
     ) -> candle_core::Result<Tensor> {
         let mut x = dense.clone();
         for layer in &self.layout().bottom {
@@ -131,21 +135,23 @@ impl Layer {
 
 /// What backward needs again: what every layer has given.
 #[derive(Debug, Default)]
-struct Activations {
+struct LayerOutputs {
     bottom: Vec<Tensor>,
     interaction: Option<Tensor>,
     top: Vec<Tensor>,
 }
 
-/// `(parameters, dense, rows) -> output`. The forward pass has already run, since an operator's own forward gets storages and
-/// candle multiplies tensors; what is left of it is to hand the output over.
+/// `(parameters, dense, rows) -> output`. The forward pass has already run, since an operator's own
+/// forward gets storages and candle multiplies tensors; what is left of it is to hand the output
+/// over.
 struct LayersOp {
     network: Network,
-    made: Activations,
+    made: LayerOutputs,
     output: Tensor,
 }
 
-/// The gradient of layer `k` of a chain goes down to layer 0; gradients of parameters are collected from the end.
+/// The gradient of layer `k` of a chain goes down to layer 0; gradients of parameters are collected
+/// from the end.
 fn backward_chain(
     layers: &[Layer],
     parameters: &Tensor,

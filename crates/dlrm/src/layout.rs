@@ -2,19 +2,10 @@
 
 use std::ops::Range;
 
-use crate::{DlrmConfig, Output, Result};
+use recsys_model::ParameterSpec;
 
-/// One named parameter tensor and its place in the flat buffer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParameterSpec {
-    /// The name in checkpoints of the reference program: `bot_l.0.weight`, `top_l.2.bias` … The number counts layers
-    /// and activations, hence 0, 2, 4 …
-    pub name: String,
-    /// `[outputs, inputs]` of a weight, `[outputs]` of a bias.
-    pub shape: Vec<usize>,
-    /// Its values in the flat buffer, row-major.
-    pub range: Range<usize>,
-}
+use crate::config::{DlrmConfig, Output};
+use crate::error::Result;
 
 /// One fully connected layer.
 #[derive(Debug, Clone, PartialEq, Eq)]

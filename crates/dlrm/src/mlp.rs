@@ -1,9 +1,9 @@
 //! One fully connected layer, forward and backward, on the samples of one slice.
 
-use crate::dispatch;
-use crate::gemm::{Matrix, multiply};
+use recsys_model::simd::{keep_above_zero, multiply_add};
+use recsys_model::{Matrix, dispatch, multiply};
+
 use crate::layout::Layer;
-use crate::simd::{keep_above_zero, multiply_add};
 
 /// Samples of one slice: row `r` starts at `data[r * stride]`.
 #[derive(Clone, Copy)]
@@ -35,8 +35,9 @@ impl Layer {
         }
     }
 
-    /// From `dy`, the gradient of `y` (masked in place where ReLU cut), the gradients of weight and bias in
-    /// `gradients` (flat, added to what is there with `accumulate`) and, where wanted, of `x`.
+    /// From `dy`, the gradient of `y` (masked in place where ReLU cut), the gradients of weight and
+    /// bias in `gradients` (flat, added to what is there with `accumulate`) and, where wanted,
+    /// of `x`.
     pub(crate) fn backward(
         &self,
         parameters: &[f32],

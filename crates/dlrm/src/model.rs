@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
+use recsys_model::{EngineOp, Error, ParameterSpec, PassPool, flat_parameters, named_tensors};
 
+use crate::config::DlrmConfig;
+use crate::error::Result;
 use crate::init::initial_parameters;
-use crate::named::{flat_parameters, named_parameters};
-use crate::operator::{EngineOp, PassPool};
-use crate::{DlrmConfig, Error, Network, ParameterSpec, Pass, Result};
+use crate::network::Network;
+use crate::pass::Pass;
 
-/// A deep learning recommendation model: the MLPs and the interaction. Embedding rows come in as an argument, already
-/// gathered and pooled; where they live is not the model's business.
+/// A deep learning recommendation model: the MLPs and the interaction. Embedding rows come in as an
+/// argument, already gathered and pooled; where they live is not the model's business.
 #[derive(Debug, Clone)]
 pub struct Dlrm {
     network: Arc<Network>,
@@ -21,13 +23,14 @@ pub struct Dlrm {
 
 impl Dlrm {
     /// A model with freshly drawn parameters: weights `N(0, sqrt(2 / (outputs + inputs)))`, biases
-    /// `N(0, sqrt(1 / outputs))`. The same seed gives the same parameters on every platform and device.
+    /// `N(0, sqrt(1 / outputs))`. The same seed gives the same parameters on every platform and
+    /// device.
     ///
     /// # Errors
     /// Those of [`DlrmConfig::validate`], and candle's where the device cannot hold the parameters.
     pub fn new(config: DlrmConfig, seed: u64, device: &Device) -> Result<Self> {
         let network = Network::new(config)?;
-        let parameters = initial_parameters(network.layout(), seed);
+        let parameters = initial_parameters(network.layout(), seed)?;
         let count = parameters.len();
         let parameters = Var::from_tensor(&Tensor::from_vec(parameters, count, device)?)?;
         Ok(Self {
@@ -42,7 +45,8 @@ impl Dlrm {
         self.network.config()
     }
 
-    /// The engine, for training loops that work on slices and read the parameter gradients where they are made.
+    /// The engine, for training loops that work on slices and read the parameter gradients where
+    /// they are made.
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -52,9 +56,10 @@ impl Dlrm {
         &self.parameters
     }
 
-    /// From `dense [batch, dense features]` and `rows [batch, tables, dim]` to logits: `[batch]` where the top MLP ends in
-    /// width 1, `[batch, outputs]` otherwise. On the CPU and on NVIDIA devices this is one differentiable operator, elsewhere
-    /// the plain graph; gradients reach the parameters, `dense` and `rows`, whichever of them are tracked.
+    /// From `dense [batch, dense features]` and `rows [batch, tables, dim]` to logits: `[batch]`
+    /// where the top MLP ends in width 1, `[batch, outputs]` otherwise. On the CPU and on
+    /// NVIDIA devices this is one differentiable operator, elsewhere the plain graph; gradients
+    /// reach the parameters, `dense` and `rows`, whichever of them are tracked.
     ///
     /// # Errors
     /// When a shape or an element type does not fit the model, or candle fails.
@@ -62,8 +67,8 @@ impl Dlrm {
         self.run(dense, rows, self.parameters.as_tensor(), true)
     }
 
-    /// The values of [`Dlrm::forward`] without a graph: for evaluation and serving. On the CPU, memory beside the output
-    /// does not grow with the batch.
+    /// The values of [`Dlrm::forward`] without a graph: for evaluation and serving. On the CPU,
+    /// memory beside the output does not grow with the batch.
     ///
     /// # Errors
     /// Those of [`Dlrm::forward`].
@@ -97,8 +102,8 @@ impl Dlrm {
         Ok(parameters.apply_op3(&dense, &rows, operator)?)
     }
 
-    /// The same values as [`Dlrm::forward`] (up to rounding) from a plain candle graph on the same parameters: the readable
-    /// reference, much slower.
+    /// The same values as [`Dlrm::forward`] (up to rounding) from a plain candle graph on the same
+    /// parameters: the readable reference, much slower.
     ///
     /// # Errors
     /// Those of [`Dlrm::forward`].
@@ -127,7 +132,8 @@ impl Dlrm {
                 return Err(Error::ElementType {
                     what,
                     found: tensor.dtype().as_str(),
-                });
+                }
+                .into());
             }
         }
         let features = config.dense_features();
@@ -143,11 +149,12 @@ impl Dlrm {
                     "dense",
                     format!("[batch, dense features {features}]"),
                     dense,
-                ));
+                )
+                .into());
             }
         };
         if batch == 0 {
-            return Err(Error::EmptyBatch);
+            return Err(Error::EmptyBatch.into());
         }
         let (tables, dim) = (config.tables, config.dim);
         if *rows.dims() != [batch, tables, dim] {
@@ -155,7 +162,8 @@ impl Dlrm {
                 "rows",
                 format!("[batch {batch}, tables {tables}, dim {dim}]"),
                 rows,
-            ));
+            )
+            .into());
         }
         Ok(())
     }
@@ -164,19 +172,23 @@ impl Dlrm {
         self.network.layout().specs()
     }
 
-    /// Copies of the parameters under the names of the reference program (`bot_l.0.weight [outputs, inputs]`, …), in the
-    /// order of the flat buffer.
+    /// Copies of the parameters under the names of the reference program (`bot_l.0.weight [outputs,
+    /// inputs]`, …), in the order of the flat buffer.
     ///
     /// # Errors
     /// candle's, where the device fails.
     pub fn named_parameters(&self) -> Result<Vec<(String, Tensor)>> {
-        named_parameters(&self.parameters.as_detached_tensor(), self.specs())
+        Ok(named_tensors(
+            &self.parameters.as_detached_tensor(),
+            self.specs(),
+        )?)
     }
 
     /// Replaces all parameters. Either all are replaced or, on an error, none.
     ///
     /// # Errors
-    /// When names are missing or unknown (all of them are listed), when a shape differs, or when candle fails.
+    /// When names are missing or unknown (all of them are listed), when a shape differs, or when
+    /// candle fails.
     pub fn load_named(&self, parameters: &HashMap<String, Tensor>) -> Result<()> {
         let flat = flat_parameters(self.specs(), parameters, self.parameters.device())?;
         Ok(self.parameters.set(&flat)?)

@@ -1,4 +1,5 @@
-//! The whole network on plain slices: forward and backward, the batch cut into slices that run in parallel.
+//! The whole network on plain slices: forward and backward, the batch cut into slices that run in
+//! parallel.
 
 use crate::interaction::InteractionLayer;
 use crate::layout::Layout;
@@ -8,9 +9,9 @@ use crate::{DlrmConfig, Error, Result};
 
 /// The engine of a DLRM: holds the shape, not the parameters, and is never changed.
 ///
-/// A batch is cut into slices whose size follows from the configuration and the batch alone. Each slice runs through
-/// all layers on one thread of the current rayon pool, with its own workspace and its own parameter gradients, so
-/// the numbers do not depend on how many threads there are.
+/// A batch is cut into slices whose size follows from the configuration and the batch alone. Each
+/// slice runs through all layers on one thread of the current rayon pool, with its own workspace
+/// and its own parameter gradients, so the numbers do not depend on how many threads there are.
 #[derive(Debug, Clone)]
 pub struct Network {
     config: DlrmConfig,
@@ -56,9 +57,9 @@ impl Network {
         &self.layout
     }
 
-    /// From `dense [batch, dense features]` and `rows [batch, tables, dim]` to `output [batch, outputs]` (logits, unless
-    /// the configuration ends in ReLU). `parameters` is flat, as [`DlrmConfig::parameters`] describes it. What backward
-    /// needs is kept in `pass`.
+    /// From `dense [batch, dense features]` and `rows [batch, tables, dim]` to `output [batch,
+    /// outputs]` (logits, unless the configuration ends in ReLU). `parameters` is flat, as
+    /// [`DlrmConfig::parameters`] describes it. What backward needs is kept in `pass`.
     ///
     /// # Errors
     /// When a slice has the wrong length or the batch is empty.
@@ -79,8 +80,8 @@ impl Network {
         Ok(())
     }
 
-    /// The same as [`Network::forward`] to the bit, but keeps nothing for a backward pass: memory does not grow with the
-    /// batch.
+    /// The same as [`Network::forward`] to the bit, but keeps nothing for a backward pass: memory
+    /// does not grow with the batch.
     ///
     /// # Errors
     /// When a slice has the wrong length or the batch is empty.
@@ -126,13 +127,15 @@ impl Network {
         Ok(batch)
     }
 
-    /// From `output_grad [batch, outputs]` the parameter gradients, which stay in `pass` (see [`Pass::gradients`]), the
-    /// gradient of the rows in `rows_grad [batch, tables, dim]`, and where asked for that of the dense features in
-    /// `dense_grad [batch, dense features]`; all are overwritten. `parameters`, `dense` and `rows` must be those of the
-    /// forward pass that `pass` holds. May be repeated.
+    /// From `output_grad [batch, outputs]` the parameter gradients, which stay in `pass` (see
+    /// [`Pass::gradients`]), the gradient of the rows in `rows_grad [batch, tables, dim]`, and
+    /// where asked for that of the dense features in `dense_grad [batch, dense features]`; all
+    /// are overwritten. `parameters`, `dense` and `rows` must be those of the forward pass that
+    /// `pass` holds. May be repeated.
     ///
     /// # Errors
-    /// When a slice has the wrong length, or `pass` does not hold a forward pass of this network and batch size.
+    /// When a slice has the wrong length, or `pass` does not hold a forward pass of this network
+    /// and batch size.
     pub fn backward(
         &self,
         parameters: &[f32],
@@ -155,10 +158,11 @@ impl Network {
             .batch
             .filter(|_| pass.config.as_ref() == Some(&self.config));
         if held != Some(batch) {
-            return Err(Error::NoForward {
+            return Err(recsys_model::Error::NoForward {
                 batch,
                 forward: held,
-            });
+            }
+            .into());
         }
         let cut = Cut::new(&self.config, batch);
         pass.fit_backward(&self.layout, &self.interaction, cut);
@@ -185,7 +189,7 @@ impl Network {
     fn check_inputs(&self, parameters: &[f32], dense: &[f32], rows: &[f32]) -> Result<usize> {
         let features = self.config.dense_features();
         if dense.is_empty() {
-            return Err(Error::EmptyBatch);
+            return Err(recsys_model::Error::EmptyBatch.into());
         }
         if !dense.len().is_multiple_of(features) {
             return Err(Error::RaggedDense {
@@ -349,16 +353,18 @@ fn check(
     if expected == found {
         Ok(())
     } else {
-        Err(Error::Length {
+        Err(recsys_model::Error::Length {
             what,
             shape: shape(),
             expected,
             found,
-        })
+        }
+        .into())
     }
 }
 
-/// A forward pass of some lanes: halved until one lane is left, whose slices run one behind the other.
+/// A forward pass of some lanes: halved until one lane is left, whose slices run one behind the
+/// other.
 struct Forward<'a> {
     shared: Shared<'a>,
     lanes: &'a mut [Lane],

@@ -1,16 +1,19 @@
-//! Everything that one forward and backward pass writes: kept and reused, so that a step allocates nothing.
+//! Everything that one forward and backward pass writes: kept and reused, so that a step allocates
+//! nothing.
 
 use crate::DlrmConfig;
 use crate::interaction::{InteractionLayer, InteractionScratch, SLACK};
 use crate::layout::Layout;
 
-/// Lanes of a pass, that is parameter gradients of 4 bytes per parameter each. It bounds memory at large batches.
+/// Lanes of a pass, that is parameter gradients of 4 bytes per parameter each. It bounds memory at
+/// large batches.
 pub(crate) const LARGEST_LANES: usize = 16;
 
 /// Workspaces of a [`Network`](crate::Network): activations of every slice and parameter gradients.
 ///
-/// Any pass serves any network and batch size; it grows to what is needed and stays there. Memory: about 8 KB per
-/// sample at the Criteo shape, and one set of parameter gradients per slice, at most 16 sets.
+/// Any pass serves any network and batch size; it grows to what is needed and stays there. Memory:
+/// about 8 KB per sample at the Criteo shape, and one set of parameter gradients per slice, at most
+/// 16 sets.
 #[derive(Debug, Default)]
 pub struct Pass {
     /// Whose activations these are.
@@ -22,7 +25,8 @@ pub struct Pass {
     pub(crate) lanes: Vec<Lane>,
 }
 
-/// Consecutive slices that one thread works through at a time, and their summed parameter gradients.
+/// Consecutive slices that one thread works through at a time, and their summed parameter
+/// gradients.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
     pub(crate) gradients: Vec<f32>,
@@ -74,8 +78,9 @@ impl Cut {
 }
 
 impl Pass {
-    /// The parameter gradients of the last backward pass, each flat and complete for its share of the batch. The batch's
-    /// gradient is their sum, taken in this order. One per slice; above 16 slices, neighbours share one.
+    /// The parameter gradients of the last backward pass, each flat and complete for its share of
+    /// the batch. The batch's gradient is their sum, taken in this order. One per slice; above
+    /// 16 slices, neighbours share one.
     ///
     /// Empty before the first backward pass.
     pub fn gradients(&self) -> impl ExactSizeIterator<Item = &[f32]> {

@@ -2,7 +2,8 @@
 
 /// Shared memory that every device gives a block unasked, in values.
 const MOST_SHARED: usize = 48 * 1024 / 4;
-/// What a block of the forward kernel takes at most: with half of what it could have, twice as many run side by side.
+/// What a block of the forward kernel takes at most: with half of what it could have, twice as many
+/// run side by side.
 const MOST_SHARED_FORWARD: usize = MOST_SHARED / 2;
 /// Columns that a block takes at a time at least, where a row has so many.
 const FEWEST_COLUMNS: usize = 8;
@@ -35,7 +36,8 @@ impl Tiling {
         )
     }
 
-    /// For `interaction_backward`; `None` where a sample's features and pairs are too many for a block.
+    /// For `interaction_backward`; `None` where a sample's features and pairs are too many for a
+    /// block.
     pub(crate) fn backward(features: usize, dim: usize) -> Option<Self> {
         let coefficients = features * features.next_multiple_of(4);
         let room = MOST_SHARED.checked_sub(coefficients)? / features;
@@ -48,8 +50,8 @@ impl Tiling {
         )
     }
 
-    /// As many samples as keep the smaller number of threads busy, where a sample gives a block `items` pieces of work and takes
-    /// `shared` values.
+    /// As many samples as keep the smaller number of threads busy, where a sample gives a block
+    /// `items` pieces of work and takes `shared` values.
     fn fit(items: usize, shared: usize, columns: usize, most: usize) -> Option<Self> {
         let samples = (THREADS[0] / items).clamp(1, (most / shared).max(1));
         (shared <= most).then_some(Self {
@@ -61,7 +63,8 @@ impl Tiling {
     }
 }
 
-/// Equal parts of `dim` that fit into `room` columns: all, or whole warps, or as many as there is room for.
+/// Equal parts of `dim` that fit into `room` columns: all, or whole warps, or as many as there is
+/// room for.
 fn columns(dim: usize, room: usize) -> Option<usize> {
     const WARP: usize = 32;
     // The odd distance of the forward kernel may take one column more.

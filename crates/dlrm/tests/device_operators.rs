@@ -3,9 +3,10 @@
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::ops::sigmoid;
-use dlrm::parts::{Activation, bias_activation, dot_interaction};
+use dlrm::parts::dot_interaction;
 use dlrm::{Dlrm, DlrmConfig, Interaction, Network, Output};
 use proptest::prelude::*;
+use recsys_model::{Activation, bias_activation};
 use testing::{Rounding, values};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -3,8 +3,9 @@
 #![cfg(feature = "cuda")]
 
 use candle_core::{Device, Tensor, Var};
-use dlrm::parts::{Activation, bias_activation, dot_interaction};
+use dlrm::parts::dot_interaction;
 use dlrm::{Dlrm, DlrmConfig, Interaction, Output};
+use recsys_model::{Activation, bias_activation};
 use testing::values;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -5,14 +5,15 @@ use std::ops::Range;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use crate::arena::{Arena, SendPointer};
+use crate::arena::{Arena, RowPointers, SendPointer};
+use crate::cpu_store::CpuStore;
+use crate::error::{Error, Result};
 use crate::kernel::prefetch;
-use crate::update::Floats;
-use crate::{CpuStore, Error, Plan, Result};
+use crate::plan::Plan;
 
 /// Rows of one task.
 const ROWS_A_TASK: usize = 1024;
-/// Rows between the one that is copied and the one that is asked for.
+/// Rows between the one that is copied and the one that is prefetched.
 const PREFETCH_ROWS: usize = 16;
 
 impl CpuStore {
@@ -125,7 +126,7 @@ fn read(from: &Arena, first: usize, rows: &[u32], into: &mut Vec<f32>) {
 /// Overwrites rows of the arena, which are in it and ascend strictly.
 fn write(into: &mut Arena, first: usize, rows: &[u32], from: &[f32]) {
     let width = into.width();
-    let floats = Floats::new(into, first);
+    let floats = RowPointers::new(into, first);
     let base = SendPointer(floats.at(0));
     let stride = into.stride();
     from.par_chunks(ROWS_A_TASK * width)
@@ -136,7 +137,8 @@ fn write(into: &mut Arena, first: usize, rows: &[u32], from: &[f32]) {
                 if let Some(&ahead) = rows.get(index + PREFETCH_ROWS) {
                     prefetch(at(ahead), width);
                 }
-                // SAFETY: the rows are in the arena, which is borrowed exclusively, and no two are the same.
+                // SAFETY: the rows are in the arena, which is borrowed exclusively, and no two are
+                // the same.
                 let into = unsafe { std::slice::from_raw_parts_mut(at(row), width) };
                 into.copy_from_slice(from);
             }

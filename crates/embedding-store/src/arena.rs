@@ -42,7 +42,8 @@ impl Shape {
         })
     }
 
-    /// Writes all floats of some rows behind `into`, padding included; `write` fills row by row what is zero before.
+    /// Writes all floats of some rows behind `into`, padding included; `write` fills row by row
+    /// what is zero before.
     ///
     /// # Safety
     /// There is room for these rows, which nobody else reads or writes.
@@ -59,8 +60,8 @@ impl Shape {
             let last = rows.end.min(first + ROWS_A_TASK);
             let into = into.get();
             for row in first..last {
-                // SAFETY: there is room for the row, no other task has it, and zero bytes are valid floats, so the slice
-                // is initialised before it is made.
+                // SAFETY: there is room for the row, no other task has it, and zero bytes are valid
+                // floats, so the slice is initialised before it is made.
                 let floats = unsafe {
                     let start = into.add((row - rows.start) * stride);
                     start.write_bytes(0, stride);
@@ -72,7 +73,8 @@ impl Shape {
     }
 }
 
-/// Rows of one width, each at a multiple of `stride` floats, so that a row lies in as few cache lines as it can.
+/// Rows of one width, each at a multiple of `stride` floats, so that a row lies in as few cache
+/// lines as it can.
 ///
 /// Random rows of a large table miss the TLB as often as the cache; huge pages save the former.
 #[derive(Debug)]
@@ -99,6 +101,18 @@ unsafe impl Sync for Arena {}
 pub(crate) enum ArenaError {
     Overflow,
     OutOfMemory { bytes: u64 },
+}
+
+/// Zeros, or an error where there is no memory for them.
+pub(crate) fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, ArenaError> {
+    let mut zeros = Vec::new();
+    zeros
+        .try_reserve_exact(count)
+        .map_err(|_| ArenaError::OutOfMemory {
+            bytes: (count as u64).saturating_mul(size_of::<T>() as u64),
+        })?;
+    zeros.resize(count, T::default());
+    Ok(zeros)
 }
 
 /// Floats from one row to the next: a power of two within a cache line, whole lines beyond.
@@ -175,7 +189,8 @@ impl Arena {
         if let Memory::Allocated(allocation) = self.kept
             && allocation.align() == HUGE_PAGE
         {
-            // SAFETY: the range is this arena's own allocation, and the advice does not change its contents.
+            // SAFETY: the range is this arena's own allocation, and the advice does not change its
+            // contents.
             unsafe {
                 libc::madvise(
                     self.memory.as_ptr().cast(),
@@ -222,7 +237,8 @@ impl Arena {
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &[f32] {
         assert!(row < self.shape.rows, "row {row} of {}", self.shape.rows);
-        // SAFETY: checked above; every row was initialised by `new`, or is in a file, whose bytes are floats of some value.
+        // SAFETY: checked above; every row was initialised by `new`, or is in a file, whose bytes
+        // are floats of some value.
         unsafe {
             std::slice::from_raw_parts(self.as_ptr().add(row * self.shape.stride), self.shape.width)
         }
@@ -263,6 +279,29 @@ unsafe impl Sync for SendPointer {}
 impl SendPointer {
     pub(crate) fn get(self) -> *mut f32 {
         self.0
+    }
+}
+
+/// Rows that are written, addressed by their number in the whole part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowPointers {
+    base: *mut f32,
+    stride: usize,
+}
+
+impl RowPointers {
+    #[inline(always)]
+    pub(crate) fn new(arena: &Arena, first: usize) -> Self {
+        let stride = arena.stride();
+        Self {
+            base: arena.as_mut_ptr().wrapping_sub(first * stride),
+            stride,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(self, row: usize) -> *mut f32 {
+        self.base.wrapping_add(row * self.stride)
     }
 }
 

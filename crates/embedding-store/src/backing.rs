@@ -5,60 +5,48 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
-use memmap2::MmapMut;
 
-use crate::arena::{Arena, ArenaError, SendPointer, Shape};
+use crate::arena::{Arena, SendPointer, Shape};
+use crate::error::{Error, Result};
+use crate::layout::Part;
+use crate::mapped::{Content, map_rows, refused};
 use crate::row_folder::RowFolder;
-use crate::{Error, Part, Result};
 
-/// Bytes of rows that are made at once on their way to a file.
+/// Bytes of rows that are made together on their way to a file.
 const PIECE: usize = 8 << 20;
 
-/// Where a [`CpuStore`](crate::CpuStore) keeps its rows and their optimizer state. No number depends on it.
+/// Where a [`CpuStore`](crate::CpuStore) keeps its rows and their optimizer state. No number
+/// depends on it.
 ///
-/// In files, rows are read and written through a shared memory map: the system keeps those in memory that are used, as far
-/// as memory reaches, so tables may be larger than it. Disk space is reserved before the first row is written.
+/// In files, rows are read and written through a shared memory map: the system keeps those in
+/// memory that are used, as far as memory reaches, so tables may be larger than it. Disk space is
+/// reserved before the first row is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backing {
     /// In memory.
     #[default]
     Memory,
-    /// In files without names in a folder, which is made if it is missing. The system frees them when the store is
-    /// dropped or its process ends, even by a kill.
+    /// In files without names in a folder, which is made if it is missing. The system frees them
+    /// when the store is dropped or its process ends, even by a kill.
     Scratch(PathBuf),
-    /// In files in a folder of their own, which stay. A store that is [closed](crate::CpuStore::close) can be
-    /// [opened](crate::CpuStore::open) again. One that is dropped or killed before cannot: its rows may be half updated.
-    /// Making a store anew replaces those, and refuses a folder that holds a closed store or anything else.
+    /// In files in a folder of their own, which stay. A store that is
+    /// [closed](crate::CpuStore::close) can be [opened](crate::CpuStore::open) again. One that is
+    /// dropped or killed before cannot: its rows may be half updated. Making a store anew replaces
+    /// those, and refuses a folder that holds a closed store or anything else.
     Folder(PathBuf),
 }
 
 /// A backing while a store is made and used.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum OpenBacking {
     Memory,
     Scratch(PathBuf),
     Folder(RowFolder),
 }
 
-/// What an arena's floats are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Floats {
-    Weights,
-    State,
-}
-
-impl Floats {
-    /// The file in a store's folder.
-    pub(crate) fn file_name(self, part: &Part) -> String {
-        match self {
-            Self::Weights => format!("{}.weights", part.name),
-            Self::State => format!("{}.state", part.name),
-        }
-    }
-}
-
-impl Place {
-    /// Gets ready for files of so many bytes altogether.
+impl OpenBacking {
+    /// Gets ready for files of that many bytes altogether.
     pub(crate) fn prepare(backing: &Backing, bytes: u64) -> Result<Self> {
         let place = match backing {
             Backing::Memory => return Ok(Self::Memory),
@@ -84,6 +72,14 @@ impl Place {
         }
     }
 
+    pub(crate) fn backing(&self) -> Backing {
+        match self {
+            Self::Memory => Backing::Memory,
+            Self::Scratch(folder) => Backing::Scratch(folder.clone()),
+            Self::Folder(folder) => Backing::Folder(folder.path().into()),
+        }
+    }
+
     fn folder(&self) -> Option<&Path> {
         match self {
             Self::Memory => None,
@@ -92,7 +88,7 @@ impl Place {
         }
     }
 
-    /// That the disk has room for so many bytes more.
+    /// That the disk has room for that many bytes more.
     fn check_space(&self, needed: u64) -> Result<()> {
         let Some(folder) = self.folder() else {
             return Ok(());
@@ -113,7 +109,7 @@ impl Place {
     pub(crate) fn arena(
         &self,
         part: &Part,
-        floats: Floats,
+        floats: Content,
         (rows, width): (u64, usize),
         write: impl Fn(u64, &mut [f32]) + Sync,
     ) -> Result<Arena> {
@@ -153,23 +149,8 @@ impl Place {
     }
 }
 
-/// Why an arena could not be made, said of its part.
-pub(crate) fn refused(part: &Part, error: ArenaError) -> Error {
-    match error {
-        ArenaError::Overflow => Error::SizeOverflow {
-            name: part.name.clone(),
-            rows: part.rows,
-            dim: part.dim,
-        },
-        ArenaError::OutOfMemory { bytes } => Error::Allocation {
-            name: part.name.clone(),
-            bytes,
-        },
-    }
-}
-
-/// Gives a new file its size and, where the file system can, the disk blocks for it: a full disk is an error here, and would
-/// be a fatal signal when a mapped row is written.
+/// Gives a new file its size and, where the file system can, the disk blocks for it: a full disk is
+/// an error here, and would be a fatal signal when a mapped row is written.
 fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     loop {
         match FileExt::allocate(file, bytes) {
@@ -181,8 +162,8 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Writes the first rows as a file is written, not through the map: the system then holds the writer back where the disk
-/// falls behind, and a full disk is an error.
+/// Writes the first rows as a file is written, not through the map: the system then holds the
+/// writer back where the disk falls behind, and a full disk is an error.
 fn write_rows(
     mut file: &File,
     shape: Shape,
@@ -195,7 +176,8 @@ fn write_rows(
         let rows = first..shape.rows.min(first + rows_at_once);
         let floats = rows.len() * shape.stride;
         piece.clear();
-        // SAFETY: there is capacity for these rows, all of whose floats are written before they become the vector's.
+        // SAFETY: there is capacity for these rows, all of whose floats are written before they
+        // become the vector's.
         let bytes = unsafe {
             shape.fill(rows, SendPointer(piece.as_mut_ptr()), write);
             piece.set_len(floats);
@@ -204,20 +186,4 @@ fn write_rows(
         file.write_all(bytes)?;
     }
     Ok(())
-}
-
-/// Maps a file of rows, which has the size of the shape.
-pub(crate) fn map_rows(path: &Path, file: &File, shape: Shape) -> Result<Arena> {
-    // SAFETY: this process alone has a scratch file, and the files of a folder are locked against other stores. That nobody
-    // else changes them is asked for in the documentation of `CpuStore::open`.
-    let map = unsafe { MmapMut::map_mut(file) }.map_err(Error::io("cannot map", path))?;
-    // Rows are read one here and one there: what lies around them would only take the place of others. Best effort.
-    #[cfg(unix)]
-    let _ = map.advise(memmap2::Advice::Random);
-    let found = map.len() as u64;
-    Arena::mapped(map, shape).ok_or_else(|| Error::RowFileSize {
-        path: path.into(),
-        expected: shape.bytes as u64,
-        found,
-    })
 }

@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
+use crate::grouping::Grouping;
 use crate::layout::{Layout, PartKind};
-use crate::{Plan, Rows};
+use crate::rows::Rows;
 
 /// Rows of one task.
 const ROWS_A_TASK: usize = 512;
 
-/// The cold rows that one plan touches, and their gradients: what crosses between the two sides of a
-/// [`HotCold`](crate::HotCold).
+/// The cold rows that one plan touches, and their gradients: what crosses between the two sides of
+/// a [`HotCold`](crate::HotCold).
 ///
 /// Rows lie without gaps, part by part, those of equal width together.
 #[derive(Debug, Default)]
@@ -22,10 +23,10 @@ pub struct ColdRows {
     pub(crate) rows: Vec<u32>,
     /// Pieces for tasks.
     pub(crate) chunks: Vec<ColdChunk>,
-    pub(crate) weights: Floats,
+    pub(crate) weights: AlignedFloats,
     /// Of the optimizer, where it goes along: `[rows, state width]`.
-    pub(crate) state: Floats,
-    pub(crate) grads: Floats,
+    pub(crate) state: AlignedFloats,
+    pub(crate) grads: AlignedFloats,
     /// Which of `rows` the last repair changed, each after its part.
     pub(crate) changed: Vec<(u32, u32)>,
 }
@@ -51,16 +52,16 @@ pub(crate) struct ColdChunk {
 }
 
 impl ColdRows {
-    /// Lists the plan's rows that are not below `hot`, one number of stored rows for each part. Neither weights nor gradients
-    /// are there yet.
-    pub(crate) fn list(&mut self, plan: &Plan, layout: &Layout, hot: &[u32]) {
+    /// Lists the plan's rows that are not below `hot`, one number of stored rows for each part.
+    /// Neither weights nor gradients are there yet.
+    pub(crate) fn list(&mut self, plan: &Grouping, layout: &Layout, hot: &[u32]) {
         let floats = self.count(plan, layout, hot);
         self.weights.set_len(floats);
         self.grads.set_len(floats);
     }
 
     /// The same without room for weights and gradients; returns how many floats either has.
-    pub(crate) fn count(&mut self, plan: &Plan, layout: &Layout, hot: &[u32]) -> usize {
+    pub(crate) fn count(&mut self, plan: &Grouping, layout: &Layout, hot: &[u32]) -> usize {
         self.serial = plan.serial;
         self.parts.clear();
         self.parts.resize(layout.parts.len(), ColdPart::default());
@@ -101,12 +102,13 @@ impl ColdRows {
         floats
     }
 
-    /// Makes room for a state of so many floats a row.
+    /// Makes room for a state of that many floats a row.
     pub(crate) fn add_state(&mut self, width: usize) {
         self.state.set_len(self.rows.len() * width);
     }
 
-    /// The rows that another batch touches too: their places among the other's, and behind these their places here.
+    /// The rows that another batch touches too: their places among the other's, and behind these
+    /// their places here.
     pub(crate) fn pairs(&self, other: &Self) -> Vec<u32> {
         let (mut theirs, mut here) = (Vec::new(), Vec::new());
         for (own, part) in self.parts.iter().zip(&other.parts) {
@@ -204,7 +206,7 @@ impl ColdRows {
 
 /// A reused buffer whose first float starts a cache line.
 #[derive(Debug, Default)]
-pub(crate) struct Floats {
+pub(crate) struct AlignedFloats {
     lines: Vec<Line>,
     len: usize,
 }
@@ -213,7 +215,7 @@ pub(crate) struct Floats {
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "reached by pointers to floats")] [f32; 16]);
 
-impl Floats {
+impl AlignedFloats {
     /// Keeps what was there, as far as it fits, and adds zeros.
     pub(crate) fn set_len(&mut self, len: usize) {
         let lines = len.div_ceil(16);

@@ -5,26 +5,37 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use recsys_device::{read_slice, write_slice};
 
-use crate::arena::{Arena, Shape};
-use crate::backing::{Floats, Place, refused};
-use crate::initialization::RowGenerator;
+use crate::arena::Shape;
+use crate::backing::{Backing, OpenBacking};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::hot_rows::Held;
+use crate::initialization::{Initialization, RowGenerator};
 use crate::kernel::Level;
-use crate::layout::{Layout, PartKind, PartLayout, RowOf};
-use crate::lookup::gather;
+use crate::layout::{Layout, Part};
+use crate::lookup::{RowSource, gather};
+use crate::mapped::refused;
+use crate::part_storage::{PartStorage, RowsOf, stored};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::row_folder::{RowFolder, StoreDescription};
-use crate::{
-    Backing, EmbeddingStore, Error, Held, Optimizer, Part, Plan, Planner, Result, Rows,
-    StoreOptions, TableSpec, read_slice, write_slice,
-};
+use crate::rows::Rows;
+use crate::rule::{RowOptimizer, Step};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::Traffic;
 
 /// Embedding tables in host memory, or in memory-mapped files.
 ///
-/// Lookup and update run on the current rayon pool; results do not depend on the number of its threads.
+/// Lookup and update run on the current rayon pool; results do not depend on the number of its
+/// threads.
 #[derive(Debug)]
 pub struct CpuStore {
     pub(crate) dim: usize,
-    pub(crate) optimizer: Optimizer,
+    pub(crate) initialization: Initialization,
+    pub(crate) seed: u64,
+    pub(crate) optimizer: RowOptimizer,
     pub(crate) level: Level,
     pub(crate) layout: Arc<Layout>,
     pub(crate) parts: Vec<Part>,
@@ -33,36 +44,30 @@ pub struct CpuStore {
     /// Whether those are all.
     whole: bool,
     pub(crate) storage: Vec<PartStorage>,
-    place: Place,
+    place: OpenBacking,
     /// Intermediate gradients of an update, `[batch, workspace width]`.
     pub(crate) workspace: Vec<f32>,
-}
-
-/// Memory of a part. That of a projection is transposed, `[dim_i, dim]`: all that is done with it runs along `dim`.
-#[derive(Debug)]
-pub(crate) struct PartStorage {
-    pub(crate) kind: PartKind,
-    pub(crate) row_of: RowOf,
-    /// The first row held.
-    pub(crate) first: usize,
-    pub(crate) weights: Arena,
-    pub(crate) state: Option<Arena>,
+    /// Updates made.
+    pub(crate) updates: u64,
 }
 
 impl CpuStore {
     /// Makes the tables with their initial rows.
     ///
     /// # Errors
-    /// No tables, a dimension of 0, a table or optimizer with impossible settings, or more memory than there is.
+    /// No tables, a dimension of 0, a table or optimizer with impossible settings, or more memory
+    /// than there is.
     pub fn new(tables: Vec<TableSpec>, options: StoreOptions) -> Result<Self> {
         Self::with_backing(tables, options, Held::All, &Backing::Memory)
     }
 
-    /// Makes some rows of every part, with the values that they have in the whole tables; of a projection, all rows or
-    /// none. Plans are those of the whole tables, and one that touches another row is refused.
+    /// Makes some rows of every part, with the values that they have in the whole tables; of a
+    /// projection, all rows or none. Plans are those of the whole tables, and one that touches
+    /// another row is refused.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and ranges of another number than parts, beyond their part, or with a part of a projection.
+    /// As [`new`](Self::new), and ranges of another number than parts, beyond their part, or with a
+    /// part of a projection.
     pub fn with_rows(
         tables: Vec<TableSpec>,
         options: StoreOptions,
@@ -90,17 +95,18 @@ impl CpuStore {
     /// Makes all or some rows, in memory or in files.
     ///
     /// # Errors
-    /// As [`new`](Self::new) and [`with_rows`](Self::with_rows), and a folder that cannot be used, that holds something, or
-    /// whose disk has too little space; nothing is left behind then.
+    /// As [`new`](Self::new) and [`with_rows`](Self::with_rows), and a folder that cannot be used,
+    /// that holds something, or whose disk has too little space; nothing is left behind then.
     pub fn with_backing(
         tables: Vec<TableSpec>,
         options: StoreOptions,
         held: Held<'_>,
         backing: &Backing,
     ) -> Result<Self> {
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
-        let held = held.ranges(&layout, &parts, options)?;
-        let place = Place::prepare(backing, file_bytes(&layout, &parts, &held)?)?;
+        options.check_host_memory()?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
+        let held = held.ranges(&layout, &parts, &options)?;
+        let place = OpenBacking::prepare(backing, file_bytes(&layout, &parts, &held)?)?;
         let make = |(part, held): (usize, &Range<u64>)| {
             let generator = RowGenerator::new(
                 options.initialization,
@@ -110,14 +116,13 @@ impl CpuStore {
                 part,
                 options.dim,
             );
-            let fresh = options.optimizer.fresh_state();
             PartStorage::new(
                 &place,
                 &parts[part],
                 &layout.parts[part],
                 held,
                 generator,
-                fresh,
+                &options.optimizer,
             )
         };
         match held.iter().enumerate().map(make).collect() {
@@ -129,38 +134,42 @@ impl CpuStore {
         }
     }
 
-    /// Opens the store that [`close`](Self::close) left in a folder, with the rows that it held. Until it is closed again, the
-    /// folder counts as one that cannot be trusted.
+    /// Opens the store that [`close`](Self::close) left in a folder, with the rows that it held.
+    /// Until it is closed again, the folder counts as one that cannot be trusted.
     ///
-    /// Sizes of files are checked, contents are not: a row that was altered on the disk is not found out. Nobody else may
-    /// change the files meanwhile; the system may end a process that uses a mapped file which was truncated.
+    /// Sizes of files are checked, contents are not: a row that was altered on the disk is not
+    /// found out. Nobody else may change the files meanwhile; the system may end a process that
+    /// uses a mapped file which was truncated.
     ///
     /// # Errors
-    /// A folder that holds no closed store of these tables and this optimizer, that is in use, or that cannot be written.
+    /// A folder that holds no closed store of these tables and this optimizer, that is in use, or
+    /// that cannot be written.
     pub fn open(
         folder: impl AsRef<Path>,
         tables: Vec<TableSpec>,
         options: StoreOptions,
     ) -> Result<Self> {
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
-        let (folder, held) = RowFolder::open(folder.as_ref(), &layout.specs, options)?;
-        let held = Held::Ranges(&held).ranges(&layout, &parts, options)?;
+        options.check_host_memory()?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
+        let (folder, held) = RowFolder::open(folder.as_ref(), &layout.specs, &options)?;
+        let held = Held::Ranges(&held).ranges(&layout, &parts, &options)?;
         let map = |(part, held): (usize, &Range<u64>)| {
             PartStorage::open(&folder, &parts[part], &layout.parts[part], held)
         };
         let storage = held.iter().enumerate().map(map).collect::<Result<_>>()?;
         folder.begin()?;
-        let place = Place::Folder(folder);
+        let place = OpenBacking::Folder(folder);
         Ok(Self::assemble(layout, parts, options, held, storage, place))
     }
 
-    /// Ends the work with a store: with [`Backing::Folder`], waits until all rows are on the disk and marks them as complete, so
-    /// that the folder can be opened again. Other stores are just dropped.
+    /// Ends the work with a store: with [`Backing::Folder`], waits until all rows are on the disk
+    /// and marks them as complete, so that the folder can be opened again. Other stores are just
+    /// dropped.
     ///
     /// # Errors
     /// A disk that fails; the folder cannot be opened then.
     pub fn close(self) -> Result<()> {
-        let Place::Folder(folder) = &self.place else {
+        let OpenBacking::Folder(folder) = &self.place else {
             return Ok(());
         };
         for (storage, part) in self.storage.iter().zip(&self.parts) {
@@ -171,16 +180,21 @@ impl CpuStore {
                     .map_err(|source| Error::io("cannot write", &path())(source))?;
             }
         }
-        let options = StoreOptions {
-            dim: self.dim,
-            optimizer: self.optimizer,
-            ..StoreOptions::default()
-        };
+        let specs = &self.layout.specs;
         folder.finish(StoreDescription::new(
-            &self.layout.specs,
-            options,
+            specs,
+            self.dim,
+            &self.optimizer,
             &self.held,
         ))
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    pub(crate) fn backing(&self) -> Backing {
+        self.place.backing()
     }
 
     fn assemble(
@@ -189,7 +203,7 @@ impl CpuStore {
         options: StoreOptions,
         held: Vec<Range<u64>>,
         storage: Vec<PartStorage>,
-        place: Place,
+        place: OpenBacking,
     ) -> Self {
         Self {
             whole: held
@@ -198,6 +212,8 @@ impl CpuStore {
                 .all(|(held, part)| *held == (0..part.rows)),
             held,
             dim: options.dim,
+            initialization: options.initialization,
+            seed: options.seed,
             optimizer: options.optimizer,
             level: Level::detect(),
             layout: Arc::new(layout),
@@ -205,6 +221,7 @@ impl CpuStore {
             storage,
             place,
             workspace: Vec::new(),
+            updates: 0,
         }
     }
 
@@ -219,8 +236,8 @@ impl CpuStore {
             &self.layout,
             self.dim,
             self,
-            plan,
-            0..plan.batch,
+            &plan.grouping,
+            0..plan.batch(),
             into,
         );
         Ok(())
@@ -229,26 +246,22 @@ impl CpuStore {
     /// Moves the rows that the plan touches along `grad`, `[batch, tables, dim]` row-major.
     ///
     /// # Errors
-    /// A plan for other tables, a slice of another length, or a learning rate that is not finite. The store is unchanged
-    /// then.
+    /// A plan for other tables, a slice of another length, or a learning rate that is not finite.
+    /// The store is unchanged then.
     pub fn update_slice(&mut self, plan: &Plan, grad: &[f32], learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad.len())?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
-        self.scatter(plan, grad, learning_rate, None);
+        let step = Step::new(learning_rate, self.updates)?;
+        self.scatter(&plan.grouping, grad, step, None);
         Ok(())
     }
 
     /// That the plan is one of these tables, and touches no rows that are elsewhere.
     pub(crate) fn check_plan(&self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         if self.whole {
             return Ok(());
         }
-        plan.check_rows(&self.parts, &self.held)
+        plan.grouping.check_rows(&self.parts, &self.held)
     }
 
     fn check(&self, plan: &Plan, what: &'static str, got: usize) -> Result<()> {
@@ -269,7 +282,7 @@ impl CpuStore {
     }
 
     fn check_shape(&self, plan: &Plan, what: &'static str, tensor: &Tensor) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         let expected = [plan.batch(), self.layout.specs.len(), self.dim];
         if tensor.dims() != expected {
             return Err(Error::Shape {
@@ -279,23 +292,6 @@ impl CpuStore {
             });
         }
         Ok(())
-    }
-}
-
-/// Rows of a part as they are stored, and the floats of a row's weights and of its state: a projection lies transposed, and
-/// is there wholly or not at all.
-fn stored(part: &Part, placed: &PartLayout, held: &Range<u64>) -> (u64, [usize; 2]) {
-    match placed.kind {
-        PartKind::Rows(_) => (held.end - held.start, [part.dim, part.state_width]),
-        PartKind::Projection => {
-            let columns = if held.is_empty() { 0 } else { placed.rows };
-            let state = if part.state_width > 0 {
-                placed.width
-            } else {
-                0
-            };
-            (columns, [placed.width, state])
-        }
     }
 }
 
@@ -312,88 +308,6 @@ fn file_bytes(layout: &Layout, parts: &[Part], held: &[Range<u64>]) -> Result<u6
     Ok(bytes)
 }
 
-impl PartStorage {
-    fn new(
-        place: &Place,
-        part: &Part,
-        placed: &PartLayout,
-        held: &Range<u64>,
-        generator: RowGenerator,
-        fresh: f32,
-    ) -> Result<Self> {
-        let (rows, [width, state_width]) = stored(part, placed, held);
-        let weights = match placed.kind {
-            PartKind::Rows(_) => {
-                let write = |row, into: &mut [f32]| generator.write(held.start + row, into);
-                place.arena(part, Floats::Weights, (rows, width), write)?
-            }
-            PartKind::Projection => {
-                let mut matrix = vec![0.0; width * part.dim];
-                for (row, into) in matrix.chunks_exact_mut(part.dim).enumerate() {
-                    generator.write(row as u64, into);
-                }
-                let write = |column: u64, into: &mut [f32]| {
-                    for (row, into) in into.iter_mut().enumerate() {
-                        *into = matrix[row * part.dim + column as usize];
-                    }
-                };
-                place.arena(part, Floats::Weights, (rows, width), write)?
-            }
-        };
-        let state = match state_width {
-            0 => None,
-            width => Some(place.arena(part, Floats::State, (rows, width), |_, state| {
-                state.fill(fresh)
-            })?),
-        };
-        Ok(Self::of(placed, held, weights, state))
-    }
-
-    fn open(
-        folder: &RowFolder,
-        part: &Part,
-        placed: &PartLayout,
-        held: &Range<u64>,
-    ) -> Result<Self> {
-        let (rows, [width, state_width]) = stored(part, placed, held);
-        let weights = folder.map(part, Floats::Weights, (rows, width))?;
-        let state = match state_width {
-            0 => None,
-            width => Some(folder.map(part, Floats::State, (rows, width))?),
-        };
-        Ok(Self::of(placed, held, weights, state))
-    }
-
-    fn of(placed: &PartLayout, held: &Range<u64>, weights: Arena, state: Option<Arena>) -> Self {
-        let (row_of, first) = match placed.kind {
-            // A range of rows that cannot be counted in usize cannot be kept either.
-            PartKind::Rows(row_of) => (row_of, held.start as usize),
-            PartKind::Projection => (RowOf::Id, 0),
-        };
-        Self {
-            kind: placed.kind,
-            row_of,
-            first,
-            weights,
-            state,
-        }
-    }
-
-    pub(crate) fn arenas(&self) -> impl Iterator<Item = (&Arena, Floats)> {
-        let weights = (&self.weights, Floats::Weights);
-        let state = self.state.iter().map(|state| (state, Floats::State));
-        std::iter::once(weights).chain(state)
-    }
-
-    /// Bytes of rows and state, of those in files or of all.
-    fn bytes(&self, mapped: bool) -> u64 {
-        let counted = self
-            .arenas()
-            .filter(|(arena, _)| !mapped || arena.map().is_some());
-        counted.map(|(arena, _)| arena.bytes()).sum()
-    }
-}
-
 impl EmbeddingStore for CpuStore {
     fn dim(&self) -> usize {
         self.dim
@@ -403,12 +317,12 @@ impl EmbeddingStore for CpuStore {
         &self.layout.specs
     }
 
-    fn optimizer(&self) -> Optimizer {
-        self.optimizer
+    fn optimizer(&self) -> &RowOptimizer {
+        &self.optimizer
     }
 
     fn planner(&self) -> Planner {
-        Planner::new(Arc::clone(&self.layout))
+        Planner::of(Arc::clone(&self.layout))
     }
 
     fn lookup(&self, plan: &Plan, into: &Tensor) -> Result<()> {
@@ -426,25 +340,75 @@ impl EmbeddingStore for CpuStore {
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        self.export_rows(part, rows)
+        self.export_range(part, rows)
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.import_rows(part, first_row, rows)
+        self.import_range(part, first_row, rows)
     }
 
-    /// Lets the system read the rows of a coming batch from their files, if they are in files and not in memory.
-    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
-        self.check_plan(plan)?;
-        self.read_ahead(plan);
-        Ok(())
+    fn updates(&self) -> u64 {
+        match self.optimizer.counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
     }
 
     fn memory_bytes(&self) -> u64 {
         self.storage.iter().map(|part| part.bytes(false)).sum()
     }
 
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for CpuStore {
+    fn lookahead(&self) -> usize {
+        usize::from(self.mapped_bytes() > 0)
+    }
+
+    /// Lets the system read the rows of a coming batch from their files, if they are in files and
+    /// not in memory.
+    fn prefetch(&mut self, plan: &Plan) -> Result<()> {
+        self.check_plan(plan)?;
+        self.read_ahead(&plan.grouping);
+        Ok(())
+    }
+
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing crosses.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
     fn mapped_bytes(&self) -> u64 {
         self.storage.iter().map(|part| part.bytes(true)).sum()
+    }
+}
+
+impl<'a> RowSource<'a> for &'a CpuStore {
+    type Rows = RowsOf;
+
+    #[inline(always)]
+    fn rows(self, part: usize) -> RowsOf {
+        self.storage[part].rows()
+    }
+
+    #[inline(always)]
+    fn projection(self, part: usize, row: usize) -> &'a [f32] {
+        self.storage[part].weights.row(row)
     }
 }

@@ -20,17 +20,18 @@ pub enum Combine {
 pub enum Encoding {
     /// One row per id.
     Full,
-    /// The compositional embedding of Shi et al., "Compositional Embeddings Using Complementary Partitions" (KDD 2020):
-    /// row `id / collisions` of one part and row `id % collisions` of another, each sum-pooled over the bag, then
-    /// combined.
+    /// The compositional embedding of Shi et al., "Compositional Embeddings Using Complementary
+    /// Partitions" (KDD 2020): row `id / collisions` of one part and row `id % collisions` of
+    /// another, each sum-pooled over the bag, then combined.
     QuotientRemainder {
         /// Rows of the remainder part; the quotient part has `ceil(rows / collisions)`.
         collisions: u64,
         /// How the two pooled rows become one.
         combine: Combine,
     },
-    /// The mixed-dimension embedding of Ginart et al. (2019): narrower rows, and after pooling a projection without bias
-    /// to the full width. With `dim` equal to the store's there is no projection.
+    /// The mixed-dimension embedding of Ginart et al. (2019): narrower rows, and after pooling a
+    /// projection without bias to the full width. With `dim` equal to the store's there is no
+    /// projection.
     MixedDimension {
         /// Floats of a stored row, at most the store's.
         dim: usize,

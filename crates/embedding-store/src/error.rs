@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::DType;
-
 /// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -35,6 +33,89 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A [`RowRule`](crate::RowRule) that says that it cannot be used.
+    #[error("row rule {name}: {problem}")]
+    InvalidRule {
+        /// The rule.
+        name: String,
+        /// What it says.
+        problem: String,
+    },
+    /// A rule from outside for rows on a device that moves rows by kernels.
+    #[error(
+        "row rule {name} has no kernel for {device}; keep the rows in host memory (CpuStore, or \
+         OnDevice for a model on the device), or use a built-in Optimizer"
+    )]
+    RuleWithoutKernel {
+        /// The rule.
+        name: String,
+        /// The device.
+        device: String,
+    },
+    /// Factors on the learning rate for another number of tables.
+    #[error("{got} factors on the learning rate for {tables} tables; give one for each, or none")]
+    FactorCount {
+        /// Factors given.
+        got: usize,
+        /// Tables.
+        tables: usize,
+    },
+    /// A factor on the learning rate that is negative or not finite.
+    #[error(
+        "table {table}: the factor on its learning rate is {value}; it must be finite and at least \
+         0, which freezes the table"
+    )]
+    InvalidFactor {
+        /// Table number.
+        table: usize,
+        /// The factor.
+        value: f32,
+    },
+    /// Floats of a row, or of a dense parameter, that do not fit what they are to move.
+    #[error("{what} has {got} floats, {expected} are needed")]
+    RowLength {
+        /// Which slice.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length needed.
+        expected: usize,
+    },
+    /// Rows in host memory in another format than f32.
+    #[error(
+        "rows in host memory are f32, not {format}: keep them in a DeviceStore, or use \
+         StoreOptions::in_host_memory"
+    )]
+    DeviceRowsInHostMemory {
+        /// The format.
+        format: &'static str,
+    },
+    /// A row that a plan does not list.
+    #[error("the plan lists no row in place {place} of part {part}")]
+    RowNotPlanned {
+        /// The part.
+        part: usize,
+        /// The place among its distinct rows.
+        place: usize,
+    },
+    /// A part whose gradient passes through a product or a projection.
+    #[error(
+        "the gradient of the looked-up rows does not contain that of part {part}: its table multiplies \
+         or projects; compute it from the pooled rows"
+    )]
+    IndirectGradient {
+        /// The part.
+        part: usize,
+    },
+    /// A store whose rows cannot become those of a larger one.
+    #[error("the store cannot grow: {problem}")]
+    Growth {
+        /// Why.
+        problem: String,
+    },
+    /// What went wrong in a store that was written outside of this crate.
+    #[error(transparent)]
+    External(Box<dyn std::error::Error + Send + Sync>),
     /// A name of no [`RowFormat`](crate::RowFormat).
     #[error("rows are kept as f32 or bf16, not as `{text}`")]
     UnknownRowFormat {
@@ -48,7 +129,7 @@ pub enum Error {
     Allocation {
         /// The part, for example `emb_l.3.weight`.
         name: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
     },
     /// More bytes than the address space has.
@@ -163,7 +244,7 @@ pub enum Error {
     HotRowsBeyondTable {
         /// Table number.
         table: usize,
-        /// Hot rows asked for.
+        /// Hot rows requested.
         hot: u64,
         /// Rows of the table.
         rows: u64,
@@ -217,15 +298,15 @@ pub enum Error {
         value: f64,
     },
     /// A part number that the store does not have.
-    #[error("part {part} asked for, the store has {parts}")]
+    #[error("the store has {parts} parts, no part {part}")]
     PartOutOfRange {
-        /// The number asked for.
+        /// The number requested.
         part: usize,
         /// Parts of the store.
         parts: usize,
     },
     /// Rows beyond a part.
-    #[error("rows {start}..{end} of {name} asked for, which has {rows}")]
+    #[error("{name} has {rows} rows, which rows {start}..{end} are not within")]
     RowsOutOfRange {
         /// The part.
         name: String,
@@ -248,14 +329,6 @@ pub enum Error {
         /// What fits.
         expected: u64,
     },
-    /// A tensor that is not in host memory.
-    #[error(
-        "the tensor is on {device}, host memory is needed; copy it with to_device(&Device::Cpu)"
-    )]
-    NotOnCpu {
-        /// Where it is.
-        device: String,
-    },
     /// A tensor on another device than the store's.
     #[error(
         "the tensor is on {got}, the store's rows go to {expected}; make it there, or the store for {got}"
@@ -266,53 +339,19 @@ pub enum Error {
         /// Where it belongs.
         expected: String,
     },
-    /// A tensor of another element type.
-    #[error("the tensor holds {dtype:?}, F32 is needed; convert it with to_dtype(DType::F32)")]
-    WrongDType {
-        /// Its element type.
-        dtype: DType,
-    },
-    /// A tensor whose elements do not lie in row-major order.
-    #[error("the tensor of shape {shape:?} is not contiguous; call contiguous() first")]
-    NotContiguous {
-        /// Its shape.
-        shape: Vec<usize>,
-    },
+    /// A device failed, or a tensor is not laid out as its memory is used.
+    #[error(transparent)]
+    Device(#[from] recsys_device::Error),
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// An NVIDIA device is asked for and the feature `cuda` is off.
-    #[error(
-        "cuda:{ordinal}: this program was built without CUDA; build it with `--features cuda` on a machine with NVIDIA's \
-         toolkit, or use the CPU"
-    )]
-    BuiltWithoutCuda {
-        /// Number of the device.
-        ordinal: usize,
-    },
-    /// There is no driver, or it has no device.
-    #[error(
-        "no NVIDIA device can be used: {reason}; `nvidia-smi` shows what the driver sees, and the CPU can be used instead"
-    )]
-    NoCudaDevice {
-        /// What the driver says.
-        reason: String,
-    },
-    /// A device number beyond those that there are.
-    #[error("there is no device cuda:{ordinal}: the driver has {devices}, counted from 0")]
-    NoSuchDevice {
-        /// Number of the device.
-        ordinal: usize,
-        /// Devices that the driver has.
-        devices: usize,
-    },
     /// Rows that do not fit a device.
     #[error(
         "rows and optimizer state of {bytes} bytes do not fit the device, which has {free} bytes free; a budget of {} would \
          leave a fifth for the model and its batches", free / 5 * 4
     )]
     DeviceMemory {
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
         /// Bytes that are free.
         free: u64,
@@ -376,7 +415,7 @@ pub enum Error {
         problem: String,
     },
     /// A store in files that was made for other tables or with another optimizer.
-    #[error("the rows in {} have {what} {found}, {expected} was asked for", folder.display())]
+    #[error("the rows in {} have {what} {found}, {expected} is needed", folder.display())]
     OtherStore {
         /// The folder.
         folder: PathBuf,
@@ -384,7 +423,7 @@ pub enum Error {
         what: &'static str,
         /// What the folder has.
         found: String,
-        /// What was asked for.
+        /// What is needed.
         expected: String,
     },
     /// A file of rows of another size than it was made with.
@@ -400,6 +439,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of a store that was written outside of this crate.
+    pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::External(error.into())
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

@@ -3,59 +3,13 @@
 use std::ops::Range;
 
 use crate::arena::Arena;
-use crate::layout::PartKind;
-use crate::{CpuStore, Error, Part, Result, Rows};
-
-impl Rows {
-    /// That the rows are some of that part; how many they are.
-    pub(crate) fn check(&self, parts: &[Part], part: usize) -> Result<usize> {
-        let Some(described) = parts.get(part) else {
-            return Err(Error::PartOutOfRange {
-                part,
-                parts: parts.len(),
-            });
-        };
-        let mismatch = |what, got: usize, expected: usize| {
-            Err(Error::RowsMismatch {
-                name: described.name.clone(),
-                what,
-                got: got as u64,
-                expected: expected as u64,
-            })
-        };
-        let (dim, state_width) = (described.dim, described.state_width);
-        if self.dim != dim {
-            return mismatch("the number of floats a row", self.dim, dim);
-        }
-        let count = self.weights.len() / dim;
-        if self.weights.len() != count * dim {
-            return mismatch("the number of weights", self.weights.len(), count * dim);
-        }
-        if !self.state.is_empty() && self.state.len() != count * state_width {
-            return mismatch(
-                "the number of state values",
-                self.state.len(),
-                count * state_width,
-            );
-        }
-        Ok(count)
-    }
-
-    /// Some of the rows, which [`check`](Self::check) has counted.
-    pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
-        let count = self.weights.len() / self.dim;
-        let state_width = self.state.len() / count.max(1);
-        let some = |width: usize| rows.start * width..rows.end * width;
-        Self {
-            dim: self.dim,
-            weights: self.weights[some(self.dim)].to_vec(),
-            state: self.state[some(state_width)].to_vec(),
-        }
-    }
-}
+use crate::cpu_store::CpuStore;
+use crate::error::{Error, Result};
+use crate::layout::{Part, PartKind};
+use crate::rows::Rows;
 
 impl CpuStore {
-    pub(crate) fn export_rows(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
+    pub(crate) fn export_range(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
         let (described, rows) = self.locate(part, rows)?;
         let storage = &self.storage[part];
         let mut out = Rows {
@@ -82,13 +36,14 @@ impl CpuStore {
         Ok(out)
     }
 
-    pub(crate) fn import_rows(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
+    pub(crate) fn import_range(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
         let count = rows.check(&self.parts, part)?;
         let Part {
             dim, state_width, ..
         } = self.parts[part];
         let (_, range) = self.locate(part, first_row..first_row.saturating_add(count as u64))?;
-        let fresh = self.optimizer.fresh_state();
+        let mut fresh = vec![0.0; state_width];
+        self.fresh_state(part, &mut fresh);
         let storage = &mut self.storage[part];
         write(
             &mut storage.weights,
@@ -98,10 +53,21 @@ impl CpuStore {
             |index| rows.weights[index],
         );
         if let Some(state) = &mut storage.state {
-            let value = |index: usize| rows.state.get(index).copied().unwrap_or(fresh);
+            let value = |index: usize| match rows.state.is_empty() {
+                true => fresh[index % state_width],
+                false => rows.state[index],
+            };
             write(state, storage.kind, state_width, range, value);
         }
         Ok(())
+    }
+
+    /// The state of one row of a part that was never updated.
+    fn fresh_state(&self, part: usize, state: &mut [f32]) {
+        match self.layout.parts[part].kind {
+            PartKind::Rows(_) => self.optimizer.fresh_state(state),
+            PartKind::Projection => state.fill(self.optimizer.dense().fresh_state()),
+        }
     }
 
     /// The part's description, and where rows that it has lie in its arena.

@@ -8,28 +8,36 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use candle_core::{Device, Tensor};
 
 use crate::cold_rows::ColdRows;
-use crate::layout::{Layout, PartKind};
+use crate::cpu_store::CpuStore;
+use crate::device_store::DeviceStore;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Part, PartKind};
 use crate::on_device::{check_device, check_shape};
-use crate::split::{ColdSide, HotSide};
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows,
-    StoreOptions, TableSpec, Traffic,
-};
+use crate::plan::Plan;
+use crate::planner::Planner;
+use crate::rows::Rows;
+use crate::rule::{RowOptimizer, Step};
+use crate::sides::{ColdSide, HotSide};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::{Counters, Traffic};
 
-/// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it more is work for nothing: a further
-/// one takes the place of the next one to run.
+/// Batches whose cold rows a [`HotCold`] lets be fetched ahead, unless told otherwise. Showing it
+/// more is work for nothing: a further one takes the place of the next one to run.
 pub const PREFETCHED_BATCHES: usize = 4;
 
-/// A store whose first rows of every table lie on the device of the model and the others in host memory.
+/// A store whose first rows of every table lie on the device of the model and the others in host
+/// memory.
 ///
-/// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows cross to the device,
-/// and the sums of their gradients cross back. [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches;
-/// whatever of them an update moves in between is fetched again. Every number is that of the unsplit store, bit for bit, unless hot rows
-/// are [bf16](crate::RowFormat::Bf16), which cold ones never are.
+/// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows
+/// cross to the device, and the sums of their gradients cross back.
+/// [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches; whatever of them
+/// an update moves in between is fetched again. Every number is that of the unsplit store, bit for
+/// bit, unless hot rows are [bf16](crate::RowFormat::Bf16), which cold ones never are.
 ///
-/// A device moves the cold rows of plain tables itself, where it has their copies, and they come back some steps later: the host waits
-/// for no step. Batches that were fetched meanwhile take what has not come back from the device.
+/// A device moves the cold rows of plain tables itself, where it has their copies, and they come
+/// back some steps later: the host waits for no step. Batches that were fetched meanwhile take what
+/// has not come back from the device.
 #[derive(Debug)]
 pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     hot: Hot,
@@ -39,7 +47,8 @@ pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     hot_rows: Vec<u32>,
     /// Fetched ahead, oldest first.
     staged: VecDeque<StagedBatch<Hot::Staged>>,
-    /// Moved on the device and on their way back, oldest first. Until they are here, the cold side is behind.
+    /// Moved on the device and on their way back, oldest first. Until they are here, the cold side
+    /// is behind.
     returning: Mutex<VecDeque<StagedBatch<Hot::Staged>>>,
     /// Sets whose buffers are free.
     spare: Vec<StagedBatch<Hot::Staged>>,
@@ -47,6 +56,8 @@ pub struct HotCold<Hot: HotSide, Cold: ColdSide> {
     /// The cold rows of the last plan that came unannounced.
     direct: Mutex<StagedBatch<Hot::Staged>>,
     counters: Counters,
+    /// Updates made.
+    updates: u64,
 }
 
 /// The cold rows of one plan, on both sides.
@@ -60,19 +71,21 @@ struct StagedBatch<S> {
     is_back: bool,
 }
 
-/// Batches whose moved rows may be on their way when another one is fetched: the last step's, which may be running.
+/// Batches whose moved rows may be on their way when another one is fetched: the last step's, which
+/// may be running.
 const RETURNING: usize = 1;
 /// Those of which there are never more: plans may come unannounced.
 const MOST_RETURNING: usize = 3;
 
 impl HotCold<CpuStore, CpuStore> {
-    /// Both sides in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each table.
+    /// Both sides in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each
+    /// table.
     ///
     /// # Errors
     /// Impossible tables or options, or hot rows that do not fit the tables.
     pub fn on_cpu(tables: Vec<TableSpec>, options: StoreOptions, hot_rows: &[u64]) -> Result<Self> {
         Self::new(
-            CpuStore::hot(tables.clone(), options, hot_rows)?,
+            CpuStore::hot(tables.clone(), options.clone(), hot_rows)?,
             CpuStore::cold(tables, options, hot_rows)?,
         )
     }
@@ -90,14 +103,15 @@ impl HotCold<DeviceStore, CpuStore> {
         device: &Device,
     ) -> Result<Self> {
         Self::new(
-            DeviceStore::hot(tables.clone(), options, hot_rows, device)?,
-            CpuStore::cold(tables, options, hot_rows)?,
+            DeviceStore::hot(tables.clone(), options.clone(), hot_rows, device)?,
+            CpuStore::cold(tables, options.in_host_memory(), hot_rows)?,
         )
     }
 }
 
 impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
-    /// Puts two sides together: what `hot` holds of every part, from its first row on, `cold` holds no more.
+    /// Puts two sides together: what `hot` holds of every part, from its first row on, `cold` holds
+    /// no more.
     ///
     /// # Errors
     /// Sides of other tables or optimizers, or whose rows do not make whole parts.
@@ -126,7 +140,8 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
                     part.rows, part.name
                 ));
             }
-            // Fits: a part has at most as many rows as its table has ids, and a remainder part as many as fit 32 bits.
+            // Fits: a part has at most as many rows as its table has ids, and a remainder part as
+            // many as fit 32 bits.
             hot_rows.push(match placed.kind {
                 PartKind::Projection if hot > 0 => placed.rows as u32,
                 _ => hot as u32,
@@ -154,11 +169,12 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             prefetched_batches: PREFETCHED_BATCHES,
             direct: Mutex::default(),
             counters: Counters::default(),
+            updates: 0,
         })
     }
 
-    /// Lets the cold rows of that many batches be fetched ahead; a further one takes the place of one that was looked up
-    /// already, or else of the oldest. 4 if not set.
+    /// Lets the cold rows of that many batches be fetched ahead; a further one takes the place of
+    /// one that was looked up already, or else of the oldest. 4 if not set.
     pub fn with_prefetched_batches(mut self, batches: usize) -> Self {
         self.prefetched_batches = batches;
         self
@@ -169,13 +185,14 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         &self.hot
     }
 
-    /// The side in host memory. Rows that the last steps have moved may be on their way to it; [`export`](EmbeddingStore::export) waits
-    /// for them.
+    /// The side in host memory. Rows that the last steps have moved may be on their way to it;
+    /// [`export`](EmbeddingStore::export) waits for them.
     pub fn cold(&self) -> &Cold {
         &self.cold
     }
 
-    /// The side in host memory with all rows that batches have moved, to change it: what was fetched of it is forgotten.
+    /// The side in host memory with all rows that batches have moved, to change it: what was
+    /// fetched of it is forgotten.
     pub(crate) fn cold_mut(&mut self) -> Result<&mut Cold> {
         self.settle(0)?;
         self.forget();
@@ -194,13 +211,13 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
-        plan.check_slots()
+        plan.grouping.check(&self.layout)?;
+        plan.grouping.check_slots()
     }
 
     /// Lists a plan's cold rows, copies them, and takes them to the device.
     fn fetch(&self, plan: &Plan, into: &mut StagedBatch<Hot::Staged>) -> Result<()> {
-        into.rows.list(plan, &self.layout, &self.hot_rows);
+        into.rows.list(&plan.grouping, &self.layout, &self.hot_rows);
         if self.hot.moves_staged() {
             let width = self.hot.parts().first().map_or(0, |part| part.state_width);
             into.rows.add_state(width);
@@ -216,7 +233,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             self.hot
                 .copy_staged(&moved.on_device, &mut into.on_device, &pairs)?;
         }
-        into.rows.serial = plan.serial;
+        into.rows.serial = plan.grouping.serial;
         self.counters.to_device(into.rows.bytes());
         Ok(())
     }
@@ -227,7 +244,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             .unwrap_or_else(|lock| lock.into_inner())
     }
 
-    /// Waits until no more than so many batches' rows are on their way back.
+    /// Waits until no more than that many batches' rows are on their way back.
     fn settle(&mut self, most: usize) -> Result<()> {
         loop {
             let batch = {
@@ -248,7 +265,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     fn staged(&self, plan: &Plan) -> Option<usize> {
         self.staged
             .iter()
-            .position(|batch| batch.rows.serial == plan.serial)
+            .position(|batch| batch.rows.serial == plan.grouping.serial)
     }
 
     fn direct(&self) -> MutexGuard<'_, StagedBatch<Hot::Staged>> {
@@ -258,7 +275,7 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
     /// Bytes of the numbers that tell the device which rows a batch's lookups mean.
     fn id_bytes(&self, plan: &Plan, cold: &ColdRows) -> usize {
         let hot: usize = cold.parts.iter().map(|part| part.first_slot).sum();
-        (plan.samples.len() + hot) * size_of::<u32>()
+        (plan.grouping.samples.len() + hot) * size_of::<u32>()
     }
 
     /// Moves both sides, with the plan's cold rows at hand.
@@ -267,14 +284,13 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
         plan: &Plan,
         batch: &mut StagedBatch<Hot::Staged>,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
         let StagedBatch {
             rows, on_device, ..
         } = batch;
         if self.hot.moves_staged() {
-            self.hot
-                .move_staged(plan, rows, on_device, grad, learning_rate)?;
+            self.hot.move_staged(plan, rows, on_device, grad, step)?;
             self.counters.to_host(rows.bytes());
             for other in &mut self.staged {
                 let pairs = other.rows.pairs(rows);
@@ -283,10 +299,9 @@ impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
             }
             return Ok(());
         }
-        self.hot
-            .update_with(plan, rows, on_device, grad, learning_rate)?;
+        self.hot.update_with(plan, rows, on_device, grad, step)?;
         self.counters.to_host(rows.bytes());
-        self.cold.apply(rows, learning_rate);
+        self.cold.apply(rows, step);
         let Self {
             hot,
             cold,
@@ -340,7 +355,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.hot.optimizer()
     }
 
@@ -356,7 +371,7 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
             Some(at) => &self.staged[at],
             None => {
                 let mut guard = self.direct();
-                if guard.rows.serial != plan.serial {
+                if guard.rows.serial != plan.grouping.serial {
                     self.fetch(plan, &mut guard)?;
                 }
                 direct = guard;
@@ -371,21 +386,18 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
 
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
+        let step = Step::new(learning_rate, self.updates)?;
+        self.updates = step.next(plan.batch());
         if let Some(mut batch) = self.staged(plan).and_then(|at| self.staged.remove(at)) {
-            self.update_both(plan, &mut batch, grad, learning_rate)?;
+            self.update_both(plan, &mut batch, grad, step)?;
             self.direct().rows.serial = 0;
             return self.put_away(batch);
         }
         let mut batch = std::mem::take(&mut *self.direct());
-        if batch.rows.serial != plan.serial {
+        if batch.rows.serial != plan.grouping.serial {
             self.fetch(plan, &mut batch)?;
         }
-        self.update_both(plan, &mut batch, grad, learning_rate)?;
+        self.update_both(plan, &mut batch, grad, step)?;
         if self.hot.moves_staged() {
             return self.put_away(batch);
         }
@@ -430,12 +442,34 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         self.hot.memory_bytes() + self.cold.memory_bytes()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.cold.mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.hot.device()
+    }
+
+    fn updates(&self) -> u64 {
+        match self.hot.rounding().is_some() || self.optimizer().counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
+        self.hot.continue_from(updates);
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl<Hot: HotSide, Cold: ColdSide> Tiered for HotCold<Hot, Cold> {
+    fn lookahead(&self) -> usize {
+        self.prefetched_batches.min(1)
     }
 
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
@@ -462,16 +496,17 @@ impl<Hot: HotSide, Cold: ColdSide> EmbeddingStore for HotCold<Hot, Cold> {
         fetched
     }
 
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
     fn traffic(&self) -> Traffic {
         self.counters.read()
     }
 
-    fn updates(&self) -> u64 {
-        self.hot.updates()
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        self.hot.continue_from(updates);
+    fn mapped_bytes(&self) -> u64 {
+        self.cold.tiers().map_or(0, Tiered::mapped_bytes)
     }
 }
 
@@ -485,7 +520,8 @@ fn bring_back<Hot: HotSide>(hot: &Hot, batch: &mut StagedBatch<Hot::Staged>) -> 
 }
 
 impl<Hot: HotSide, Cold: ColdSide> HotCold<Hot, Cold> {
-    /// The first of the rows that is on the cold side, or the end of the rows, which are in the part.
+    /// The first of the rows that is on the cold side, or the end of the rows, which are in the
+    /// part.
     fn boundary(&self, part: usize, rows: &Range<u64>) -> Result<u64> {
         let parts = self.parts();
         let Some(described) = parts.get(part) else {

@@ -6,32 +6,43 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use half::bf16;
+use recsys_device::{Mirror, connect_devices, copy_between};
 
+use crate::cpu_store::CpuStore;
+use crate::device_store::DeviceStore;
 use crate::dirty_rows::DirtyRows;
-use crate::layout::{Layout, PartKind};
-use crate::on_device::{check_device, check_shape};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::hot_cold::HotCold;
+use crate::layout::{Layout, Part, PartKind};
+use crate::on_device::{OnDevice, check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::rounding::Rounding;
-use crate::split::HotSide;
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, DeviceStore, EmbeddingStore, Error, HotCold, Mirror, OnDevice, Optimizer, Part, Plan,
-    Planner, Result, RowFormat, Rows, Side, StoreOptions, TableSpec, Traffic, connect_devices,
-    copy_between,
-};
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
+use crate::rule::{RowOptimizer, Step};
+use crate::sides::HotSide;
+use crate::split::HotOperations;
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::{Counters, Traffic};
 
-/// Rows of a part that a sync moves at once: few enough that they stay in the cache on their way.
+/// Rows of a part that a sync moves together: few enough that they stay in the cache on their way.
 const ROWS_AT_ONCE: usize = 8192;
 
-/// The store of FAE (Adnan et al., PVLDB 15(1), 2021): whole tables in host memory, and replicas of their hot rows on one or
-/// more devices.
+/// The store of FAE (Adnan et al., PVLDB 15(1), 2021): whole tables in host memory, and replicas of
+/// their hot rows on one or more devices.
 ///
-/// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share of the samples, and all
-/// take the same update, so that they stay equal bit for bit. On [`Side::Cold`], where the store starts, any batch runs on
-/// the whole tables, as on those of a [`HotCold`] whose device has no hot rows: the batch's distinct rows cross to the first device, ahead
-/// of time where the batch is shown, are moved there, and come back while the next steps run. Where the first replica cannot move them
-/// (it is in host memory, or tables are not plain), pooled rows cross, and their gradients. [`enter`](EmbeddingStore::enter) copies the hot rows
-/// that have changed on the side that is left, with their optimizer state. Where replicas are [bf16](RowFormat::Bf16), a row is rounded
-/// when it enters them, in host memory too: on both sides it has one value, which cold batches move in f32.
+/// On [`Side::Hot`], batches that touch hot rows only run on the replicas: each looks up its share
+/// of the samples, and all take the same update, so that they stay equal bit for bit. On
+/// [`Side::Cold`], where the store starts, any batch runs on the whole tables, as on those of a
+/// [`HotCold`] whose device has no hot rows: the batch's distinct rows cross to the first device,
+/// ahead of time where the batch is shown, are moved there, and come back while the next steps run.
+/// Where the first replica cannot move them (it is in host memory, or tables are not plain), pooled
+/// rows cross, and their gradients. [`enter`](EmbeddingStore::enter) copies the hot rows that have
+/// changed on the side that is left, with their optimizer state. Where replicas are
+/// [bf16](RowFormat::Bf16), a row is rounded when it enters them, in host memory too: on both sides
+/// it has one value, which cold batches move in f32.
 #[derive(Debug)]
 pub struct HotReplicas<Hot: HotSide> {
     full: Whole,
@@ -46,6 +57,8 @@ pub struct HotReplicas<Hot: HotSide> {
     buffers: SyncBuffers,
     /// Of each replica that is on another device than the first: what crosses between the two.
     crossing: Vec<Crossing>,
+    /// Updates made.
+    updates: u64,
 }
 
 /// The whole tables, beside the first device.
@@ -65,7 +78,7 @@ impl Whole {
         }
         let options = StoreOptions {
             dim: full.dim(),
-            optimizer: full.optimizer(),
+            optimizer: full.optimizer().clone(),
             ..StoreOptions::default()
         };
         let tables = full.tables().to_vec();
@@ -81,6 +94,20 @@ impl Whole {
     }
 
     fn store_mut(&mut self) -> &mut dyn EmbeddingStore {
+        match self {
+            Self::Pooled(store) => &mut **store,
+            Self::Staged(store) => &mut **store,
+        }
+    }
+
+    fn tiers(&self) -> &dyn Tiered {
+        match self {
+            Self::Pooled(store) => &**store,
+            Self::Staged(store) => &**store,
+        }
+    }
+
+    fn tiers_mut(&mut self) -> &mut dyn Tiered {
         match self {
             Self::Pooled(store) => &mut **store,
             Self::Staged(store) => &mut **store,
@@ -111,7 +138,8 @@ struct SyncBuffers {
 }
 
 impl HotReplicas<CpuStore> {
-    /// Replicas in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each table.
+    /// Replicas in host memory: the device is `Device::Cpu`. `hot_rows` has one number for each
+    /// table.
     ///
     /// # Errors
     /// Impossible tables or options, hot rows that do not fit the tables, or no replica.
@@ -122,14 +150,15 @@ impl HotReplicas<CpuStore> {
         replicas: usize,
     ) -> Result<Self> {
         let replicas = (0..replicas)
-            .map(|_| CpuStore::hot(tables.clone(), options, hot_rows))
+            .map(|_| CpuStore::hot(tables.clone(), options.clone(), hot_rows))
             .collect::<Result<_>>()?;
         Self::new(CpuStore::new(tables, options)?, replicas)
     }
 }
 
 impl HotReplicas<DeviceStore> {
-    /// One replica on each of the devices; the model runs on the first. `hot_rows` has one number for each table.
+    /// One replica on each of the devices; the model runs on the first. `hot_rows` has one number
+    /// for each table.
     ///
     /// # Errors
     /// As [`on_cpu`](HotReplicas::on_cpu), and a device that fails.
@@ -141,18 +170,19 @@ impl HotReplicas<DeviceStore> {
     ) -> Result<Self> {
         let replicas = devices
             .iter()
-            .map(|device| DeviceStore::hot(tables.clone(), options, hot_rows, device))
+            .map(|device| DeviceStore::hot(tables.clone(), options.clone(), hot_rows, device))
             .collect::<Result<_>>()?;
-        Self::new(CpuStore::new(tables, options)?, replicas)
+        Self::new(CpuStore::new(tables, options.in_host_memory())?, replicas)
     }
 }
 
 impl<Hot: HotSide> HotReplicas<Hot> {
-    /// Puts whole tables and replicas of their first rows together; the replicas' rows are overwritten by those of the
-    /// tables.
+    /// Puts whole tables and replicas of their first rows together; the replicas' rows are
+    /// overwritten by those of the tables.
     ///
     /// # Errors
-    /// No replica, tables that are not whole, replicas of other tables or optimizers, or of different rows.
+    /// No replica, tables that are not whole, replicas of other tables or optimizers, or of
+    /// different rows.
     pub fn new(full: CpuStore, replicas: Vec<Hot>) -> Result<Self> {
         let mismatch = |problem: String| Err(Error::SidesMismatch { problem });
         let Some(first) = replicas.first() else {
@@ -205,6 +235,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             dirty,
             counters: Counters::default(),
             buffers: SyncBuffers::default(),
+            updates: 0,
         };
         // They round by it, and must do so alike.
         store.continue_from(0);
@@ -222,12 +253,17 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         &self.replicas
     }
 
+    /// How the replicas round their rows; as f32 they do not.
+    fn rounding(&self) -> Option<Rounding> {
+        self.replicas.first().and_then(HotOperations::rounding)
+    }
+
     fn check(&self, plan: &Plan, what: &'static str, tensor: &Tensor) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         check_shape(plan, self.tables().len(), self.dim(), what, tensor)?;
         check_device(&self.device(), tensor)?;
         if self.side == Side::Hot {
-            plan.check_rows(self.parts(), &self.held)?;
+            plan.grouping.check_rows(self.parts(), &self.held)?;
         }
         Ok(())
     }
@@ -237,13 +273,16 @@ impl<Hot: HotSide> HotReplicas<Hot> {
         for (part, placed) in self.layout.parts.iter().enumerate() {
             match placed.kind {
                 PartKind::Rows(_) => self.dirty.mark(part, plan.rows_of(part)),
-                PartKind::Projection if plan.needs_projection(part) => self.dirty.mark_all(part),
+                PartKind::Projection if plan.grouping.needs_projection(part) => {
+                    self.dirty.mark_all(part)
+                }
                 PartKind::Projection => {}
             }
         }
     }
 
-    /// Copies the marked rows from the tables to every replica, or back from the first one. Returns their bytes.
+    /// Copies the marked rows from the tables to every replica, or back from the first one. Returns
+    /// their bytes.
     fn copy_marked(&mut self, to: Side) -> Result<u64> {
         let Self {
             full,
@@ -252,6 +291,7 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             held,
             dirty,
             buffers,
+            updates,
             ..
         } = self;
         let SyncBuffers {
@@ -260,10 +300,11 @@ impl<Hot: HotSide> HotReplicas<Hot> {
             state,
         } = buffers;
         let full = full.host()?;
-        // Weights cross as the replicas keep them, and come back as f32; so do projections and state, both ways.
+        // Weights cross as the replicas keep them, and come back as f32; so do projections and
+        // state, both ways.
         let (mut floats, mut halves) = (0, 0);
         let rounding = replicas.first().and_then(|first| first.rounding());
-        let updates = replicas.first().map_or(0, EmbeddingStore::updates);
+        let updates = *updates;
         let mut kept = Vec::new();
         for (part, held) in held.iter().enumerate() {
             if held.is_empty() || !dirty.any(part) {
@@ -342,7 +383,9 @@ impl<Hot: HotSide> HotReplicas<Hot> {
 
     /// Bytes of the numbers that tell the replicas which rows a batch's lookups mean.
     fn id_bytes(&self, plan: &Plan) -> usize {
-        (plan.samples.len() + plan.rows.len()) * size_of::<u32>() * self.replicas.len()
+        (plan.grouping.samples.len() + plan.grouping.rows.len())
+            * size_of::<u32>()
+            * self.replicas.len()
     }
 }
 
@@ -355,7 +398,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.store().tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.full.store().optimizer()
     }
 
@@ -387,11 +430,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
 
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
+        let step = Step::new(learning_rate, self.updates)?;
         self.mark(plan);
         match self.side {
             Side::Hot => {
@@ -399,15 +438,13 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
                     let grad = crossing.gradient.of(grad, &replica.device())?;
                     replica.update(plan, &grad, learning_rate)?;
                 }
-                Ok(())
             }
-            Side::Cold => {
-                self.full.store_mut().update(plan, grad, learning_rate)?;
-                // What enters the replicas is rounded by the number of all updates.
-                self.continue_from(self.updates().wrapping_add(1));
-                Ok(())
-            }
+            Side::Cold => self.full.store_mut().update(plan, grad, learning_rate)?,
         }
+        // The side that was not asked counts it too: rules and rounding go by the number of all
+        // updates.
+        self.continue_from(step.next(plan.batch()));
+        Ok(())
     }
 
     fn parts(&self) -> &[Part] {
@@ -449,25 +486,55 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         self.full.store().memory_bytes() + replicas.sum::<u64>()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.full.store().mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.full.store().device()
     }
 
+    fn updates(&self) -> u64 {
+        match self.rounding().is_some() || self.optimizer().counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.updates = updates;
+        self.full.store_mut().continue_from(updates);
+        for replica in &mut self.replicas {
+            replica.continue_from(updates);
+        }
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl<Hot: HotSide> Tiered for HotReplicas<Hot> {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
+        plan.grouping.check(&self.layout)?;
         match self.side {
             // It will run on the other side.
-            Side::Hot if plan.check_rows(self.parts(), &self.held).is_err() => Ok(()),
+            Side::Hot if plan.grouping.check_rows(self.parts(), &self.held).is_err() => Ok(()),
             Side::Hot => {
                 let mut replicas = self.replicas.iter_mut();
-                replicas.try_for_each(|replica| replica.prefetch(plan))
+                replicas.try_for_each(|replica| match replica.tiers_mut() {
+                    Some(tiers) => tiers.prefetch(plan),
+                    None => Ok(()),
+                })
             }
-            Side::Cold => self.full.store_mut().prefetch(plan),
+            Side::Cold => self.full.tiers_mut().prefetch(plan),
         }
+    }
+
+    fn lookahead(&self) -> usize {
+        let of = |store: &dyn EmbeddingStore| store.tiers().map_or(0, Tiered::lookahead);
+        let replicas = self.replicas.iter().map(|replica| of(replica));
+        replicas.fold(of(self.full.store()), usize::max)
     }
 
     fn enter(&mut self, side: Side) -> Result<()> {
@@ -488,7 +555,7 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
     }
 
     fn traffic(&self) -> Traffic {
-        let (own, crossed) = (self.counters.read(), self.full.store().traffic());
+        let (own, crossed) = (self.counters.read(), self.full.tiers().traffic());
         Traffic {
             host_to_device: own.host_to_device + crossed.host_to_device,
             device_to_host: own.device_to_host + crossed.device_to_host,
@@ -496,14 +563,8 @@ impl<Hot: HotSide> EmbeddingStore for HotReplicas<Hot> {
         }
     }
 
-    fn updates(&self) -> u64 {
-        self.replicas.first().map_or(0, EmbeddingStore::updates)
-    }
-
-    fn continue_from(&mut self, updates: u64) {
-        for replica in &mut self.replicas {
-            replica.continue_from(updates);
-        }
+    fn mapped_bytes(&self) -> u64 {
+        self.full.tiers().mapped_bytes()
     }
 }
 

@@ -3,11 +3,15 @@
 use std::ops::Range;
 
 use crate::arena::stride;
-use crate::layout::{Layout, PartKind, RowOf};
-use crate::{Encoding, Error, Optimizer, Part, Result, RowFormat, StoreOptions, TableSpec};
+use crate::encoding::{Encoding, TableSpec};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, Part, PartKind, RowOf};
+use crate::row_format::RowFormat;
+use crate::store::StoreOptions;
 
 /// Which rows of the tables a store holds.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Held<'a> {
     /// All of them.
     All,
@@ -25,7 +29,7 @@ impl Held<'_> {
         self,
         layout: &Layout,
         parts: &[Part],
-        options: StoreOptions,
+        options: &StoreOptions,
     ) -> Result<Vec<Range<u64>>> {
         let hot = |hot_rows| hot_ranges(&layout.specs, options, hot_rows);
         match self {
@@ -41,18 +45,19 @@ impl Held<'_> {
     }
 }
 
-/// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of the table itself or the
-/// narrow rows of a mixed-dimension table the first `h`, of a quotient part `ceil(h / collisions)`, of a remainder part
-/// `min(h, collisions)`, and a projection wholly where `h` is not 0.
+/// The rows of every part that lookups of ids below `hot_rows` touch, one number for each table: of
+/// the table itself or the narrow rows of a mixed-dimension table the first `h`, of a quotient part
+/// `ceil(h / collisions)`, of a remainder part `min(h, collisions)`, and a projection wholly where
+/// `h` is not 0.
 ///
 /// # Errors
 /// Impossible tables, another number of hot rows than tables, or more than a table has.
 pub fn hot_ranges(
     tables: &[TableSpec],
-    options: StoreOptions,
+    options: &StoreOptions,
     hot_rows: &[u64],
 ) -> Result<Vec<Range<u64>>> {
-    let (layout, parts) = Layout::new(tables.to_vec(), options.dim, options.optimizer)?;
+    let (layout, parts) = Layout::new(tables.to_vec(), options.dim, &options.optimizer)?;
     check_hot_rows(tables, hot_rows)?;
     let range = |(placed, part): (&crate::layout::PartLayout, &Part)| {
         let hot = hot_rows[placed.table];
@@ -118,22 +123,22 @@ fn check_ranges(layout: &Layout, parts: &[Part], ranges: &[Range<u64>]) -> Resul
     Ok(ranges.iter().map(normal).collect())
 }
 
-/// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with optimizer state and the padding
-/// of rows that would straddle cache lines.
+/// Bytes on the device of the rows that lookups of a table's ids below `hot_rows` touch, with
+/// optimizer state and the padding of rows that would straddle cache lines.
 ///
-/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this; where `device_rows` are
-/// [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but for projections.
-pub fn device_table_bytes(spec: &TableSpec, options: StoreOptions, hot_rows: u64) -> u64 {
+/// [`DeviceStore`](crate::DeviceStore) keeps rows without padding and needs no more than this;
+/// where `device_rows` are [`Bf16`](crate::RowFormat::Bf16), whose rows have none, exactly this but
+/// for projections.
+pub fn device_table_bytes(spec: &TableSpec, options: &StoreOptions, hot_rows: u64) -> u64 {
     let row = |width| options.row_bytes(width);
     match spec.encoding {
         Encoding::Full => hot_rows.saturating_mul(row(options.dim)),
         Encoding::MixedDimension { dim } => {
             let projection = if hot_rows > 0 && dim < options.dim {
                 // Stored transposed, and dense: one state per element, whatever the optimizer.
-                let state = if options.optimizer == Optimizer::Sgd {
-                    0
-                } else {
-                    options.dim
+                let state = match options.optimizer.dense().has_dense_state() {
+                    true => options.dim,
+                    false => 0,
                 };
                 (dim as u64).saturating_mul(row_bytes(options.dim, state))
             } else {
@@ -151,32 +156,26 @@ pub fn device_table_bytes(spec: &TableSpec, options: StoreOptions, hot_rows: u64
                 options.dim
             };
             let collisions = collisions.max(1);
-            (hot_rows.div_ceil(collisions) + hot_rows.min(collisions)).saturating_mul(row(width))
+            let parts = [hot_rows.div_ceil(collisions), hot_rows.min(collisions)];
+            parts[0].saturating_add(parts[1]).saturating_mul(row(width))
         }
     }
 }
 
-/// Bytes on the device that one more hot row of a table costs at most: exactly that for full tables and, a projection apart,
-/// for mixed-dimension ones; a row of either part for quotient–remainder tables, whose ids share rows.
-pub fn device_row_bytes(spec: &TableSpec, options: StoreOptions) -> u64 {
+/// Bytes on the device that one more hot row of a table costs at most: exactly that for full tables
+/// and, a projection apart, for mixed-dimension ones; a row of either part for quotient–remainder
+/// tables, whose ids share rows.
+pub fn device_row_bytes(spec: &TableSpec, options: &StoreOptions) -> u64 {
     match spec.encoding {
         Encoding::MixedDimension { dim } => options.row_bytes(dim),
         _ => device_table_bytes(spec, options, 1),
     }
 }
 
-fn state_width(optimizer: Optimizer, width: usize) -> usize {
-    match optimizer {
-        Optimizer::Sgd => 0,
-        Optimizer::Adagrad { .. } => width,
-        Optimizer::RowwiseAdagrad { .. } => 1,
-    }
-}
-
 impl StoreOptions {
     /// Bytes of a stored row on a device, with its state.
-    fn row_bytes(self, width: usize) -> u64 {
-        let state = state_width(self.optimizer, width);
+    fn row_bytes(&self, width: usize) -> u64 {
+        let state = self.optimizer.state_width(width);
         match self.device_rows {
             RowFormat::F32 => row_bytes(width, state),
             RowFormat::Bf16 => {
@@ -203,7 +202,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
     use super::*;
-    use crate::{Combine, CpuStore, DeviceStore, EmbeddingStore};
+    use crate::{Combine, CpuStore, DeviceStore, EmbeddingStore, Optimizer};
 
     #[test]
     fn bytes_are_those_of_the_store() {
@@ -231,23 +230,24 @@ mod tests {
                     };
                     let options = StoreOptions {
                         dim,
-                        optimizer,
+                        optimizer: optimizer.into(),
                         ..Default::default()
                     };
                     let hot = 1024;
                     // Arenas of less than a cache line are one; these are larger.
-                    let store = CpuStore::hot(vec![spec], options, &[hot]).unwrap();
-                    let bytes = device_table_bytes(&spec, options, hot);
+                    let store = CpuStore::hot(vec![spec], options.clone(), &[hot]).unwrap();
+                    let bytes = device_table_bytes(&spec, &options, hot);
                     assert_eq!(store.memory_bytes(), bytes, "{spec:?} {options:?}");
                     let options = StoreOptions {
                         device_rows: RowFormat::Bf16,
                         ..options
                     };
                     let device = candle_core::Device::Cpu;
-                    let store = DeviceStore::hot(vec![spec], options, &[hot], &device).unwrap();
+                    let store =
+                        DeviceStore::hot(vec![spec], options.clone(), &[hot], &device).unwrap();
                     let (exact, stated) = (
                         store.memory_bytes(),
-                        device_table_bytes(&spec, options, hot),
+                        device_table_bytes(&spec, &options, hot),
                     );
                     match encoding {
                         Encoding::MixedDimension { .. } => assert!(exact <= stated),

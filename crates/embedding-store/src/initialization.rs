@@ -1,28 +1,31 @@
 //! Initial rows from a counter-based generator.
 
-use crate::layout::{Layout, PartKind, RowOf};
-use crate::{Combine, Encoding, Part};
+use crate::encoding::{Combine, Encoding};
+use crate::layout::{Layout, Part, PartKind, RowOf};
 
 /// How rows start.
 ///
-/// Every row is drawn by a generator keyed (seed, table, part, row), so any range of rows can be made alone, on any
-/// number of threads, and is the same as in the whole table.
+/// Every row is drawn by a generator keyed (seed, table, part, row), so any range of rows can be
+/// made alone, on any number of threads, and is the same as in the whole table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Initialization {
     /// `U[-a, a)` with `a = sqrt(1 / rows)` and the rows of the feature, as the reference's tables.
     ///
-    /// Parts of a quotient–remainder table start so that the combined row has the mean and the variance of a full
-    /// table's, `a² / 3`. Multiply: quotient `U[-a, a)`, remainder `U[-√3, √3)` (variance 1, so that the quotient part
-    /// learns as fast as a full table); add: both `U[-a / √2, a / √2)`; concatenate: both `U[-a, a)`.
-    /// Mixed dimension: rows `U[-a, a)`, projection Xavier uniform, `U[-b, b)` with `b = sqrt(6 / (dim + dim_i))`.
+    /// Parts of a quotient–remainder table start so that the combined row has the mean and the
+    /// variance of a full table's, `a² / 3`. Multiply: quotient `U[-a, a)`, remainder `U[-√3, √3)`
+    /// (variance 1, so that the quotient part learns as fast as a full table); add: both `U[-a /
+    /// √2, a / √2)`; concatenate: both `U[-a, a)`. Mixed dimension: rows `U[-a, a)`, projection
+    /// Xavier uniform, `U[-b, b)` with `b = sqrt(6 / (dim + dim_i))`.
     #[default]
     ReferenceUniform,
-    /// As [`ReferenceUniform`](Self::ReferenceUniform), but both parts of a quotient–remainder table start as
-    /// `U[sqrt(1 / rows), 1)`, which the reference does because it leaves the upper bound at its default.
+    /// As [`ReferenceUniform`](Self::ReferenceUniform), but both parts of a quotient–remainder
+    /// table start as `U[sqrt(1 / rows), 1)`, which the reference does because it leaves the upper
+    /// bound at its default.
     Reference,
-    /// All zero: for a store whose rows are imported. Products and projections of zeros have no gradient, so
-    /// quotient–remainder (multiply) and mixed-dimension tables do not learn from there.
+    /// All zero: for a store whose rows are imported. Products and projections of zeros have no
+    /// gradient, so quotient–remainder (multiply) and mixed-dimension tables do not learn from
+    /// there.
     Zeros,
 }
 
@@ -74,7 +77,8 @@ impl RowGenerator {
             into.fill(self.low as f32);
             return;
         }
-        // 24 bits, all that a float in [0, 1) holds with equal spacing; two floats from every 64 random bits.
+        // 24 bits, all that a float in [0, 1) holds with equal spacing; two floats from every 64
+        // random bits.
         let scale = (self.high - self.low) / f64::from(1u32 << 24);
         let float = |bits: u64| (self.low + bits as f64 * scale) as f32;
         let start = mix(self.key ^ mix(row));
@@ -88,8 +92,9 @@ impl RowGenerator {
     }
 }
 
-/// One step of SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014) from a
-/// given state: a bijection of 64-bit numbers whose outputs for consecutive inputs are statistically independent.
+/// One step of SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators",
+/// OOPSLA 2014) from a given state: a bijection of 64-bit numbers whose outputs for consecutive
+/// inputs are statistically independent.
 pub(crate) fn mix(state: u64) -> u64 {
     let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -122,7 +127,8 @@ mod tests {
         let n = floats.len() as f64;
         let mean = floats.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let variance = floats.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;
-        // Five standard errors of the mean, sqrt(1/12/n), and a generous bound for the variance 1/12.
+        // Five standard errors of the mean, sqrt(1/12/n), and a generous bound for the variance
+        // 1/12.
         assert!(mean.abs() < 5.0 * (1.0 / 12.0 / n).sqrt(), "{mean}");
         assert!((variance - 1.0 / 12.0).abs() < 1e-3, "{variance}");
     }
@@ -145,7 +151,7 @@ mod tests {
             seed: 4,
             ..Default::default()
         };
-        let store = CpuStore::new(tables, options).unwrap();
+        let store = CpuStore::new(tables, options.clone()).unwrap();
         for part in 0..3 {
             let generator = RowGenerator::new(
                 options.initialization,

@@ -1,8 +1,7 @@
 //! The inner loops, compiled twice: for AVX2 and for whatever the target has anyway.
 //!
-//! No product is fused with a sum, and every sum has one order, so both compilations give the same bits.
-
-use crate::layout::RowOf;
+//! No product is fused with a sum, and every sum has one order, so both compilations give the same
+//! bits.
 
 /// The instruction set that the inner loops run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +56,8 @@ pub(crate) fn prefetch(row: *const f32, width: usize) {
     prefetch_lines::<NEAR>(row, width);
 }
 
-/// Asks for a row that is needed some dozens of rows later, into the second-level cache: the first level's few buffers for
-/// lines on their way are then free for the rows that are read.
+/// Asks for a row that is needed some dozens of rows later, into the second-level cache: the first
+/// level's few buffers for lines on their way are then free for the rows that are read.
 #[inline(always)]
 pub(crate) fn prefetch_far(row: *const f32, width: usize) {
     prefetch_lines::<FAR>(row, width);
@@ -114,20 +113,6 @@ impl RowAt for Columns {
     }
 }
 
-/// Rows that ids mean.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowsOf {
-    pub(crate) columns: Columns,
-    pub(crate) row_of: RowOf,
-}
-
-impl RowAt for RowsOf {
-    #[inline(always)]
-    fn row_at(self, _: usize, id: u32) -> *const f32 {
-        self.columns.row(self.row_of.row(id))
-    }
-}
-
 /// Copies a row, block by block; a call of `memcpy` would cost more than a short row.
 ///
 /// # Safety
@@ -137,7 +122,8 @@ pub(crate) unsafe fn copy_row(row: *const f32, into: &mut [f32]) {
     let (blocks, rest) = into.as_chunks_mut::<16>();
     let mut done = 0;
     for block in blocks {
-        // SAFETY: the caller's promise, for 16 of the floats; floats of a row are aligned as floats.
+        // SAFETY: the caller's promise, for 16 of the floats; floats of a row are aligned as
+        // floats.
         *block = unsafe { row.add(done).cast::<[f32; 16]>().read() };
         done += 16;
     }
@@ -155,7 +141,8 @@ pub(crate) struct Bag<'a> {
 }
 
 impl Bag<'_> {
-    /// `into = sum of some columns of the rows that the lookups mean`, added in the order of the ids; zeros without ids.
+    /// `into = sum of some columns of the rows that the lookups mean`, added in the order of the
+    /// ids; zeros without ids.
     ///
     /// # Safety
     /// For every lookup, the `into.len()` floats from `column` of its row on may be read.
@@ -272,7 +259,7 @@ mod tests {
             tables,
             StoreOptions {
                 dim,
-                optimizer,
+                optimizer: optimizer.into(),
                 ..Default::default()
             },
         )

@@ -1,12 +1,15 @@
 //! From tables to the parts that hold their rows.
 
-use crate::{Combine, Encoding, Error, Optimizer, Result, TableSpec};
+use crate::encoding::{Combine, Encoding, TableSpec};
+use crate::error::{Error, Result};
+use crate::rule::RowOptimizer;
 
 /// A matrix that the store keeps, under the name that the reference's checkpoints use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Part {
-    /// `emb_l.3.weight`, `emb_l.3.weight_q`, `emb_l.3.weight_r`, `emb_l.3.embs.weight` or `emb_l.3.proj.weight`.
+    /// `emb_l.3.weight`, `emb_l.3.weight_q`, `emb_l.3.weight_r`, `emb_l.3.embs.weight` or
+    /// `emb_l.3.proj.weight`.
     pub name: String,
     /// The table it belongs to.
     pub table: usize,
@@ -16,6 +19,39 @@ pub struct Part {
     pub dim: usize,
     /// Floats of optimizer state a row.
     pub state_width: usize,
+}
+
+impl Part {
+    /// Describes a matrix of `rows` rows of `dim` floats, with that many floats of optimizer state
+    /// a row.
+    pub fn new(
+        name: impl Into<String>,
+        table: usize,
+        rows: u64,
+        dim: usize,
+        state_width: usize,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            table,
+            rows,
+            dim,
+            state_width,
+        }
+    }
+
+    /// The matrices of some tables, as the stores of this crate keep them: with the names that
+    /// checkpoints and files of weights use, table by table.
+    ///
+    /// # Errors
+    /// No tables, a dimension of 0, or a table or optimizer with impossible settings.
+    pub fn of_tables(
+        tables: &[TableSpec],
+        dim: usize,
+        optimizer: &RowOptimizer,
+    ) -> Result<Vec<Self>> {
+        Ok(Layout::new(tables.to_vec(), dim, optimizer)?.1)
+    }
 }
 
 /// Which row of a part an id means.
@@ -59,7 +95,8 @@ pub(crate) enum GradientOf {
 pub(crate) struct PartLayout {
     pub(crate) table: usize,
     pub(crate) kind: PartKind,
-    /// Floats of a stored row: the part's own width, but the store's for a projection, which is stored transposed.
+    /// Floats of a stored row: the part's own width, but the store's for a projection, which is
+    /// stored transposed.
     pub(crate) width: usize,
     /// Rows as they are stored: the part's own, but the narrow width for a projection.
     pub(crate) rows: u64,
@@ -73,14 +110,17 @@ pub(crate) enum Composition {
     Plain,
     /// Part `first` and part `first + 1`, combined.
     QuotientRemainder(Combine),
-    /// Part `first`, projected by part `first + 1`. The workspace holds the pooled narrow row from this column.
+    /// Part `first`, projected by part `first + 1`. The workspace holds the pooled narrow row from
+    /// this column.
     Projected { pooled: usize },
 }
 
-/// Parts with rows of one width, which lie together where rows of many parts are moved at once.
-#[derive(Debug, PartialEq, Eq)]
+/// Parts with rows of one width and one factor on the learning rate, which lie together where rows
+/// of many parts are moved together.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Class {
     pub(crate) width: usize,
+    pub(crate) factor: f32,
     pub(crate) parts: Vec<usize>,
 }
 
@@ -91,13 +131,18 @@ pub(crate) struct TableLayout {
 }
 
 /// Tables, their parts, and where intermediate gradients lie. Shared by the store and its planners.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Layout {
+    /// Floats of a looked-up row.
+    pub(crate) dim: usize,
     pub(crate) specs: Vec<TableSpec>,
     pub(crate) tables: Vec<TableLayout>,
     pub(crate) parts: Vec<PartLayout>,
-    /// All parts that lookups read, by width, then by number.
+    /// All parts that lookups read, by width, then by their tables' factors in the order in which
+    /// these come first, then by number.
     pub(crate) classes: Vec<Class>,
+    /// Which tables do not move.
+    pub(crate) frozen: Vec<bool>,
     /// Floats of workspace a sample needs in an update.
     pub(crate) workspace_width: usize,
 }
@@ -109,11 +154,22 @@ impl Layout {
         tables.all(|table| table.composition == Composition::Plain)
     }
 
+    /// Whether, besides, all rows move at one rate: then they are one class, whose pooled rows are
+    /// what lookups give.
+    pub(crate) fn is_one_class(&self) -> bool {
+        self.classes.len() == 1 && self.all_plain()
+    }
+
+    /// Whether plans for the one are plans for the other: factors on the learning rate change none.
+    pub(crate) fn has_tables_of(&self, other: &Self) -> bool {
+        self.specs == other.specs && self.dim == other.dim
+    }
+
     /// Checks the tables and lays them out.
     pub(crate) fn new(
         specs: Vec<TableSpec>,
         dim: usize,
-        optimizer: Optimizer,
+        optimizer: &RowOptimizer,
     ) -> Result<(Self, Vec<Part>)> {
         if specs.is_empty() {
             return Err(Error::NoTables);
@@ -121,22 +177,38 @@ impl Layout {
         if dim == 0 {
             return Err(Error::ZeroDim);
         }
-        optimizer.validate()?;
+        // Whatever is as wide as the looked-up rows of a sample, twice, can be counted from here
+        // on.
+        let widest = isize::MAX as usize / (2 * size_of::<f32>());
+        if specs
+            .len()
+            .checked_mul(dim)
+            .is_none_or(|width| width > widest)
+        {
+            return Err(Error::SizeOverflow {
+                name: "the looked-up rows of a sample".into(),
+                rows: specs.len() as u64,
+                dim,
+            });
+        }
+        optimizer.validate(specs.len())?;
         let mut layout = Self {
+            dim,
             specs: Vec::new(),
             tables: Vec::new(),
             parts: Vec::new(),
             classes: Vec::new(),
+            frozen: Vec::new(),
             workspace_width: 0,
         };
         let mut parts = Vec::new();
         for (table, spec) in specs.iter().enumerate() {
             check(table, spec, dim)?;
             layout.add(table, spec, dim, &mut |suffix, rows, width, dense| {
-                let state_width = match optimizer {
-                    Optimizer::Sgd => 0,
-                    Optimizer::RowwiseAdagrad { .. } if !dense => 1,
-                    _ => width,
+                let state_width = match dense {
+                    false => optimizer.state_width(width),
+                    true if optimizer.dense().has_dense_state() => width,
+                    true => 0,
                 };
                 parts.push(Part {
                     name: format!("emb_l.{table}.{suffix}"),
@@ -147,8 +219,10 @@ impl Layout {
                 });
             });
         }
+        let tables = 0..specs.len();
+        layout.frozen = tables.map(|table| optimizer.factor(table) == 0.0).collect();
         layout.specs = specs;
-        layout.classes = classes(&layout.parts);
+        layout.classes = classes(&layout.parts, optimizer);
         Ok((layout, parts))
     }
 
@@ -248,16 +322,19 @@ impl Layout {
     }
 }
 
-fn classes(parts: &[PartLayout]) -> Vec<Class> {
+fn classes(parts: &[PartLayout], optimizer: &RowOptimizer) -> Vec<Class> {
     let mut classes: Vec<Class> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         if part.kind == PartKind::Projection {
             continue;
         }
-        match classes.iter_mut().find(|class| class.width == part.width) {
+        let (width, factor) = (part.width, optimizer.factor(part.table));
+        let same = |class: &&mut Class| class.width == width && class.factor == factor;
+        match classes.iter_mut().find(same) {
             Some(class) => class.parts.push(index),
             None => classes.push(Class {
-                width: part.width,
+                width,
+                factor,
                 parts: vec![index],
             }),
         }

@@ -6,12 +6,14 @@ mod arena;
 mod backing;
 mod cold_rows;
 mod cpu_store;
-mod cuda;
 mod device_store;
 mod dirty_rows;
 mod encoding;
 mod error;
 mod export;
+mod gradient_sum;
+mod grouping;
+mod growth;
 mod hot_cold;
 mod hot_replicas;
 mod hot_rows;
@@ -19,9 +21,9 @@ mod initialization;
 mod kernel;
 mod layout;
 mod lookup;
-mod mirror;
+mod mapped;
 mod on_device;
-mod optimizer;
+mod part_storage;
 mod plan;
 mod planner;
 mod projection;
@@ -29,42 +31,39 @@ mod read_ahead;
 mod rounding;
 mod row_folder;
 mod row_format;
+mod rows;
+mod rule;
+mod sides;
 mod split;
 mod store;
-mod tensor;
 mod traffic;
-#[cfg(any(test, feature = "cuda"))]
-#[cfg_attr(
-    not(feature = "cuda"),
-    allow(unreachable_pub, reason = "tests alone use it")
-)]
-mod transfer;
 mod update;
 
 pub use backing::Backing;
+pub use candle_core;
 pub use cpu_store::CpuStore;
-pub use cuda::{allow_tf32, cuda_device};
 pub use device_store::DeviceStore;
-#[doc(hidden)]
-pub use device_store::{BatchLists, ClassLists};
 pub use encoding::{Combine, Encoding, TableSpec};
 pub use error::{Error, Result};
+pub use growth::copy_rows;
 pub use hot_cold::{HotCold, PREFETCHED_BATCHES};
 pub use hot_replicas::HotReplicas;
 pub use hot_rows::{Held, device_row_bytes, device_table_bytes, hot_ranges};
 pub use initialization::Initialization;
 pub use layout::Part;
-pub use mirror::{Mirror, connect_devices, copy_between};
 pub use on_device::OnDevice;
-pub use optimizer::Optimizer;
 pub use plan::Plan;
 pub use planner::{Ids, Planner};
-#[doc(hidden)]
-pub use rounding::Rounding;
 pub use row_format::RowFormat;
-pub use store::{EmbeddingStore, Rows, Side, StoreOptions};
-pub use tensor::{read_slice, write_slice};
+pub use rows::Rows;
+pub use rule::{DenseStep, Optimizer, RowOptimizer, RowRule};
+pub use sides::{ColdSide, HotSide};
+pub use store::{EmbeddingStore, Side, StoreOptions, Tiered};
 pub use traffic::Traffic;
-#[cfg(feature = "cuda")]
+/// What `kernels/rows.cu` reads, for the tests that run kernels without a device: these are in a
+/// crate of their own, which no user builds. It may change in any version.
 #[doc(hidden)]
-pub use transfer::{CudaQueues, Downloading, Downloads, Queues, Uploaded, Uploads};
+pub mod kernel_input {
+    pub use crate::device_store::batch_lists::{BatchLists, ClassLists};
+    pub use crate::rounding::Rounding;
+}

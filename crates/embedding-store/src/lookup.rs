@@ -4,18 +4,17 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu_store::PartStorage;
-use crate::kernel::{
-    Bag, Columns, Kernel, Level, RowAt, RowsOf, add_scaled, copy_row, prefetch_far,
-};
+use crate::encoding::Combine;
+use crate::grouping::Grouping;
+use crate::kernel::{Bag, Kernel, Level, RowAt, add_scaled, copy_row, prefetch_far};
 use crate::layout::{Composition, Layout};
-use crate::{Combine, CpuStore, Plan};
 
-/// Bags of one task, about 20 µs of cached rows: handing it out costs little beside that, whatever the number of tables.
+/// Bags of one task, about 20 µs of cached rows: handing it out costs little beside that, whatever
+/// the number of tables.
 const BAGS_A_TASK: usize = 2048;
-/// Bags between the one that is read and the one whose rows are asked for.
+/// Bags between the one that is read and the one whose rows are prefetched.
 const PREFETCH_BAGS: usize = 48;
-/// Ids of a bag whose rows are asked for; those of long bags follow while the first are added.
+/// Ids of a bag whose rows are prefetched; those of long bags follow while the first are added.
 const PREFETCH_IDS: usize = 4;
 /// Most tables whose rows are copied by the short loop.
 const COPIED_TABLES: usize = 64;
@@ -33,27 +32,14 @@ pub(crate) trait RowSource<'a>: Copy + Send + Sync {
     fn projection(self, part: usize, row: usize) -> &'a [f32];
 }
 
-impl<'a> RowSource<'a> for &'a CpuStore {
-    type Rows = RowsOf;
-
-    #[inline(always)]
-    fn rows(self, part: usize) -> RowsOf {
-        self.storage[part].rows()
-    }
-
-    #[inline(always)]
-    fn projection(self, part: usize, row: usize) -> &'a [f32] {
-        self.storage[part].weights.row(row)
-    }
-}
-
-/// Writes the pooled rows of all bags of some samples into `[samples, tables, dim]`; the plan and the length are checked.
+/// Writes the pooled rows of all bags of some samples into `[samples, tables, dim]`; the plan and
+/// the length are checked.
 pub(crate) fn gather<'a>(
     level: Level,
     layout: &Layout,
     dim: usize,
     source: impl RowSource<'a>,
-    plan: &Plan,
+    plan: &Grouping,
     samples: Range<usize>,
     into: &mut [f32],
 ) {
@@ -62,7 +48,7 @@ pub(crate) fn gather<'a>(
     into.par_chunks_mut(samples_a_task * tables * dim)
         .enumerate()
         .for_each(|(task, into)| {
-            level.run(Gather {
+            level.run(GatherBags {
                 layout,
                 dim,
                 source,
@@ -73,16 +59,16 @@ pub(crate) fn gather<'a>(
         });
 }
 
-struct Gather<'a, S> {
+struct GatherBags<'a, S> {
     layout: &'a Layout,
     dim: usize,
     source: S,
-    plan: &'a Plan,
+    plan: &'a Grouping,
     first_sample: usize,
     into: &'a mut [f32],
 }
 
-impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
+impl<'a, S: RowSource<'a>> Kernel for GatherBags<'_, S> {
     #[inline(always)]
     fn run(self) {
         let Self {
@@ -117,13 +103,14 @@ impl<'a, S: RowSource<'a>> Kernel for Gather<'_, S> {
 
 /// One row for each bag, copied from plain tables: the common case.
 ///
-/// A row that misses the cache mostly misses the TLB too, and the processor walks the page tables only for the instructions
-/// that it has in flight. So the loop is kept to a few instructions a row, and everything else happens before it.
+/// A row that misses the cache mostly misses the TLB too, and the processor walks the page tables
+/// only for the instructions that it has in flight. So the loop is kept to a few instructions a
+/// row, and everything else happens before it.
 #[inline(always)]
 fn copy_rows<'a>(
     layout: &Layout,
     source: impl RowSource<'a>,
-    plan: &Plan,
+    plan: &Grouping,
     first: usize,
     into: &mut [f32],
     dim: usize,
@@ -234,36 +221,8 @@ pub(crate) fn pool<'a>(
     into: &mut [f32],
 ) {
     assert!(column + into.len() <= layout.parts[part].width);
-    // SAFETY: the plan's ids are below the rows of their tables, so they mean rows of this part, and whoever made the
-    // source has checked that the plan is one of these tables and that the rows it touches are there.
+    // SAFETY: the plan's ids are below the rows of their tables, so they mean rows of this part,
+    // and whoever made the source has checked that the plan is one of these tables and that the
+    // rows it touches are there.
     unsafe { bag.sum(source.rows(part), column, into) }
-}
-
-impl PartStorage {
-    /// The rows, addressed by their number in the whole part.
-    #[inline(always)]
-    pub(crate) fn columns(&self) -> Columns {
-        let stride = self.weights.stride();
-        Columns {
-            base: self.weights.as_ptr().wrapping_sub(self.first * stride),
-            stride,
-        }
-    }
-
-    /// The rows' state, and its width.
-    pub(crate) fn state_columns(&self) -> Option<(Columns, usize)> {
-        self.state.as_ref().map(|state| {
-            let stride = state.stride();
-            let base = state.as_ptr().wrapping_sub(self.first * stride);
-            (Columns { base, stride }, state.width())
-        })
-    }
-
-    #[inline(always)]
-    pub(crate) fn rows(&self) -> RowsOf {
-        RowsOf {
-            columns: self.columns(),
-            row_of: self.row_of,
-        }
-    }
 }

@@ -5,13 +5,19 @@ use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::traffic::Counters;
-use crate::{
-    CpuStore, EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, Rows, Side, TableSpec,
-    Traffic,
-};
+use crate::cpu_store::CpuStore;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::Part;
+use crate::plan::Plan;
+use crate::planner::Planner;
+use crate::rows::Rows;
+use crate::rule::RowOptimizer;
+use crate::store::{EmbeddingStore, Side, Tiered};
+use crate::traffic::{Counters, Traffic};
 
-/// A store in host memory whose pooled rows cross to the device of the model, and whose gradients cross back.
+/// A store in host memory whose pooled rows cross to the device of the model, and whose gradients
+/// cross back.
 ///
 /// Where the device is `Device::Cpu` nothing is copied, and the crossing is still counted.
 #[derive(Debug)]
@@ -27,7 +33,7 @@ pub struct OnDevice {
 struct Host {
     rows: Option<Tensor>,
     #[cfg(feature = "cuda")]
-    pinned: Option<pinned::Pinned>,
+    pinned: Option<pinned::PinnedBuffers>,
 }
 
 impl OnDevice {
@@ -85,14 +91,16 @@ pub(crate) fn check_shape(
         });
     }
     if tensor.dtype() != DType::F32 {
-        return Err(Error::WrongDType {
+        return Err(recsys_device::Error::WrongDType {
             dtype: tensor.dtype(),
-        });
+        }
+        .into());
     }
     if !tensor.is_contiguous() {
-        return Err(Error::NotContiguous {
+        return Err(recsys_device::Error::NotContiguous {
             shape: tensor.dims().to_vec(),
-        });
+        }
+        .into());
     }
     Ok(())
 }
@@ -116,7 +124,7 @@ impl EmbeddingStore for OnDevice {
         self.store.tables()
     }
 
-    fn optimizer(&self) -> Optimizer {
+    fn optimizer(&self) -> &RowOptimizer {
         self.store.optimizer()
     }
 
@@ -186,16 +194,34 @@ impl EmbeddingStore for OnDevice {
         self.store.memory_bytes()
     }
 
-    fn mapped_bytes(&self) -> u64 {
-        self.store.mapped_bytes()
-    }
-
     fn device(&self) -> Device {
         self.device.clone()
     }
 
+    fn updates(&self) -> u64 {
+        self.store.updates()
+    }
+
+    fn continue_from(&mut self, updates: u64) {
+        self.store.continue_from(updates);
+    }
+
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for OnDevice {
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         self.store.prefetch(plan)
+    }
+
+    fn lookahead(&self) -> usize {
+        self.store.lookahead()
     }
 
     fn enter(&mut self, side: Side) -> Result<()> {
@@ -205,6 +231,10 @@ impl EmbeddingStore for OnDevice {
     fn traffic(&self) -> Traffic {
         self.counters.read()
     }
+
+    fn mapped_bytes(&self) -> u64 {
+        self.store.mapped_bytes()
+    }
 }
 
 #[cfg(feature = "cuda")]
@@ -212,30 +242,31 @@ mod pinned {
     use std::fmt;
 
     use candle_core::{Device, Tensor};
+    use recsys_device::transfer::{CudaQueues, Downloads, Uploads};
 
     use super::Host;
-    use crate::transfer::{CudaQueues, Downloads, Uploads};
     use crate::{CpuStore, Plan, Result};
 
-    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients scattered from it.
-    pub(super) struct Pinned {
+    /// Memory that a CUDA device copies by itself: rows are gathered into it, and gradients
+    /// scattered from it.
+    pub(super) struct PinnedBuffers {
         rows: Uploads<f32, CudaQueues>,
         grads: Downloads<f32, CudaQueues>,
     }
 
-    impl fmt::Debug for Pinned {
+    impl fmt::Debug for PinnedBuffers {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Pinned").finish_non_exhaustive()
+            f.debug_struct("PinnedBuffers").finish_non_exhaustive()
         }
     }
 
     impl Host {
-        pub(super) fn pinned(&mut self, device: &Device) -> Result<&mut Pinned> {
+        pub(super) fn pinned(&mut self, device: &Device) -> Result<&mut PinnedBuffers> {
             match &mut self.pinned {
                 Some(pinned) => Ok(pinned),
                 none => {
                     let queues = CudaQueues::new(device)?;
-                    Ok(none.insert(Pinned {
+                    Ok(none.insert(PinnedBuffers {
                         rows: Uploads::new(queues.clone()),
                         grads: Downloads::new(queues),
                     }))
@@ -244,7 +275,7 @@ mod pinned {
         }
     }
 
-    impl Pinned {
+    impl PinnedBuffers {
         pub(super) fn lookup(
             &mut self,
             store: &CpuStore,
@@ -257,7 +288,7 @@ mod pinned {
                 looked_up = store.lookup_slice(plan, rows);
             })?;
             let rows = self.rows.read(&uploaded)?.narrow(0, 0, count)?;
-            kernel_launch::copy(&rows, into)?;
+            recsys_device::launch::copy(&rows, into)?;
             self.rows.release(uploaded)?;
             looked_up
         }

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cold_rows::ColdRows;
+use crate::device_store::batch_lists::BatchLists;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::grouping::{Chunk, Grouping, PartPlan, SortBuffers};
 use crate::layout::{Layout, PartKind, RowOf};
-use crate::plan::{Chunk, DevicePlan, PartPlan};
-use crate::{Error, Plan, Result};
+use crate::plan::{DevicePlan, Plan};
+use crate::rule::RowOptimizer;
 
-/// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20 tables make many.
+/// Rows plus samples of a chunk: enough that starting a task costs nothing, few enough that 20
+/// tables make many.
 const CHUNK_WORK: usize = 1024;
 
 /// The ids of a batch, as [`Batch`](https://docs.rs/recsys-data) holds them.
@@ -17,11 +23,13 @@ pub struct Ids<'a> {
     pub batch: usize,
     /// Ids, bag by bag; bag `sample * tables + table`. Single-hot: `[batch, tables]`.
     pub ids: &'a [u32],
-    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly one id.
+    /// Where each bag starts in `ids`, `[batch * tables + 1]`; empty where every bag holds exactly
+    /// one id.
     pub offsets: &'a [u32],
 }
 
-/// Makes plans for a store's tables; clones are cheap and work on any thread, while the store is being used.
+/// Makes plans for a store's tables; clones are cheap and work on any thread, while the store is
+/// being used.
 #[derive(Debug, Clone)]
 pub struct Planner {
     layout: Arc<Layout>,
@@ -41,19 +49,29 @@ struct Lists {
 /// The number of the next plan.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// Memory of the sort, kept with the plan.
-#[derive(Debug, Default)]
-pub(crate) struct SortBuffers {
-    /// `row << 32 | sample`, or with the lookup's number instead where slots are wanted.
-    keys: Vec<u64>,
-    other: Vec<u64>,
-    counts: Vec<u32>,
-    /// The sample of every lookup, where slots are wanted.
-    sample_of: Vec<u32>,
-}
-
 impl Planner {
-    pub(crate) fn new(layout: Arc<Layout>) -> Self {
+    /// Makes plans for tables whose looked-up rows have `dim` floats: for stores that are written
+    /// outside of this crate, or ahead of a store. The stores of this crate take its plans if it
+    /// was told to make them [`with_slots`](Self::with_slots); on a device, those of their own
+    /// planner cost less.
+    ///
+    /// # Errors
+    /// No tables, a dimension of 0, or a table with impossible settings.
+    pub fn new(tables: Vec<TableSpec>, dim: usize) -> Result<Self> {
+        let (layout, _) = Layout::new(tables, dim, &RowOptimizer::default())?;
+        Ok(Self::of(Arc::new(layout)))
+    }
+
+    /// That a plan was filled by a planner for the same tables: what a store checks before it
+    /// trusts the plan's rows.
+    ///
+    /// # Errors
+    /// A plan that is empty or for other tables.
+    pub fn check(&self, plan: &Plan) -> Result<()> {
+        plan.grouping.check(&self.layout)
+    }
+
+    pub(crate) fn of(layout: Arc<Layout>) -> Self {
         Self {
             layout,
             slots: false,
@@ -65,13 +83,15 @@ impl Planner {
         Arc::clone(&self.layout)
     }
 
-    /// Also notes which distinct row every lookup means, for stores whose rows lie in more than one place.
+    /// Also notes which distinct row every lookup means, for stores whose rows lie in more than one
+    /// place.
     pub fn with_slots(mut self) -> Self {
         self.slots = true;
         self
     }
 
-    /// Also makes what kernels read of a plan that touches no rows but those of a device that has so many of every part.
+    /// Also makes what kernels read of a plan that touches no rows but those of a device that has
+    /// as many of every part.
     pub(crate) fn with_lists(mut self, hot_rows: Arc<[u32]>) -> Self {
         self.lists = Some(Lists {
             hot_rows,
@@ -80,7 +100,8 @@ impl Planner {
         self.with_slots()
     }
 
-    /// The same for all other plans, where this planner makes lists: for a device that has so many rows.
+    /// The same for all other plans, where this planner makes lists: for a device that has that
+    /// many rows.
     pub(crate) fn with_lists_otherwise(mut self, hot_rows: Arc<[u32]>) -> Self {
         if let Some(lists) = &mut self.lists {
             lists.otherwise = Some(hot_rows);
@@ -91,23 +112,48 @@ impl Planner {
     /// Checks ids and offsets, and groups them by row, in time proportional to the number of ids.
     ///
     /// # Errors
-    /// An id that is not below its table's rows, single-hot ids of another number than samples times tables, or offsets
-    /// that do not start at 0, fall, or do not end at the number of ids. The plan is empty then.
+    /// An id that is not below its table's rows, single-hot ids of another number than samples
+    /// times tables, or offsets that do not start at 0, fall, or do not end at the number of ids.
+    /// The plan is empty then.
     pub fn plan(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
         into.clear();
-        let filled = self.fill(ids, into).and_then(|()| self.list(into));
+        let filled = self.fill(ids, &mut into.grouping);
+        let filled = filled.and_then(|()| self.list(&into.grouping, &mut into.device));
         match filled {
             Ok(()) => {
-                into.layout = Some(Arc::clone(&self.layout));
-                into.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+                into.grouping.layout = Some(Arc::clone(&self.layout));
+                into.grouping.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             }
             Err(_) => into.clear(),
         }
         filled
     }
 
-    /// Makes the lists for a device, where it is asked for.
-    fn list(&self, plan: &mut Plan) -> Result<()> {
+    /// The lists of a plan with slots, where the first `hot_rows` of every part are on the device.
+    ///
+    /// # Errors
+    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
+    #[doc(hidden)]
+    pub fn batch_lists(&self, plan: &Plan, hot_rows: &[u32]) -> Result<BatchLists> {
+        let layout = &self.layout;
+        if hot_rows.len() != layout.parts.len() {
+            return Err(Error::RangesCount {
+                got: hot_rows.len(),
+                parts: layout.parts.len(),
+            });
+        }
+        let batch = &plan.grouping;
+        batch.check(layout)?;
+        batch.check_slots()?;
+        let mut cold = ColdRows::default();
+        cold.list(batch, layout, hot_rows);
+        let mut lists = BatchLists::default();
+        lists.fill(layout, batch, &cold, hot_rows, 0..batch.batch)?;
+        Ok(lists)
+    }
+
+    /// Makes the lists for a device, where it is told to.
+    fn list(&self, batch: &Grouping, device: &mut DevicePlan) -> Result<()> {
         let Some(Lists {
             hot_rows,
             otherwise,
@@ -115,25 +161,23 @@ impl Planner {
         else {
             return Ok(());
         };
-        let mut device = std::mem::take(&mut plan.device);
-        let DevicePlan { lists, cold, .. } = &mut device;
+        let DevicePlan { lists, cold, .. } = &mut *device;
         let mut of = Some(hot_rows);
-        if cold.count(plan, &self.layout, hot_rows) > 0 {
+        if cold.count(batch, &self.layout, hot_rows) > 0 {
             of = otherwise.as_ref();
             if let Some(others) = of.filter(|others| *others != hot_rows) {
-                cold.count(plan, &self.layout, others);
+                cold.count(batch, &self.layout, others);
             }
         }
         let listed = match of {
-            Some(rows) => lists.fill(&self.layout, plan, cold, rows, 0..plan.batch),
+            Some(rows) => lists.fill(&self.layout, batch, cold, rows, 0..batch.batch),
             None => Ok(()),
         };
         device.hot_rows = of.cloned().unwrap_or_default();
-        plan.device = device;
         listed
     }
 
-    fn fill(&self, ids: Ids<'_>, into: &mut Plan) -> Result<()> {
+    fn fill(&self, ids: Ids<'_>, into: &mut Grouping) -> Result<()> {
         self.check_shape(ids)?;
         into.batch = ids.batch;
         into.ids.extend_from_slice(ids.ids);
@@ -280,7 +324,7 @@ impl Planner {
     }
 
     /// Notes the slots of the sorted keys' lookups, and turns the keys into those of samples.
-    fn note_slots(&self, part_of_table: usize, plan: &mut Plan) {
+    fn note_slots(&self, part_of_table: usize, plan: &mut Grouping) {
         let first = part_of_table * plan.ids.len();
         if plan.slots.len() < first + plan.ids.len() {
             plan.slots.resize(first + plan.ids.len(), 0);
@@ -297,8 +341,9 @@ impl Planner {
     }
 }
 
-/// Sorts the keys by row; keys of one row stay in their order, which is that of the samples. A radix sort from the least
-/// significant digit, with digits about as wide as the number of keys makes worth while.
+/// Sorts the keys by row; keys of one row stay in their order, which is that of the samples. A
+/// radix sort from the least significant digit, with digits about as wide as the number of keys
+/// makes worth while.
 fn sort(buffers: &mut SortBuffers, largest: u32) {
     let SortBuffers {
         keys,
@@ -318,7 +363,7 @@ fn sort(buffers: &mut SortBuffers, largest: u32) {
     let width = bits.div_ceil(passes);
     let mask = (1u64 << width) - 1;
     let digit = |key: u64, pass: u32| (key >> (32 + pass * width) & mask) as usize;
-    // The digits of all passes are counted at once.
+    // The digits of all passes are counted together.
     counts.clear();
     counts.resize((passes as usize) << width, 0);
     for &key in keys.iter() {
@@ -342,13 +387,13 @@ fn sort(buffers: &mut SortBuffers, largest: u32) {
 }
 
 /// Turns the sorted keys of a part into rows, ends and samples, and cuts them into chunks.
-fn group(plan: &mut Plan, part: usize) {
+fn group(plan: &mut Grouping, part: usize) {
     let first_row = plan.rows.len();
     let first_sample = plan.samples.len();
     plan.samples
         .extend(plan.sort.keys.iter().map(|&key| key as u32));
-    // Whether a key has the row of the one before cannot be foretold, so nothing branches on it: the entry of the current row is written
-    // again with every key.
+    // Whether a key has the row of the one before cannot be foretold, so nothing branches on it:
+    // the entry of the current row is written again with every key.
     let keys = plan.sort.keys.as_slice();
     for list in [&mut plan.rows, &mut plan.ends] {
         list.resize(first_row + keys.len(), 0);

@@ -6,24 +6,26 @@ use rayon::prelude::*;
 
 use crate::arena::SendPointer;
 use crate::cold_rows::ColdRows;
-use crate::cpu_store::PartStorage;
+use crate::cpu_store::CpuStore;
+use crate::encoding::Combine;
+use crate::grouping::Grouping;
 use crate::kernel::{Kernel, Level, add_scaled, dot};
 use crate::layout::{Composition, GradientOf, Layout, PartKind};
 use crate::lookup::{RowSource, pool};
-use crate::update::{BUFFER, Rule, step_dense};
-use crate::{Combine, CpuStore, Plan};
+use crate::part_storage::PartStorage;
+use crate::rule::{BUFFER, DenseRule, Step, step_elements};
 
 /// Samples of one task.
 const SAMPLES_A_TASK: usize = 32;
 
-/// Computes, per sample, what the tables with products and projections need: with `c = q ∘ r`, `∂q = g ∘ r` and
-/// `∂r = g ∘ q`; with `y = P x`, the pooled `x` and `∂x = Pᵀ g`.
+/// Computes, per sample, what the tables with products and projections need: with `c = q ∘ r`, `∂q
+/// = g ∘ r` and `∂r = g ∘ q`; with `y = P x`, the pooled `x` and `∂x = Pᵀ g`.
 pub(crate) fn fill_workspace<'a>(
     level: Level,
     layout: &Layout,
     dim: usize,
     source: impl RowSource<'a>,
-    plan: &Plan,
+    plan: &Grouping,
     grad: &[f32],
     workspace: &mut Vec<f32>,
 ) {
@@ -49,17 +51,18 @@ pub(crate) fn fill_workspace<'a>(
 }
 
 impl CpuStore {
-    /// `∂P = Σ g xᵀ` over the samples in ascending order, then the optimizer, element by element; the gradients of cold
-    /// projections are left to their owner.
+    /// `∂P = Σ g xᵀ` over the samples in ascending order, then the optimizer, element by element;
+    /// the gradients of cold projections are left to their owner.
     pub(crate) fn update_projections(
         &mut self,
-        plan: &Plan,
+        plan: &Grouping,
         grad: &[f32],
-        rule: Rule,
+        step: Step,
         cold: Option<&mut ColdRows>,
     ) {
         let Self {
             layout,
+            optimizer,
             storage,
             workspace,
             level,
@@ -76,9 +79,10 @@ impl CpuStore {
             else {
                 return None;
             };
-            // A table that the batch does not look up stays as it is.
-            let touched =
-                layout.parts[part].kind == PartKind::Projection && plan.needs_projection(part);
+            // A table that is frozen, or that the batch does not look up, stays as it is.
+            let touched = layout.parts[part].kind == PartKind::Projection
+                && !layout.frozen[layout.parts[part].table]
+                && plan.needs_projection(part);
             touched.then_some(ProjectionGradient {
                 workspace,
                 workspace_width: layout.workspace_width,
@@ -94,7 +98,8 @@ impl CpuStore {
             (0..layout.parts.len()).into_par_iter().for_each(|part| {
                 let floats = cold.floats_of(part);
                 if let (false, Some(gradient)) = (floats.is_empty(), gradients(part)) {
-                    // SAFETY: these are the part's own floats of the gradients, and only this task writes them.
+                    // SAFETY: these are the part's own floats of the gradients, and only this task
+                    // writes them.
                     let into = unsafe {
                         std::slice::from_raw_parts_mut(into.get().add(floats.start), floats.len())
                     };
@@ -111,6 +116,7 @@ impl CpuStore {
             .enumerate()
             .for_each(|(part, projection)| {
                 if projection.weights.rows() > 0
+                    && let Some(rule) = optimizer.projection_rule(layout.parts[part].table, step)
                     && let Some(gradient) = gradients(part)
                 {
                     level.run(UpdateProjection {
@@ -127,7 +133,7 @@ struct FillWorkspace<'a, S> {
     layout: &'a Layout,
     dim: usize,
     source: S,
-    plan: &'a Plan,
+    plan: &'a Grouping,
     grad: &'a [f32],
     first_sample: usize,
     into: &'a mut [f32],
@@ -148,6 +154,9 @@ impl<'a, S: RowSource<'a>> Kernel for FillWorkspace<'_, S> {
         let tables = layout.tables.len();
         for (index, into) in into.chunks_exact_mut(layout.workspace_width).enumerate() {
             for (table, placed) in layout.tables.iter().enumerate() {
+                if layout.frozen[table] {
+                    continue;
+                }
                 let number = (first_sample + index) * tables + table;
                 let bag = plan.lookups_of(number);
                 let grad = &grad[number * dim..(number + 1) * dim];
@@ -231,7 +240,7 @@ impl Kernel for ColdProjection<'_> {
 struct UpdateProjection<'a> {
     gradient: ProjectionGradient<'a>,
     projection: &'a mut PartStorage,
-    rule: Rule,
+    rule: DenseRule,
 }
 
 impl Kernel for UpdateProjection<'_> {
@@ -252,7 +261,7 @@ impl Kernel for UpdateProjection<'_> {
                 gradient.sum(row, range.clone(), sum);
                 let weights = &mut weights.row_mut(row)[range.clone()];
                 let state = state.as_mut().map(|state| &mut state.row_mut(row)[range]);
-                step_dense(rule, sum, weights, state);
+                step_elements(rule, sum, weights, state.unwrap_or_default());
             }
         }
     }

@@ -1,19 +1,20 @@
-//! Reading mapped rows before they are used: the disk serves many reads at once, while a thread that touches a row which is
-//! not in memory waits for that one.
+//! Reading mapped rows before they are used: the disk serves many reads side by side, while a
+//! thread that touches a row which is not in memory waits for that one.
 
 use rayon::prelude::*;
 
 use crate::arena::Arena;
 use crate::cold_rows::ColdRows;
-use crate::cpu_store::PartStorage;
-use crate::{CpuStore, Plan};
+use crate::cpu_store::CpuStore;
+use crate::grouping::Grouping;
+use crate::part_storage::PartStorage;
 
 /// Bytes of a page, or a part of one where pages are larger.
 const PAGE: usize = 4096;
 
 impl CpuStore {
     /// Asks the system for the plan's rows and their state.
-    pub(crate) fn read_ahead(&self, plan: &Plan) {
+    pub(crate) fn read_ahead(&self, plan: &Grouping) {
         if !self.is_mapped() {
             return;
         }
@@ -46,7 +47,8 @@ impl PartStorage {
     }
 }
 
-/// Asks for every page of the rows once, neighbouring ones together. Best effort: without it, everything works, slower.
+/// Asks for every page of the rows once, neighbouring ones together. Best effort: without it,
+/// everything works, slower.
 fn ask_for(arena: &Arena, first: usize, rows: &[u32]) {
     let Some(map) = arena.map() else {
         return;

@@ -4,15 +4,17 @@ use half::bf16;
 
 use crate::initialization::mix;
 
-/// Keeps the random bits apart from those of initial rows, which come from the same seed, and those of the two uses from each other.
+/// Keeps the random bits apart from those of initial rows, which come from the same seed, and those
+/// of the two uses from each other.
 const UPDATES: u64 = u64::from_be_bytes(*b"updates ");
 const IMPORTS: u64 = u64::from_be_bytes(*b"imports ");
 
 /// How a store rounds. Two stores that round alike and are given the same stay equal, bit for bit.
 ///
-/// The random bits are a function of a key, the row and the column; the keys are functions of the seed and of how many updates the store
-/// has made. Without that number, a row that is changed a little on the host, again and again from the same value, would be rounded to the
-/// same side every time, and never move.
+/// The random bits are a function of a key, the row and the column; the keys are functions of the
+/// seed and of how many updates the store has made. Without that number, a row that is changed a
+/// little on the host, again and again from the same value, would be rounded to the same side every
+/// time, and never move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rounding {
     updates: u64,
@@ -33,12 +35,14 @@ impl Rounding {
         key(self.updates, updates, class)
     }
 
-    /// The key of rows of a part that come from the host after so many updates, initial ones included.
+    /// The key of rows of a part that come from the host after that many updates, initial ones
+    /// included.
     pub fn import_key(self, updates: u64, part: usize) -> u64 {
         key(self.imports, updates, part)
     }
 
-    /// Rounds a row: of an update, numbered in the matrix of its class; of an import, in its part. As `write` in `rows.cu`, bit for bit.
+    /// Rounds a row: of an update, numbered in the matrix of its class; of an import, in its part.
+    /// As `write` in `rows.cu`, bit for bit.
     pub fn round(key: u64, row: u32, exact: &[f32], into: &mut [bf16]) {
         let words = exact.chunks(4).zip(into.chunks_mut(4));
         for (word, (exact, into)) in words.enumerate() {
@@ -55,10 +59,12 @@ fn key(seed: u64, updates: u64, of: usize) -> u64 {
     mix(mix(seed.wrapping_add(updates)).wrapping_add(of as u64))
 }
 
-/// The neighbour below (in magnitude) or above, the more likely the nearer it is; what bf16 holds stays as it is.
+/// The neighbour below (in magnitude) or above, the more likely the nearer it is; what bf16 holds
+/// stays as it is.
 fn rounded(exact: f32, noise: u16) -> bf16 {
     let bits = exact.to_bits();
-    // Noise would turn an infinity into something else; what is not a number stays so by its highest bit.
+    // Noise would turn an infinity into something else; what is not a number stays so by its
+    // highest bit.
     let bits = match (exact.is_finite(), exact.is_nan()) {
         (true, _) => bits + u32::from(noise),
         (_, true) => bits | 0x0040_0000,
@@ -116,7 +122,7 @@ mod tests {
             ("seeds", (0..n).map(|n| keyed(n.into(), 1)).sum()),
         ] {
             let ups = (found / f64::from(n) - 1.0) * 128.0;
-            // Seven σ of so many roundings.
+            // Seven σ of that many roundings.
             assert!((ups - 1.0 / 3.0).abs() < 0.02, "{what}: {ups}");
         }
     }

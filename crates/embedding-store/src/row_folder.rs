@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::arena::{Arena, Shape};
-use crate::backing::{Floats, map_rows, refused};
-use crate::{Error, Optimizer, Part, Result, StoreOptions, TableSpec};
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
+use crate::layout::Part;
+use crate::mapped::{Content, map_rows, refused};
+use crate::rule::RowOptimizer;
+use crate::store::StoreOptions;
 
 /// What the store is, and whether it can be trusted.
 const STORE_FILE: &str = "store.json";
@@ -53,17 +57,23 @@ enum State {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StoreDescription {
     dim: usize,
-    optimizer: Optimizer,
+    /// The rule as settings say it. Factors on the learning rate may be others the next time.
+    optimizer: serde_json::Value,
     tables: Vec<TableSpec>,
     /// First row and one past the last row of every part.
     held: Vec<[u64; 2]>,
 }
 
 impl StoreDescription {
-    pub(crate) fn new(tables: &[TableSpec], options: StoreOptions, held: &[Range<u64>]) -> Self {
+    pub(crate) fn new(
+        tables: &[TableSpec],
+        dim: usize,
+        optimizer: &RowOptimizer,
+        held: &[Range<u64>],
+    ) -> Self {
         Self {
-            dim: options.dim,
-            optimizer: options.optimizer,
+            dim,
+            optimizer: serde_json::json!(optimizer.rule_alone()),
             tables: tables.to_vec(),
             held: held.iter().map(|held| [held.start, held.end]).collect(),
         }
@@ -108,7 +118,7 @@ impl RowFolder {
     pub(crate) fn open(
         path: &Path,
         tables: &[TableSpec],
-        options: StoreOptions,
+        options: &StoreOptions,
     ) -> Result<(Self, Vec<Range<u64>>)> {
         let file = path.join(STORE_FILE);
         if !file.exists() {
@@ -132,7 +142,7 @@ impl RowFolder {
             });
         };
         let held: Vec<_> = store.held.iter().map(|&[start, end]| start..end).collect();
-        let expected = StoreDescription::new(tables, options, &held);
+        let expected = StoreDescription::new(tables, options.dim, &options.optimizer, &held);
         let differs = |what, found: String, expected: String| match found == expected {
             true => Ok(()),
             false => Err(Error::OtherStore {
@@ -145,8 +155,8 @@ impl RowFolder {
         differs("dimension", store.dim.to_string(), expected.dim.to_string())?;
         differs(
             "the optimizer",
-            format!("{:?}", store.optimizer),
-            format!("{:?}", expected.optimizer),
+            store.optimizer.to_string(),
+            expected.optimizer.to_string(),
         )?;
         differs(
             "the tables",
@@ -174,7 +184,7 @@ impl RowFolder {
     pub(crate) fn map(
         &self,
         part: &Part,
-        floats: Floats,
+        floats: Content,
         (rows, width): (u64, usize),
     ) -> Result<Arena> {
         let shape = Shape::new(rows, width).map_err(|error| refused(part, error))?;

@@ -6,20 +6,22 @@ use std::str::FromStr;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// How a [`DeviceStore`](crate::DeviceStore) keeps weights. Projections of mixed-dimension tables and optimizer state are f32 in
-/// either, and so is all arithmetic.
+/// How a [`DeviceStore`](crate::DeviceStore) keeps weights. Projections of mixed-dimension tables
+/// and optimizer state are f32 in either, and so is all arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RowFormat {
     /// 32 bits: the numbers of the rows in host memory.
     #[default]
     F32,
-    /// 16 bits, of which 8 are the weight's: about twice the rows for the same memory. What an update writes is rounded up or down at
-    /// random, so that steps too small for those bits are taken on average; the random bits are a function of the store's seed, the
-    /// number of the update, the row and the column, so that runs are repeatable. Rows that come from host memory (initial ones, imports,
-    /// those that [`HotReplicas`](crate::HotReplicas) takes to its devices) are rounded alike; what fits 16 bits stays as it is.
+    /// 16 bits, of which 8 are the weight's: about twice the rows for the same memory. What an
+    /// update writes is rounded up or down at random, so that steps too small for those bits are
+    /// taken on average; the random bits are a function of the store's seed, the number of the
+    /// update, the row and the column, so that runs are repeatable. Rows that come from host memory
+    /// (initial ones, imports, those that [`HotReplicas`](crate::HotReplicas) takes to its devices)
+    /// are rounded alike; what fits 16 bits stays as it is.
     Bf16,
 }
 

@@ -5,17 +5,23 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
+use recsys_device::{read_slice, write_slice};
 
-use crate::arena::{Arena, SendPointer};
+use crate::arena::{Arena, RowPointers, SendPointer};
 use crate::cold_rows::{ColdChunk, ColdRows};
+use crate::cpu_store::CpuStore;
+use crate::error::{Error, Result};
+use crate::grouping::Grouping;
 use crate::kernel::{Columns, Kernel, RowAt, prefetch};
 use crate::layout::{PartKind, RowOf};
 use crate::lookup::{RowSource, gather};
+use crate::part_storage::PartStorage;
+use crate::plan::Plan;
 use crate::rounding::Rounding;
-use crate::update::{Floats, Rule, step_dense, step_row};
-use crate::{CpuStore, EmbeddingStore, Error, Plan, Result, read_slice, write_slice};
+use crate::rule::{DenseRule, Rule, Step, step_elements, step_row};
+use crate::store::EmbeddingStore;
 
-/// Rows between the one that is copied and the one that is asked for.
+/// Rows between the one that is copied and the one that is prefetched.
 const PREFETCH_ROWS: usize = 16;
 /// Rows that one thread copies sooner than others wake up.
 const FEW_ROWS: usize = 4096;
@@ -29,8 +35,9 @@ fn for_each_chunk(rows: &ColdRows, f: impl Fn(&ColdChunk) + Send + Sync) {
     }
 }
 
-/// A store that holds the first rows of every part, on the device of the model, and can work with rows that lie elsewhere.
-pub trait HotSide: EmbeddingStore {
+/// What the hot side of a store does with rows that lie elsewhere; [`HotSide`](crate::HotSide) is
+/// its public name.
+pub trait HotOperations: EmbeddingStore {
     /// Cold rows of a batch, where lookups of this store can read them.
     type Staged: Send + Sync + Default + Debug;
 
@@ -54,13 +61,15 @@ pub trait HotSide: EmbeddingStore {
     /// A copy that fails.
     fn stage_changed(&self, cold: &ColdRows, into: &mut Self::Staged) -> Result<()>;
 
-    /// Whether cold rows can be moved where they are staged, so that the host need not wait for their gradients: the three methods
-    /// below do what they say. Rows are then staged with their optimizer's state.
+    /// Whether cold rows can be moved where they are staged, so that the host need not wait for
+    /// their gradients: the three methods below do what they say. Rows are then staged with their
+    /// optimizer's state.
     fn moves_staged(&self) -> bool {
         false
     }
 
-    /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and asks for their way back.
+    /// As [`update_with`](Self::update_with), but moves the cold rows where they are staged, and
+    /// requests their way back.
     ///
     /// # Errors
     /// A tensor operation that fails; without a definition of its own, always.
@@ -70,16 +79,17 @@ pub trait HotSide: EmbeddingStore {
         cold: &ColdRows,
         staged: &mut Self::Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
-        let _ = (plan, cold, staged, grad, learning_rate);
+        let _ = (plan, cold, staged, grad, step);
         Err(Error::SidesMismatch {
             problem: "the hot side does not move staged rows".into(),
         })
     }
 
-    /// Copies rows that one batch has moved over those of another, which was staged before or from rows that have not come back:
-    /// places among the rows of `from`, and behind these as many among those of `into`.
+    /// Copies rows that one batch has moved over those of another, which was staged before or from
+    /// rows that have not come back: places among the rows of `from`, and behind these as many
+    /// among those of `into`.
     ///
     /// # Errors
     /// A copy that fails.
@@ -102,7 +112,8 @@ pub trait HotSide: EmbeddingStore {
         Ok(())
     }
 
-    /// As [`EmbeddingStore::lookup`], with the plan's cold rows from elsewhere. Plan, rows and tensor are checked.
+    /// As [`EmbeddingStore::lookup`], with the plan's cold rows from elsewhere. Plan, rows and
+    /// tensor are checked.
     ///
     /// # Errors
     /// A tensor operation that fails.
@@ -114,8 +125,8 @@ pub trait HotSide: EmbeddingStore {
         into: &Tensor,
     ) -> Result<()>;
 
-    /// As [`EmbeddingStore::update`], for the rows that are here; the gradients of the others are written into `cold`. Plan,
-    /// rows and tensor are checked.
+    /// As [`EmbeddingStore::update`], for the rows that are here; the gradients of the others are
+    /// written into `cold`. Plan, rows and tensor are checked.
     ///
     /// # Errors
     /// A tensor operation that fails.
@@ -125,7 +136,7 @@ pub trait HotSide: EmbeddingStore {
         cold: &mut ColdRows,
         staged: &Self::Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()>;
 
     /// As [`EmbeddingStore::lookup`], for some of the samples; `into` is `[samples, tables, dim]`.
@@ -159,8 +170,9 @@ pub trait HotSide: EmbeddingStore {
     ) -> Result<()>;
 }
 
-/// A store in host memory that holds the last rows of every part.
-pub trait ColdSide: EmbeddingStore {
+/// What the cold side does with the rows of a batch; [`ColdSide`](crate::ColdSide) is its public
+/// name.
+pub trait ColdOperations: EmbeddingStore {
     /// The rows of a part that are here.
     fn held(&self, part: usize) -> Range<u64>;
 
@@ -174,10 +186,11 @@ pub trait ColdSide: EmbeddingStore {
     fn read_changed(&self, rows: &mut ColdRows);
 
     /// Moves the listed rows along their gradients.
-    fn apply(&mut self, rows: &ColdRows, learning_rate: f64);
+    fn apply(&mut self, rows: &ColdRows, step: Step);
 }
 
-/// Rows of which the first of every part lie in one store and the others, as far as a plan touches them, in a buffer.
+/// Rows of which the first of every part lie in one store and the others, as far as a plan touches
+/// them, in a buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SplitRows<'a> {
     hot: &'a CpuStore,
@@ -188,7 +201,11 @@ pub(crate) struct SplitRows<'a> {
 
 impl<'a> SplitRows<'a> {
     /// `cold` lists the rows of this plan that the store does not hold, and the plan has slots.
-    pub(crate) fn parts(hot: &CpuStore, cold: &'a ColdRows, plan: &'a Plan) -> Vec<SplitPart<'a>> {
+    pub(crate) fn parts(
+        hot: &CpuStore,
+        cold: &'a ColdRows,
+        plan: &'a Grouping,
+    ) -> Vec<SplitPart<'a>> {
         debug_assert_eq!(cold.serial, plan.serial);
         let weights = cold.weights.as_slice().as_ptr();
         let part = |index: usize| {
@@ -264,7 +281,7 @@ impl<'a> RowSource<'a> for SplitRows<'a> {
     }
 }
 
-impl HotSide for CpuStore {
+impl HotOperations for CpuStore {
     /// Host memory is where they are.
     type Staged = ();
 
@@ -281,20 +298,21 @@ impl HotSide for CpuStore {
     }
 
     fn lookup_with(&self, plan: &Plan, cold: &ColdRows, _: &(), into: &Tensor) -> Result<()> {
-        let parts = SplitRows::parts(self, cold, plan);
+        let parts = SplitRows::parts(self, cold, &plan.grouping);
         let source = SplitRows::new(self, cold, &parts);
         write_slice(into, |into| {
-            let samples = 0..plan.batch;
+            let samples = 0..plan.batch();
             gather(
                 self.level,
                 &self.layout,
                 self.dim,
                 source,
-                plan,
+                &plan.grouping,
                 samples,
                 into,
             );
-        })
+        })?;
+        Ok(())
     }
 
     fn update_with(
@@ -303,11 +321,12 @@ impl HotSide for CpuStore {
         cold: &mut ColdRows,
         _: &(),
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
         read_slice(grad, |grad| {
-            self.scatter(plan, grad, learning_rate, Some(cold));
-        })
+            self.scatter(&plan.grouping, grad, step, Some(cold));
+        })?;
+        Ok(())
     }
 
     fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()> {
@@ -318,11 +337,12 @@ impl HotSide for CpuStore {
                 &self.layout,
                 self.dim,
                 self,
-                plan,
+                &plan.grouping,
                 samples,
                 into,
             );
-        })
+        })?;
+        Ok(())
     }
 
     fn read_rows(
@@ -346,7 +366,7 @@ impl HotSide for CpuStore {
     }
 }
 
-impl ColdSide for CpuStore {
+impl ColdOperations for CpuStore {
     fn held(&self, part: usize) -> Range<u64> {
         self.held.get(part).cloned().unwrap_or_default()
     }
@@ -385,15 +405,15 @@ impl ColdSide for CpuStore {
         for_each_chunk(rows, |chunk| {
             let storage = &this.storage[chunk.part];
             let write = |into: &Arena, from: &[f32]| {
-                let (width, into) = (into.width(), Floats::new(into, storage.first));
+                let (width, into) = (into.width(), RowPointers::new(into, storage.first));
                 let listed = &rows.rows[chunk.rows.clone()];
                 for (index, (&row, from)) in listed.iter().zip(from.chunks_exact(width)).enumerate()
                 {
                     if let Some(&ahead) = listed.get(index + PREFETCH_ROWS) {
                         prefetch(into.at(ahead as usize), width);
                     }
-                    // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk; `write` holds the store
-                    // exclusively.
+                    // SAFETY: listed rows lie in their part, are distinct, and every one is in one
+                    // chunk; `write` holds the store exclusively.
                     unsafe {
                         std::ptr::copy_nonoverlapping(from.as_ptr(), into.at(row as usize), width);
                     }
@@ -420,13 +440,25 @@ impl ColdSide for CpuStore {
         }
     }
 
-    fn apply(&mut self, rows: &ColdRows, learning_rate: f64) {
-        let rule = Rule::new(self.optimizer, learning_rate);
+    fn apply(&mut self, rows: &ColdRows, step: Step) {
         let this = &*self;
         for_each_chunk(rows, |chunk| {
+            let placed = &this.layout.parts[chunk.part];
+            let rule = match placed.kind {
+                PartKind::Rows(_) => {
+                    let rule = this.optimizer.rule(placed.table, step);
+                    rule.map(PartRule::Rows)
+                }
+                PartKind::Projection => {
+                    let rule = this.optimizer.projection_rule(placed.table, step);
+                    rule.map(PartRule::Projection)
+                }
+            };
+            let Some(rule) = rule else {
+                return;
+            };
             this.level.run(ApplyRows {
-                store: this,
-                part: chunk.part,
+                storage: &this.storage[chunk.part],
                 rows: &rows.rows[chunk.rows.clone()],
                 grads: &rows.grads.as_slice()[rows.at(chunk.part, chunk.rows.start)..],
                 rule,
@@ -463,8 +495,8 @@ impl CopyRows<'_> {
             if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {
                 prefetch(self.from.row(ahead), width);
             }
-            // SAFETY: rows that are listed for a store lie in its part, are as wide as the buffer's, and the buffer has room
-            // for all of the chunk.
+            // SAFETY: rows that are listed for a store lie in its part, are as wide as the
+            // buffer's, and the buffer has room for all of the chunk.
             unsafe {
                 std::ptr::copy_nonoverlapping(
                     self.from.row(row),
@@ -478,24 +510,29 @@ impl CopyRows<'_> {
 
 /// Moves rows of one part along gradients that lie behind each other.
 struct ApplyRows<'a> {
-    store: &'a CpuStore,
-    part: usize,
+    storage: &'a PartStorage,
     rows: &'a [u32],
     grads: &'a [f32],
-    rule: Rule,
+    rule: PartRule<'a>,
+}
+
+/// The rule of a part.
+#[derive(Clone, Copy)]
+enum PartRule<'a> {
+    Rows(Rule<'a>),
+    Projection(DenseRule),
 }
 
 impl Kernel for ApplyRows<'_> {
     #[inline(always)]
     fn run(self) {
-        let storage = &self.store.storage[self.part];
+        let storage = self.storage;
         let width = storage.weights.width();
-        let weights = Floats::new(&storage.weights, storage.first);
+        let weights = RowPointers::new(&storage.weights, storage.first);
         let state = storage
             .state
             .as_ref()
-            .map(|state| (Floats::new(state, storage.first), state.width()));
-        let dense = self.store.layout.parts[self.part].kind == PartKind::Projection;
+            .map(|state| (RowPointers::new(state, storage.first), state.width()));
         let grads = self.grads.chunks_exact(width);
         for (index, (&row, grad)) in self.rows.iter().zip(grads).enumerate() {
             if let Some(&ahead) = self.rows.get(index + PREFETCH_ROWS) {
@@ -504,20 +541,19 @@ impl Kernel for ApplyRows<'_> {
                     prefetch(state.at(ahead as usize), width);
                 }
             }
-            // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk; `apply` holds the store
-            // exclusively.
+            // SAFETY: listed rows lie in their part, are distinct, and every one is in one chunk;
+            // `apply` holds the store exclusively.
             let (weights, state) = unsafe {
                 (
                     std::slice::from_raw_parts_mut(weights.at(row as usize), width),
-                    state.map(|(state, width)| {
+                    state.map_or(&mut [][..], |(state, width)| {
                         std::slice::from_raw_parts_mut(state.at(row as usize), width)
                     }),
                 )
             };
-            if dense {
-                step_dense(self.rule, grad, weights, state);
-            } else {
-                step_row(self.rule, grad, weights, state);
+            match self.rule {
+                PartRule::Rows(rule) => step_row(rule, grad, weights, state),
+                PartRule::Projection(rule) => step_elements(rule, grad, weights, state),
             }
         }
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// What a store has moved between the host and its device since it was made.
 ///
-/// Counted by what has to cross, so the figures are the same where `Device::Cpu` stands in for the device.
+/// Counted by what has to cross, so the figures are the same where `Device::Cpu` stands in for the
+/// device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Bytes of rows and ids to the device, syncs apart.

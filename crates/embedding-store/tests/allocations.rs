@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     Combine, CpuStore, EmbeddingStore, Encoding, HotCold, Ids, Optimizer, Plan, StoreOptions,
-    TableSpec,
+    TableSpec, Tiered,
 };
 use testing::Counting;
 
@@ -26,7 +26,7 @@ fn tables() -> (Vec<TableSpec>, StoreOptions) {
         spec(Encoding::MixedDimension { dim: 4 }),
     ];
     let options = StoreOptions {
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..Default::default()
     };
     (tables, options)

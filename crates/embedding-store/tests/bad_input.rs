@@ -75,7 +75,7 @@ fn impossible_optimizers_are_refused() {
         let made = CpuStore::new(
             vec![TableSpec::full(1)],
             StoreOptions {
-                optimizer,
+                optimizer: optimizer.into(),
                 ..options(2)
             },
         );
@@ -209,7 +209,7 @@ fn slices_tensors_and_learning_rates_that_do_not_fit_are_refused() {
     ));
     assert!(matches!(
         store.lookup(&plan, &tensor(&[1, 2, 2], DType::F64)),
-        Err(Error::WrongDType { .. })
+        Err(Error::Device(recsys_device::Error::WrongDType { .. }))
     ));
     assert!(matches!(
         store.update(&plan, &tensor(&[2, 2], DType::F32), 0.1),
@@ -218,7 +218,7 @@ fn slices_tensors_and_learning_rates_that_do_not_fit_are_refused() {
     let strided = tensor(&[1, 2, 2], DType::F32).transpose(1, 2).unwrap();
     assert!(matches!(
         store.update(&plan, &strided, 0.1),
-        Err(Error::NotContiguous { .. })
+        Err(Error::Device(recsys_device::Error::NotContiguous { .. }))
     ));
     assert_eq!(store.export(0, 0..10).unwrap(), before);
 }
@@ -229,7 +229,7 @@ fn rows_that_do_not_fit_are_refused() {
     let mut store = CpuStore::new(
         vec![TableSpec::full(10)],
         StoreOptions {
-            optimizer,
+            optimizer: optimizer.into(),
             ..options(2)
         },
     )
@@ -370,8 +370,8 @@ fn rows_that_a_store_does_not_hold_are_refused() {
 #[test]
 fn sides_that_do_not_make_one_store_are_refused() {
     let (tables, options) = (tables(), options(2));
-    let hot = |rows: &[u64]| CpuStore::hot(tables.clone(), options, rows).unwrap();
-    let cold = |rows: &[u64]| CpuStore::cold(tables.clone(), options, rows).unwrap();
+    let hot = |rows: &[u64]| CpuStore::hot(tables.clone(), options.clone(), rows).unwrap();
+    let cold = |rows: &[u64]| CpuStore::cold(tables.clone(), options.clone(), rows).unwrap();
     let refused = |hot, cold| matches!(HotCold::new(hot, cold), Err(Error::SidesMismatch { .. }));
     assert!(!refused(hot(&[3, 1]), cold(&[3, 1])));
     assert!(refused(hot(&[3, 1]), cold(&[4, 1])));
@@ -379,8 +379,8 @@ fn sides_that_do_not_make_one_store_are_refused() {
     assert!(refused(cold(&[3, 1]), hot(&[3, 1])));
     let optimizer = Optimizer::adagrad();
     let other = StoreOptions {
-        optimizer,
-        ..options
+        optimizer: optimizer.into(),
+        ..options.clone()
     };
     let other = CpuStore::cold(tables.clone(), other, &[3, 1]).unwrap();
     assert!(refused(hot(&[3, 1]), other));
@@ -434,12 +434,12 @@ fn refuses(mut store: impl EmbeddingStore, needs_slots: bool) {
     ));
     assert!(matches!(
         store.lookup(&plan, &fits.to_dtype(DType::F64).unwrap()),
-        Err(Error::WrongDType { .. })
+        Err(Error::Device(recsys_device::Error::WrongDType { .. }))
     ));
     let strided = fits.transpose(1, 2).unwrap();
     assert!(matches!(
         store.update(&plan, &strided, 0.1),
-        Err(Error::NotContiguous { .. })
+        Err(Error::Device(recsys_device::Error::NotContiguous { .. }))
     ));
     assert!(matches!(
         store.update(&plan, &fits, f64::NAN),

@@ -6,8 +6,7 @@ use std::ops::Range;
 
 use cases::{Batch, Case, case};
 use embedding_store::{
-    BatchLists, CpuStore, EmbeddingStore, Encoding, Error, Plan, StoreOptions, TableSpec,
-    hot_ranges,
+    CpuStore, EmbeddingStore, Encoding, Error, Plan, StoreOptions, TableSpec, hot_ranges,
 };
 use proptest::prelude::*;
 
@@ -37,9 +36,9 @@ fn check(case: &Case, batch: &Batch) {
     let planner = store.planner().with_slots();
     let mut plan = Plan::default();
     planner.plan(batch.ids(), &mut plan).unwrap();
-    let hot = hot_ranges(&case.tables, case.options, &case.hot_rows).unwrap();
+    let hot = hot_ranges(&case.tables, &case.options, &case.hot_rows).unwrap();
     let hot: Vec<u32> = hot.iter().map(|hot| hot.end as u32).collect();
-    let lists = BatchLists::of_plan(&planner, &plan, &hot).unwrap();
+    let lists = planner.batch_lists(&plan, &hot).unwrap();
 
     let mut widths = BTreeMap::<usize, Vec<usize>>::new();
     for (index, part) in store.parts().iter().enumerate() {
@@ -181,15 +180,15 @@ fn impossible_lists_are_refused() {
     };
     planner.plan(batch.ids(), &mut plan).unwrap();
     assert!(matches!(
-        BatchLists::of_plan(&planner, &plan, &[3]),
+        planner.batch_lists(&plan, &[3]),
         Err(Error::PlanWithoutSlots)
     ));
     assert!(matches!(
-        BatchLists::of_plan(&planner, &plan, &[]),
+        planner.batch_lists(&plan, &[]),
         Err(Error::RangesCount { got: 0, parts: 1 })
     ));
     assert!(matches!(
-        BatchLists::of_plan(&planner, &Plan::default(), &[3]),
+        planner.batch_lists(&Plan::default(), &[3]),
         Err(Error::EmptyPlan)
     ));
 }

@@ -5,10 +5,11 @@ use candle_core::{DType, Device, Tensor};
 use cases::{Case, bits, case, contents, is_finite};
 use embedding_store::{
     DeviceStore, EmbeddingStore, Encoding, HotCold, HotReplicas, Optimizer, RowFormat, Side,
-    StoreOptions, TableSpec, cuda_device,
+    StoreOptions, TableSpec, Tiered,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use recsys_device::cuda_device;
 
 mod cases;
 
@@ -19,8 +20,8 @@ fn floats(tensor: &Tensor) -> Vec<u32> {
 /// Trains a store on the device and one in memory.
 fn check(
     case: &Case,
-    mut store: impl EmbeddingStore,
-    mut plain: impl EmbeddingStore,
+    mut store: impl EmbeddingStore + Tiered,
+    mut plain: impl EmbeddingStore + Tiered,
     device: &Device,
 ) {
     assert!(contents(&store) == contents(&plain));
@@ -50,7 +51,7 @@ fn check(
 fn check_replicas(case: &Case, device: &Device) {
     let replicas = |device: &Device| {
         let (tables, devices) = (case.tables.clone(), [device.clone(), device.clone()]);
-        HotReplicas::on_devices(tables, case.options, &case.hot_rows, &devices).unwrap()
+        HotReplicas::on_devices(tables, case.options.clone(), &case.hot_rows, &devices).unwrap()
     };
     let (mut store, mut plain) = (replicas(device), replicas(&Device::Cpu));
     let all = case.batches.iter().filter(|batch| batch.size > 0);
@@ -107,9 +108,43 @@ fn rows_on_a_device_are_rows_in_memory() {
     runner
         .run(&plain, |case| {
             let tables = case.tables.clone();
-            let whole = DeviceStore::new(tables.clone(), case.options, &device).unwrap();
+            let whole = DeviceStore::new(tables.clone(), case.options.clone(), &device).unwrap();
             check(&case, whole, case.plain(), &device);
-            let split = HotCold::on_device(tables, case.options, &case.hot_rows, &device).unwrap();
+            let split =
+                HotCold::on_device(tables, case.options.clone(), &case.hot_rows, &device).unwrap();
+            check(&case, split, case.plain(), &device);
+            check_replicas(&case, &device);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Tables with rates of their own, and frozen ones.
+#[test]
+fn tables_with_factors_move_as_in_memory() {
+    let device = match cuda_device(0) {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(30)
+    });
+    let factored = (case(), any::<bool>()).prop_map(|(mut case, plain)| {
+        for table in case.tables.iter_mut().filter(|_| plain) {
+            table.encoding = Encoding::Full;
+        }
+        let factors = [0.0, 1.0, 0.5, 1.0].into_iter().cycle();
+        let factors: Vec<f32> = factors.take(case.tables.len()).collect();
+        case.options.optimizer = case.options.optimizer.with_factors(&factors);
+        case
+    });
+    runner
+        .run(&factored, |case| {
+            let (tables, options) = (|| case.tables.clone(), || case.options.clone());
+            let whole = DeviceStore::new(tables(), options(), &device).unwrap();
+            check(&case, whole, case.plain(), &device);
+            let split = HotCold::on_device(tables(), options(), &case.hot_rows, &device).unwrap();
             check(&case, split, case.plain(), &device);
             check_replicas(&case, &device);
             Ok(())
@@ -134,11 +169,11 @@ fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {
     });
     runner
         .run(&rounded, |case| {
-            let (tables, options) = (&case.tables, case.options);
-            let whole = |device| DeviceStore::new(tables.clone(), options, device).unwrap();
+            let (tables, options) = (&case.tables, case.options.clone());
+            let whole = |device| DeviceStore::new(tables.clone(), options.clone(), device).unwrap();
             check(&case, whole(&device), whole(&Device::Cpu), &device);
             let split = |device| {
-                HotCold::on_device(tables.clone(), options, &case.hot_rows, device).unwrap()
+                HotCold::on_device(tables.clone(), options.clone(), &case.hot_rows, device).unwrap()
             };
             check(&case, split(&device), split(&Device::Cpu), &device);
             check_replicas(&case, &device);
@@ -176,22 +211,32 @@ fn a_row_in_every_bag_on_a_device() {
                 tables: vec![TableSpec::full(1), TableSpec::full(700)],
                 options: StoreOptions {
                     dim,
-                    optimizer,
+                    optimizer: optimizer.into(),
                     ..StoreOptions::default()
                 },
                 hot_rows: vec![1, 100],
                 batches: vec![batch.clone(), batch],
             };
-            let store =
-                HotCold::on_device(case.tables.clone(), case.options, &case.hot_rows, &device);
+            let store = HotCold::on_device(
+                case.tables.clone(),
+                case.options.clone(),
+                &case.hot_rows,
+                &device,
+            );
             check(&case, store.unwrap(), case.plain(), &device);
             let options = StoreOptions {
                 device_rows: RowFormat::Bf16,
-                ..case.options
+                ..case.options.clone()
             };
             let case = Case { options, ..case };
             let [store, plain] = [&device, &Device::Cpu].map(|device| {
-                HotCold::on_device(case.tables.clone(), options, &case.hot_rows, device).unwrap()
+                HotCold::on_device(
+                    case.tables.clone(),
+                    case.options.clone(),
+                    &case.hot_rows,
+                    device,
+                )
+                .unwrap()
             });
             check(&case, store, plain, &device);
         }

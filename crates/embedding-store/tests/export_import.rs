@@ -36,7 +36,7 @@ fn store(optimizer: Optimizer, initialization: Initialization) -> CpuStore {
         tables(),
         StoreOptions {
             dim: 6,
-            optimizer,
+            optimizer: optimizer.into(),
             initialization,
             seed: 1,
             ..StoreOptions::default()

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use cases::{Case, bits, case, contents};
 use embedding_store::{
     Backing, CpuStore, EmbeddingStore, Encoding, Error, Held, HotCold, HotReplicas, Ids, Optimizer,
-    Plan, Rows, StoreOptions, TableSpec,
+    Plan, Rows, StoreOptions, TableSpec, Tiered,
 };
 use proptest::prelude::*;
 
 mod cases;
 
 /// Runs all batches on both stores, showing the coming `ahead` ones to the mapped one.
-fn check(case: &Case, mapped: &mut impl EmbeddingStore, ahead: usize) {
+fn check(case: &Case, mapped: &mut (impl EmbeddingStore + Tiered), ahead: usize) {
     let mut plain = case.plain();
     let plans: Vec<Plan> = case
         .batches
@@ -32,7 +32,7 @@ fn check(case: &Case, mapped: &mut impl EmbeddingStore, ahead: usize) {
 }
 
 fn store(case: &Case, held: Held<'_>, backing: &Backing) -> CpuStore {
-    CpuStore::with_backing(case.tables.clone(), case.options, held, backing).unwrap()
+    CpuStore::with_backing(case.tables.clone(), case.options.clone(), held, backing).unwrap()
 }
 
 fn scratch(folder: &tempfile::TempDir) -> Backing {
@@ -80,13 +80,13 @@ proptest! {
         let expected = contents(&mapped);
         mapped.close().unwrap();
         for _ in 0..2 {
-            let opened = CpuStore::open(&path, case.tables.clone(), case.options).unwrap();
+            let opened = CpuStore::open(&path, case.tables.clone(), case.options.clone()).unwrap();
             prop_assert!(contents(&opened) == expected);
             opened.close().unwrap();
         }
         // Whoever drops it says nothing about its rows.
-        drop(CpuStore::open(&path, case.tables.clone(), case.options).unwrap());
-        let again = CpuStore::open(&path, case.tables.clone(), case.options);
+        drop(CpuStore::open(&path, case.tables.clone(), case.options.clone()).unwrap());
+        let again = CpuStore::open(&path, case.tables.clone(), case.options.clone());
         let refused = matches!(again, Err(Error::NotClosed { .. }));
         prop_assert!(refused);
     }
@@ -124,7 +124,7 @@ fn tables() -> Vec<TableSpec> {
 fn options() -> StoreOptions {
     StoreOptions {
         dim: 16,
-        optimizer: Optimizer::rowwise_adagrad(),
+        optimizer: Optimizer::rowwise_adagrad().into(),
         ..StoreOptions::default()
     }
 }
@@ -203,13 +203,13 @@ fn other_tables_and_optimizers_are_named_and_leave_the_store_closed() {
         ..options()
     };
     let plain = StoreOptions {
-        optimizer: Optimizer::Sgd,
+        optimizer: Optimizer::Sgd.into(),
         ..options()
     };
     for (tables, options, word) in [
         (fewer, options(), "39999"),
         (tables(), wider, "dimension 16"),
-        (tables(), plain, "Sgd"),
+        (tables(), plain, "sgd"),
     ] {
         let error = CpuStore::open(&path, tables, options)
             .unwrap_err()

@@ -12,7 +12,7 @@ use embedding_store::{
 fn updated(optimizer: Optimizer) -> Rows {
     let options = StoreOptions {
         dim: 2,
-        optimizer,
+        optimizer: optimizer.into(),
         initialization: Initialization::Zeros,
         seed: 0,
         ..StoreOptions::default()
@@ -89,7 +89,7 @@ fn a_gradient_of_zero_moves_nothing() {
     for optimizer in [Optimizer::adagrad(), Optimizer::rowwise_adagrad()] {
         let options = StoreOptions {
             dim: 3,
-            optimizer,
+            optimizer: optimizer.into(),
             ..Default::default()
         };
         let mut store = CpuStore::new(vec![TableSpec::full(4)], options).unwrap();

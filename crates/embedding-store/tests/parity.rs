@@ -48,7 +48,7 @@ fn case() -> impl Strategy<Value = Case> {
                         let initialization = Initialization::ReferenceUniform;
                         let options = StoreOptions {
                             dim,
-                            optimizer,
+                            optimizer: optimizer.into(),
                             initialization,
                             seed,
                             ..StoreOptions::default()
@@ -79,7 +79,7 @@ impl Case {
 
     /// Two updates, so that the second meets state and moved rows; every step is compared.
     fn check(&self) {
-        let mut store = CpuStore::new(self.tables.clone(), self.options).unwrap();
+        let mut store = CpuStore::new(self.tables.clone(), self.options.clone()).unwrap();
         let mut plan = Plan::default();
         store.planner().plan(self.ids(), &mut plan).unwrap();
         let mut oracle = Oracle::of(&store);
@@ -152,7 +152,7 @@ fn a_large_batch_gives_the_bits_of_the_naive_store() {
         Optimizer::rowwise_adagrad(),
     ] {
         let options = StoreOptions {
-            optimizer,
+            optimizer: optimizer.into(),
             ..Default::default()
         };
         let (tables, ids, grad) = (tables.clone(), ids.clone(), grad.clone());

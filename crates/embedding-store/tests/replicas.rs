@@ -3,14 +3,14 @@
 
 use candle_core::Device;
 use cases::{Case, case, contents};
-use embedding_store::{EmbeddingStore, Error, HotReplicas, Side, Traffic, hot_ranges};
+use embedding_store::{EmbeddingStore, Error, HotReplicas, Side, Tiered, Traffic, hot_ranges};
 use proptest::prelude::*;
 
 mod cases;
 
 /// The hot rows of every part of a store, bit for bit.
 fn prefix(case: &Case, store: &impl EmbeddingStore) -> Vec<(Vec<u32>, Vec<u32>)> {
-    let hot = hot_ranges(&case.tables, case.options, &case.hot_rows).unwrap();
+    let hot = hot_ranges(&case.tables, &case.options, &case.hot_rows).unwrap();
     hot.into_iter()
         .enumerate()
         .map(|(part, rows)| {
@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn replicas_in_memory(case in case(), sides in sides(), replicas in 1usize..5) {
         let tables = case.tables.clone();
-        let store = HotReplicas::on_cpu(tables, case.options, &case.hot_rows, replicas).unwrap();
+        let store = HotReplicas::on_cpu(tables, case.options.clone(), &case.hot_rows, replicas).unwrap();
         check!(&case, &sides, store);
     }
 
@@ -89,14 +89,14 @@ proptest! {
         let tables = case.tables.clone();
         let devices = vec![Device::Cpu; replicas];
         let store =
-            HotReplicas::on_devices(tables, case.options, &case.hot_rows, &devices).unwrap();
+            HotReplicas::on_devices(tables, case.options.clone(), &case.hot_rows, &devices).unwrap();
         check!(&case, &sides, store);
     }
 
     #[test]
     fn rows_are_imported_on_either_side(case in case(), side in prop_oneof![Just(Side::Hot), Just(Side::Cold)]) {
         let mut source = case.plain();
-        let mut store = HotReplicas::on_cpu(case.tables.clone(), case.options, &case.hot_rows, 2).unwrap();
+        let mut store = HotReplicas::on_cpu(case.tables.clone(), case.options.clone(), &case.hot_rows, 2).unwrap();
         for (step, batch) in case.batches.iter().enumerate() {
             let plan = case.plan(&source, batch);
             case.step(&mut source, batch, &plan, step);
@@ -114,11 +114,11 @@ proptest! {
 
     #[test]
     fn a_cold_row_on_the_hot_side_is_refused(case in case()) {
-        let mut store = HotReplicas::on_cpu(case.tables.clone(), case.options, &case.hot_rows, 2).unwrap();
+        let mut store = HotReplicas::on_cpu(case.tables.clone(), case.options.clone(), &case.hot_rows, 2).unwrap();
         store.enter(Side::Hot).unwrap();
         for batch in &case.batches {
             let plan = case.plan(&store, batch);
-            let hot = hot_ranges(&case.tables, case.options, &case.hot_rows).unwrap();
+            let hot = hot_ranges(&case.tables, &case.options, &case.hot_rows).unwrap();
             let cold = hot.iter().enumerate().any(|(part, rows)| {
                 plan.rows_of(part).iter().any(|&row| u64::from(row) >= rows.end)
             });

@@ -5,14 +5,16 @@ use std::ops::Range;
 
 use candle_core::Device;
 use cases::{Case, case, contents};
-use embedding_store::{CpuStore, DeviceStore, EmbeddingStore, HotCold, OnDevice, Plan, hot_ranges};
+use embedding_store::{
+    CpuStore, DeviceStore, EmbeddingStore, HotCold, OnDevice, Plan, Tiered, hot_ranges,
+};
 use proptest::prelude::*;
 
 mod cases;
 
 /// Runs all batches on both stores, showing the coming `ahead` ones to the split store, and looking every second one up
 /// twice, as an evaluation would.
-fn check(case: &Case, mut split: impl EmbeddingStore, ahead: usize) {
+fn check(case: &Case, mut split: impl EmbeddingStore + Tiered, ahead: usize) {
     let mut plain = case.plain();
     let plans: Vec<Plan> = case
         .batches
@@ -34,7 +36,7 @@ fn check(case: &Case, mut split: impl EmbeddingStore, ahead: usize) {
 }
 
 fn on_cpu(case: &Case) -> HotCold<CpuStore, CpuStore> {
-    HotCold::on_cpu(case.tables.clone(), case.options, &case.hot_rows).unwrap()
+    HotCold::on_cpu(case.tables.clone(), case.options.clone(), &case.hot_rows).unwrap()
 }
 
 fn pool(threads: usize) -> rayon::ThreadPool {
@@ -56,13 +58,13 @@ proptest! {
     fn split_with_tensors_is_unsplit(case in case(), ahead in 0usize..5) {
         let device = &Device::Cpu;
         let tables = case.tables.clone();
-        let store = HotCold::on_device(tables, case.options, &case.hot_rows, device).unwrap();
+        let store = HotCold::on_device(tables, case.options.clone(), &case.hot_rows, device).unwrap();
         check(&case, store, ahead);
     }
 
     #[test]
     fn tables_on_a_device_are_tables_in_memory(case in case()) {
-        let store = DeviceStore::new(case.tables.clone(), case.options, &Device::Cpu).unwrap();
+        let store = DeviceStore::new(case.tables.clone(), case.options.clone(), &Device::Cpu).unwrap();
         check(&case, store, 0);
     }
 
@@ -79,14 +81,14 @@ proptest! {
     #[test]
     fn a_range_of_rows_is_that_of_the_whole(case in case()) {
         let plain = case.plain();
-        let hot = hot_ranges(&case.tables, case.options, &case.hot_rows).unwrap();
+        let hot = hot_ranges(&case.tables, &case.options, &case.hot_rows).unwrap();
         let cold: Vec<Range<u64>> = hot
             .iter()
             .zip(plain.parts())
             .map(|(hot, part)| hot.end..part.rows)
             .collect();
         for ranges in [hot, cold] {
-            let some = CpuStore::with_rows(case.tables.clone(), case.options, &ranges).unwrap();
+            let some = CpuStore::with_rows(case.tables.clone(), case.options.clone(), &ranges).unwrap();
             for (part, range) in ranges.into_iter().enumerate() {
                 prop_assert_eq!(
                     some.export(part, range.clone()).unwrap(),
@@ -99,7 +101,7 @@ proptest! {
     #[test]
     fn hot_batches_touch_the_hot_prefix_only(case in case()) {
         let mut plain = case.plain();
-        let mut hot = CpuStore::hot(case.tables.clone(), case.options, &case.hot_rows).unwrap();
+        let mut hot = CpuStore::hot(case.tables.clone(), case.options.clone(), &case.hot_rows).unwrap();
         for (step, batch) in case.batches.iter().enumerate() {
             let batch = batch.within(&case.hot_rows);
             let plan = case.plan(&plain, &batch);

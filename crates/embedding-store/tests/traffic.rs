@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     CpuStore, EmbeddingStore, HotCold, HotReplicas, Ids, OnDevice, Optimizer, Plan, Side,
-    StoreOptions, TableSpec, Traffic,
+    StoreOptions, TableSpec, Tiered, Traffic,
 };
 
 const BATCH: usize = 4;
@@ -20,7 +20,7 @@ const LEAF: u64 = 4 * 2 * 3 * 4;
 fn tables() -> (Vec<TableSpec>, StoreOptions) {
     let options = StoreOptions {
         dim: 3,
-        optimizer: Optimizer::rowwise_adagrad(),
+        optimizer: Optimizer::rowwise_adagrad().into(),
         ..Default::default()
     };
     (vec![TableSpec::full(10), TableSpec::full(6)], options)

@@ -1,6 +1,9 @@
 //! The comparison of ids with the number of hot rows.
 
-use recsys_data::IdBlock;
+use recsys_data::{IdBlock, Schema};
+
+use crate::Result;
+use crate::visit::bags;
 
 /// The largest hot id of every bag of a sample, that is of its table; a sequence has a bag for every position and table.
 ///
@@ -14,15 +17,20 @@ pub(crate) struct HotRows {
 }
 
 impl HotRows {
-    pub(crate) fn new(hot_rows: &[u64], positions: usize) -> Self {
-        let hot_rows = hot_rows.repeat(positions);
+    /// Of a data set's tables.
+    ///
+    /// # Errors
+    /// Sequences of more bags than can be held.
+    pub(crate) fn new(hot_rows: &[u64], schema: &Schema) -> Result<Self> {
+        bags(schema)?;
+        let hot_rows = hot_rows.repeat(schema.positions());
         let last = |&rows: &u64| u32::try_from(rows.saturating_sub(1)).unwrap_or(u32::MAX);
         let none: Vec<bool> = hot_rows.iter().map(|&rows| rows == 0).collect();
-        Self {
+        Ok(Self {
             last: hot_rows.iter().map(last).collect(),
             any_none: none.contains(&true),
             none,
-        }
+        })
     }
 
     /// Bags of a sample.

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use recsys_data::{Batch, Dataset, IdBlock, TableSchema};
 
 use crate::sample::Sample;
+use crate::visit::visit_ids;
 use crate::{Error, Result};
 
 /// Which samples are counted.
@@ -155,13 +156,9 @@ impl<'a> Shared<'a> {
         scratch: &mut Batch,
     ) -> Result<()> {
         let mut heads = vec![[0u32; HEAD]; self.counts.len()];
-        let mut result = Ok(());
-        dataset.visit_ids(numbers, scratch, &mut |block| {
-            if result.is_ok() {
-                result = self.count_block(&mut heads, block);
-            }
+        visit_ids(dataset, numbers, scratch, &mut |block| {
+            self.count_block(&mut heads, block)
         })?;
-        result?;
         for (table, head) in heads.iter().enumerate() {
             for (id, &count) in head.iter().enumerate() {
                 if count > 0 {

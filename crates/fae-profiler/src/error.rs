@@ -67,6 +67,31 @@ pub enum Error {
         /// Table name.
         table: String,
     },
+    /// A data set whose samples, ids or offsets do not fit its schema.
+    #[error(
+        "the data set shows {found} {what}, and its schema and the samples read make {expected}; mend the data set"
+    )]
+    FaultyDataset {
+        /// "samples", "ids" or "offsets".
+        what: &'static str,
+        /// How many it shows.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// A data set with a bag that ends before it begins.
+    #[error(
+        "the data set's offsets descend, so that a bag ends before it begins; mend the data set"
+    )]
+    DescendingOffsets,
+    /// Samples with more bags than can be held.
+    #[error("a sample has {bags} bags of ids, at most {most} are possible; make sequences shorter")]
+    TooManyBags {
+        /// Bags of a sample.
+        bags: usize,
+        /// Most bags.
+        most: usize,
+    },
     /// A data set that cannot be read.
     #[error(transparent)]
     Data(#[from] recsys_data::Error),
@@ -81,7 +106,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file that holds no hot set.
-    #[error("{path} is no hot set: {source}; make it with the example `profile`", path = path.display())]
+    #[error("{path} is no hot set: {source}; make one with `HotSet::select`", path = path.display())]
     NotAHotSet {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use recsys_data::{OutputFile, PackedDataset};
+use recsys_data::output_file::OutputFile;
+use recsys_data::packed::PackedDataset;
 use serde_json::Value;
 
 use crate::hot_set::{DatasetIdentity, HotSet, xxh3_hex};

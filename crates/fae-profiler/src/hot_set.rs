@@ -1,6 +1,7 @@
 //! A hot set: what was chosen, for which data set, and how.
 
-use recsys_data::{Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::select::Bound;
@@ -8,6 +9,7 @@ use crate::{HotCounts, HotEstimate, Result, SelectOptions, Selection, Selector, 
 
 /// The data set that a hot set belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DatasetIdentity {
     /// Its name.
     pub name: String,
@@ -44,6 +46,7 @@ pub(crate) fn xxh3_hex(bytes: &[u8]) -> String {
 
 /// One table of a hot set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HotTable {
     /// Column name.
     pub name: String,
@@ -57,6 +60,7 @@ pub struct HotTable {
 
 /// How the inputs were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Sampling {
     /// Share of the training inputs that was counted.
     pub rate: f64,
@@ -99,7 +103,7 @@ impl HotSet {
     /// use fae_profiler::{HotSet, SelectOptions, Strategy};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let data = recsys_data::PackedDataset::open("kaggle")?;
+    /// let data = recsys_data::packed::PackedDataset::open("kaggle")?;
     /// let options = SelectOptions {
     ///     strategy: Strategy::Inputs,
     ///     budget: 256 << 20,

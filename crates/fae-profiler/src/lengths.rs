@@ -4,13 +4,15 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use recsys_data::{Dataset, LastPositions};
+use recsys_data::Dataset;
+use recsys_data::views::LastPositions;
 use serde::{Deserialize, Serialize};
 
-use crate::{Axis, Bound, HotCounts, LineChart, Result, SelectOptions, Selector, Series, Strategy};
+use crate::{Bound, HotCounts, Result, SelectOptions, Selector, Strategy};
 
 /// What the strategies reach for one length of history.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LengthPoint {
     /// Positions before the candidate.
     pub history: u32,
@@ -24,6 +26,7 @@ pub struct LengthPoint {
 
 /// Hot inputs against the length of the history, at one budget. A sequence is hot if every one of its items is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LengthSweep {
     /// The budget in bytes.
     pub budget: u64,
@@ -94,35 +97,10 @@ impl LengthSweep {
         }
         csv
     }
-
-    /// Hot inputs over the length of the history.
-    pub fn chart(&self, title: &str) -> LineChart {
-        let line = |value: &dyn Fn(&LengthPoint) -> f64| {
-            let points = self.points.iter();
-            points
-                .map(|point| (f64::from(point.history), 100.0 * value(point)))
-                .collect()
-        };
-        LineChart::new(
-            title,
-            Axis::linear("items of history before the candidate"),
-            Axis::linear("wholly hot sequences (%)").with_range(0.0..=100.0),
-        )
-        .with_series(Series::new("inputs", line(&|p| p.inputs.input_share())).with_dots())
-        .with_series(Series::new("frequency", line(&|p| p.frequency.input_share())).with_dots())
-        .with_series(Series::new("upper bound", line(&LengthPoint::bound_share)).dashed())
-        .with_series(
-            Series::new(
-                "hot lookups, frequency",
-                line(&|p| p.frequency.lookup_share()),
-            )
-            .dashed(),
-        )
-    }
 }
 
 impl LengthPoint {
-    fn bound_share(&self) -> f64 {
+    pub(crate) fn bound_share(&self) -> f64 {
         self.bound.hot_inputs / self.inputs.inputs.max(1) as f64
     }
 }

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
-mod axis;
-mod chart;
+#[cfg(feature = "charts")]
+pub mod charts;
 mod classify;
 mod counts;
 mod error;
@@ -21,9 +21,8 @@ mod skew;
 mod student_t;
 mod sweep;
 mod tally;
+mod visit;
 
-pub use axis::{Axis, Scale};
-pub use chart::{LineChart, Series};
 pub use counts::{AccessCounts, CountOptions};
 pub use error::{Error, Result};
 pub use hot_set::{DatasetIdentity, HotSet, HotTable, Sampling};

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use recsys_data::{
-    Batch, Dataset, Manifest, PackedDataset, PackedWriter, Provenance, Split, SplitRows,
-    WriterOptions,
-};
+use recsys_data::packed::{Manifest, PackedDataset, PackedWriter, Provenance, WriterOptions};
+use recsys_data::{Batch, Dataset, Split, SplitRows};
 use serde_json::json;
 
 use crate::{HotSet, Partition, Result};

@@ -1,10 +1,11 @@
 //! Which inputs are hot.
 
 use rayon::prelude::*;
-use recsys_data::{Dataset, IdBlock};
+use recsys_data::Dataset;
 
 use crate::classify::{HotRows, classify};
 use crate::sample::Sample;
+use crate::visit::visit_ids;
 use crate::{Error, Result};
 
 /// Samples of one entry of the directory.
@@ -31,11 +32,12 @@ impl Partition {
     /// A list of another length than the data set's tables, more hot rows than a table has, or data that cannot be read.
     pub fn classify(dataset: &dyn Dataset, hot_rows: &[u64]) -> Result<Self> {
         check_hot_rows(dataset, hot_rows)?;
-        let hot = HotRows::new(hot_rows, dataset.schema().positions());
+        let hot = HotRows::new(hot_rows, dataset.schema())?;
         let chunks = Sample::all(dataset.len()).map_chunks(|numbers, scratch| {
             let mut bits = Bits::with_capacity(numbers.len());
-            dataset.visit_ids(numbers, scratch, &mut |block: IdBlock<'_>| {
+            visit_ids(dataset, numbers, scratch, &mut |block| {
                 classify(&hot, block, &mut |samples, word| bits.push(samples, word));
+                Ok(())
             })?;
             Ok(bits.finish())
         })?;

@@ -26,7 +26,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes `report.json`, and for each part a `.csv` and an `.svg`, into a folder.
+    /// Writes `report.json`, and for each part a `.csv`, into a folder. With the feature `charts`, `save_charts` adds an
+    /// `.svg` of each.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -36,29 +37,22 @@ impl Report {
         let json = serde_json::to_string_pretty(self)
             .map_err(|source| Error::io("cannot write", &path)(source.into()))?;
         write_file(&path, (json + "\n").as_bytes())?;
-        let title = |what: &str| match self.dataset.as_str() {
-            "" => what.to_owned(),
-            name => format!("{what}, {name}"),
-        };
-        let part = |name: &str, csv: String, chart: crate::LineChart| {
-            write_file(&folder.join(format!("{name}.csv")), csv.as_bytes())?;
-            chart.save(folder.join(format!("{name}.svg")))
-        };
-        if let Some(skew) = &self.skew {
-            let chart = skew.chart(&title("Access skew"));
-            part("access_skew", skew.to_csv(), chart)?;
-        }
-        if let Some(budgets) = &self.budgets {
-            let chart = budgets.chart(&title("Hot inputs against budget"));
-            part("hot_inputs", budgets.to_csv(), chart)?;
-        }
-        if let Some(estimates) = &self.estimates {
-            let chart = estimates.chart(&title("Estimate against count"));
-            part("estimate", estimates.to_csv(), chart)?;
-        }
-        if let Some(lengths) = &self.lengths {
-            let chart = lengths.chart(&title("Hot sequences against history"));
-            part("history_length", lengths.to_csv(), chart)?;
+        let parts = [
+            ("access_skew", self.skew.as_ref().map(AccessSkew::to_csv)),
+            ("hot_inputs", self.budgets.as_ref().map(BudgetSweep::to_csv)),
+            (
+                "estimate",
+                self.estimates.as_ref().map(EstimateSweep::to_csv),
+            ),
+            (
+                "history_length",
+                self.lengths.as_ref().map(LengthSweep::to_csv),
+            ),
+        ];
+        for (name, csv) in parts {
+            if let Some(csv) = csv {
+                write_file(&folder.join(format!("{name}.csv")), csv.as_bytes())?;
+            }
         }
         Ok(())
     }

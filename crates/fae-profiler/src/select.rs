@@ -12,6 +12,7 @@ use crate::{AccessCounts, CountOptions, Error, HotCounts, Result};
 /// row lies behind them in their table).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Strategy {
     /// Rows of all tables by access count until the budget is full; equal counts by table number, then by id.
     Frequency,
@@ -69,6 +70,7 @@ impl Default for SelectOptions {
 
 /// An upper bound of what any hot set within the budget reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Bound {
     /// Hot inputs.
     pub hot_inputs: f64,
@@ -79,6 +81,7 @@ pub struct Bound {
 
 /// Hot rows and what they bring.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Selection {
     /// Hot rows of every table: a row is hot if its id is below.
     pub hot_rows: Vec<u64>,

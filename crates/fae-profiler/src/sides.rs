@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use recsys_data::{Dataset, SampleList, Subset};
+use recsys_data::Dataset;
+use recsys_data::views::{SampleList, Subset};
 
 use crate::{Error, Partition, Result};
 
@@ -54,7 +55,8 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
-    use recsys_data::{Batch, Planted, PlantedOptions};
+    use recsys_data::Batch;
+    use recsys_data::generate::{Planted, PlantedOptions};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use recsys_data::Schema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessCounts, Axis, LineChart, Series};
+use crate::AccessCounts;
 
 /// Shares of the rows, in per cent, at which curves are taken.
 const PERCENT: [f64; 17] = [
@@ -15,6 +15,7 @@ const PERCENT: [f64; 17] = [
 
 /// The skew of one table, or of all together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SkewCurve {
     /// Name of the table.
     pub table: String,
@@ -68,6 +69,7 @@ impl SkewCurve {
 
 /// The skew of all tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AccessSkew {
     /// Samples counted.
     pub samples: u64,
@@ -113,26 +115,6 @@ impl AccessSkew {
         }
         csv
     }
-
-    /// The curves of all tables together and of the six largest ones.
-    pub fn chart(&self, title: &str) -> LineChart {
-        let mut largest: Vec<&SkewCurve> = self.tables.iter().collect();
-        largest.sort_by_key(|curve| std::cmp::Reverse(curve.rows));
-        largest.truncate(6);
-        let chart = LineChart::new(
-            title,
-            Axis::log("most frequent rows (% of the table)"),
-            Axis::linear("accesses that they serve (%)").with_range(0.0..=100.0),
-        );
-        let curves = [&self.all].into_iter().chain(largest);
-        curves.fold(chart, |chart, curve| {
-            let name = match &curve.table {
-                name if name == &self.all.table => name.clone(),
-                name => format!("{name}, {} rows", short(curve.rows)),
-            };
-            chart.with_series(Series::new(name, curve.points.clone()))
-        })
-    }
 }
 
 impl fmt::Display for AccessSkew {
@@ -163,15 +145,6 @@ impl fmt::Display for AccessSkew {
             )?;
         }
         Ok(())
-    }
-}
-
-/// A number in at most four characters or so.
-fn short(number: u64) -> String {
-    match number {
-        0..10_000 => number.to_string(),
-        10_000..10_000_000 => format!("{} k", number / 1000),
-        _ => format!("{} M", number / 1_000_000),
     }
 }
 

@@ -6,12 +6,12 @@ use recsys_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessCounts, Axis, CountOptions, HotCounts, HotEstimate, LineChart, Result, SelectOptions,
-    Selector, Series, Strategy,
+    AccessCounts, CountOptions, HotCounts, HotEstimate, Result, SelectOptions, Selector, Strategy,
 };
 
 /// What the strategies reach within one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BudgetPoint {
     /// The budget as a share of all rows' bytes.
     pub share: f64,
@@ -29,6 +29,7 @@ pub struct BudgetPoint {
 
 /// Hot inputs against budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BudgetSweep {
     /// Bytes of all rows.
     pub all_bytes: u64,
@@ -90,30 +91,10 @@ impl BudgetSweep {
         }
         csv
     }
-
-    /// Hot inputs over budget.
-    pub fn chart(&self, title: &str) -> LineChart {
-        let line = |value: &dyn Fn(&BudgetPoint) -> f64| {
-            let points = self.points.iter();
-            points
-                .map(|point| (100.0 * point.share, 100.0 * value(point)))
-                .collect()
-        };
-        let bound = |point: &BudgetPoint| point.bound_share();
-        LineChart::new(
-            title,
-            Axis::log("budget (% of all rows' bytes)"),
-            Axis::linear("wholly hot inputs (%)").with_range(0.0..=100.0),
-        )
-        .with_series(Series::new("inputs", line(&|p| p.inputs.input_share())).with_dots())
-        .with_series(Series::new("frequency", line(&|p| p.frequency.input_share())).with_dots())
-        .with_series(Series::new("share", line(&|p| p.share_of_table.input_share())).with_dots())
-        .with_series(Series::new("upper bound", line(&bound)).dashed())
-    }
 }
 
 impl BudgetPoint {
-    fn bound_share(&self) -> f64 {
+    pub(crate) fn bound_share(&self) -> f64 {
         self.bound.hot_inputs / self.inputs.inputs.max(1) as f64
     }
 }
@@ -148,6 +129,7 @@ impl fmt::Display for BudgetSweep {
 
 /// A hot set chosen from a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EstimatePoint {
     /// The sampling rate.
     pub rate: f64,
@@ -159,6 +141,7 @@ pub struct EstimatePoint {
 
 /// Hot sets of one budget chosen by access count from samples of different sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EstimateSweep {
     /// The budget in bytes.
     pub budget: u64,
@@ -238,43 +221,6 @@ impl EstimateSweep {
             );
         }
         csv
-    }
-
-    /// Hot inputs over sampling rate: estimated with its interval, and counted.
-    pub fn chart(&self, title: &str) -> LineChart {
-        let line = |value: &dyn Fn(&EstimatePoint) -> f64| {
-            let points = self.points.iter();
-            points
-                .map(|point| (100.0 * point.rate, 100.0 * value(point)))
-                .collect()
-        };
-        let confidence = self
-            .points
-            .first()
-            .map_or(0.0, |p| 100.0 * p.estimate.confidence);
-        LineChart::new(
-            title,
-            Axis::log("inputs sampled (%)"),
-            Axis::linear("wholly hot inputs (%)"),
-        )
-        .with_series(Series::new("estimate", line(&|p| p.estimate.inputs.share)).with_dots())
-        .with_series(
-            Series::new(
-                format!("{confidence}% interval"),
-                line(&|p| p.estimate.inputs.low),
-            )
-            .dashed()
-            .in_same_colour(),
-        )
-        .with_series(
-            Series::new("", line(&|p| p.estimate.inputs.high))
-                .dashed()
-                .in_same_colour(),
-        )
-        .with_series(Series::new("counted", line(&|p| p.results.input_share())).with_dots())
-        .with_series(
-            Series::new("set of all inputs", line(&|_| self.with_all.input_share())).dashed(),
-        )
     }
 }
 

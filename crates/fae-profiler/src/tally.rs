@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::classify::HotRows;
 use crate::partition::check_hot_rows;
 use crate::sample::Sample;
+use crate::visit::visit_ids;
 use crate::{Error, Result, student_t};
 
 /// Inputs and lookups that a hot set serves.
@@ -53,6 +54,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 /// A share with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ShareEstimate {
     /// The estimate.
     pub share: f64,
@@ -69,6 +71,7 @@ pub struct ShareEstimate {
 /// and the correction for a finite population. Shares of lookups are ratios of two means, with the usual linear
 /// approximation. Where the second sample is all hot or all cold, the one-sided exact bound takes the interval's place.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HotEstimate {
     /// Inputs of the sample that was counted.
     pub counted: u64,
@@ -141,10 +144,13 @@ impl Tally {
     /// The sums over a sample.
     pub(crate) fn of(dataset: &dyn Dataset, sample: &Sample, hot_rows: &[u64]) -> Result<Self> {
         check_hot_rows(dataset, hot_rows)?;
-        let hot = HotRows::new(hot_rows, dataset.schema().positions());
+        let hot = HotRows::new(hot_rows, dataset.schema())?;
         let parts = sample.map_chunks(|numbers, scratch| {
             let mut tally = Self::default();
-            dataset.visit_ids(numbers, scratch, &mut |block| tally.add_block(&hot, block))?;
+            visit_ids(dataset, numbers, scratch, &mut |block| {
+                tally.add_block(&hot, block);
+                Ok(())
+            })?;
             Ok(tally)
         })?;
         let mut sum = Self::default();

@@ -7,9 +7,9 @@
 mod support;
 
 use fae_profiler::{HotSet, Strategy};
-use recsys_data::PackedDataset;
+use recsys_data::packed::PackedDataset;
 use support::{Memory, options};
-use testing::Target;
+use testing::fuzzing::Target;
 use xxhash_rust::xxh3::xxh3_64;
 
 #[global_allocator]
@@ -50,7 +50,7 @@ fn changed_hot_sets_are_refused_or_read_as_they_are() {
             }
         }
     };
-    testing::run(&mut [
+    testing::fuzzing::run(&mut [
         Target {
             name: "hot set",
             seeds: seeds.clone(),

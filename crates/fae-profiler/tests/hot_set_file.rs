@@ -7,7 +7,8 @@ mod support;
 use std::path::Path;
 
 use fae_profiler::{CountOptions, Error, HotSet, SelectOptions, Strategy};
-use recsys_data::{Batch, Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Split};
 use support::{Memory, options};
 
 fn ids(seed: u32) -> Vec<Vec<u32>> {

@@ -5,9 +5,10 @@
 mod support;
 
 use fae_profiler::{Selector, Strategy};
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PrepareCriteo, PrepareOptions, Progress, Split, Stage,
-};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::packed::PackedDataset;
+use recsys_data::progress::{Progress, Stage};
+use recsys_data::{Batch, Dataset, Split};
 use support::{Memory, options};
 
 struct Silent;

@@ -1,5 +1,8 @@
 //! A mini-batch in host memory: plain vectors, reused from one batch to the next.
 
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+
 /// The categorical ids of a batch, single-hot or multi-hot.
 ///
 /// Every sample has one *bag* of ids per table; in a sequence every position has. Bags are numbered sample by sample and
@@ -58,6 +61,51 @@ impl Batch {
     /// Whether the batch holds no sample.
     pub fn is_empty(&self) -> bool {
         self.label.is_empty()
+    }
+
+    /// Checks that the batch has all values and ids that a schema asks for, and that its offsets ascend. Ids are not compared
+    /// with the rows of their tables.
+    ///
+    /// # Errors
+    /// [`Error::BatchShape`].
+    pub fn check(&self, schema: &Schema) -> Result<()> {
+        let check = |what, found: usize, expected: usize| {
+            if found == expected {
+                Ok(())
+            } else {
+                Err(Error::BatchShape {
+                    what,
+                    found,
+                    expected,
+                })
+            }
+        };
+        let (samples, sparse) = (self.len(), &self.sparse);
+        check(
+            "dense values",
+            self.dense.len(),
+            samples.saturating_mul(schema.dense_values()),
+        )?;
+        let bags = samples.saturating_mul(schema.bags());
+        if sparse.is_single_hot() || !schema.multi_hot {
+            check("ids", sparse.ids.len(), bags)?;
+            return check(
+                "offsets (the schema is single-hot)",
+                sparse.offsets.len(),
+                0,
+            );
+        }
+        check("offsets", sparse.offsets.len(), bags.saturating_add(1))?;
+        check("first offset", sparse.offsets[0] as usize, 0)?;
+        check("ids", sparse.ids.len(), sparse.offsets[bags] as usize)?;
+        match sparse.offsets.windows(2).find(|pair| pair[1] < pair[0]) {
+            Some(pair) => check(
+                "an offset that follows a larger one",
+                pair[1] as usize,
+                pair[0] as usize,
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Forgets the samples and keeps the memory.

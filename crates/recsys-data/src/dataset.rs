@@ -1,6 +1,8 @@
 //! Where samples come from.
 
-use crate::{Batch, Result, Schema};
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::schema::Schema;
 
 /// The categorical ids of some samples, borrowed from wherever they lie.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +18,15 @@ pub struct IdBlock<'a> {
 /// A collection of samples with random access.
 ///
 /// Implementations are shared between loader threads, so reading takes `&self`.
+///
+/// # Ids
+/// An id should be the rank of its category by frequency in the training split, 0 for the most frequent. Packed data sets
+/// are prepared so. Everything that tells hot rows from cold ones takes the first rows of a table as the hot ones: under
+/// other ids results are right all the same, but a hot set of the same size serves fewer lookups, down to its share of all
+/// rows. [`Rerank`](crate::exchange::Rerank) renumbers a packed data set.
+///
+/// # Errors from outside
+/// A data set that reads from elsewhere passes its own errors on with [`Error::external`](crate::Error::external).
 pub trait Dataset: Send + Sync {
     /// The columns.
     fn schema(&self) -> &Schema;

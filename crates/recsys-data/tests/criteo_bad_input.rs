@@ -7,7 +7,12 @@ mod criteo_text;
 use std::io::Write;
 
 use criteo_text::{Workplace, prepare, row, rows};
-use recsys_data::{BadRows, Error, PrepareCriteo, PrepareOptions, Progress, Stage};
+use recsys_data::Error;
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
+use recsys_data::packed::Error as PackedError;
+use recsys_data::progress::{Progress, Stage};
+use recsys_data::text::BadRows;
+use recsys_data::text::Error as TextError;
 
 /// Prepares one file that must be refused; returns the message, after a look that nothing was left.
 fn refusal(name: &str, content: impl AsRef<[u8]>) -> String {
@@ -68,7 +73,7 @@ fn bad_fields_are_named_with_line_column_text_and_remedy() {
             message.contains("line 21: ") && message.contains(expected),
             "{message}"
         );
-        assert!(message.contains("--bad-rows skip"), "{message}");
+        assert!(message.contains("BadRows::Skip"), "{message}");
     }
 }
 
@@ -133,17 +138,17 @@ fn files_that_are_none_are_named() {
     std::fs::create_dir(place.path("folder")).unwrap();
     assert!(matches!(
         prepare(&place.options(&["folder"])),
-        Err(Error::NotAFile { .. })
+        Err(Error::Text(TextError::NotAFile { .. }))
     ));
     place.file("empty.txt", "");
     assert!(matches!(
         prepare(&place.options(&["empty.txt"])),
-        Err(Error::EmptyFile { .. })
+        Err(Error::Text(TextError::EmptyFile { .. }))
     ));
     place.file("empty.zst", zstd::encode_all(&b""[..], 1).unwrap());
     assert!(matches!(
         prepare(&place.options(&["empty.zst"])),
-        Err(Error::EmptyFile { .. })
+        Err(Error::Text(TextError::EmptyFile { .. }))
     ));
     assert!(matches!(
         prepare(&place.options(&[])),
@@ -204,7 +209,7 @@ fn a_file_without_one_good_row_is_refused() {
     };
     assert!(matches!(
         prepare(&options),
-        Err(Error::NoRows { skipped: 3 })
+        Err(Error::Text(TextError::NoRows { skipped: 3 }))
     ));
     assert_eq!(place.names(), ["train.txt"]);
 }
@@ -217,7 +222,10 @@ fn an_output_that_holds_something_is_refused_before_any_work() {
     std::fs::create_dir(&options.out).unwrap();
     std::fs::write(options.out.join("mine"), "precious").unwrap();
     let error = prepare(&options).expect_err("an output was overwritten");
-    assert!(matches!(error, Error::OutputExists { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Packed(PackedError::OutputExists { .. })),
+        "{error}"
+    );
     // Even by force nothing but a packed data set is replaced, and never the raw file.
     let forced = PrepareOptions {
         force: true,
@@ -230,7 +238,7 @@ fn an_output_that_holds_something_is_refused_before_any_work() {
     };
     assert!(matches!(
         prepare(&around),
-        Err(Error::OutputHoldsSource { .. })
+        Err(Error::Text(TextError::OutputHoldsSource { .. }))
     ));
     assert_eq!(
         std::fs::read_to_string(options.out.join("mine")).unwrap(),
@@ -263,7 +271,10 @@ fn a_file_that_changes_between_the_passes_is_noticed() {
         let error = PrepareCriteo::new(place.options(&["train.txt"]))
             .run(&meddler)
             .expect_err("unnoticed");
-        assert!(matches!(error, Error::SourceChanged { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Text(TextError::SourceChanged { .. })),
+            "{error}"
+        );
         assert_eq!(
             place.names(),
             ["train.txt"],

@@ -7,9 +7,10 @@ mod criteo_text;
 use std::io::Write;
 
 use criteo_text::{Workplace, contents, ids, prepare, row, rows, samples};
-use recsys_data::{
-    BadRows, Numbering, PackedDataset, PrepareCriteo, PrepareOptions, Randomize, Split, SplitRule,
-};
+use recsys_data::Split;
+use recsys_data::criteo::{Numbering, PrepareCriteo, PrepareOptions, Randomize, SplitRule};
+use recsys_data::packed::PackedDataset;
+use recsys_data::text::BadRows;
 
 const IN_ORDER: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 

@@ -4,7 +4,9 @@ mod criteo_text;
 
 use criteo_text::{ids, prepare, samples};
 use md5::{Digest, Md5};
-use recsys_data::{Numbering, PackedDataset, PrepareOptions, Randomize, Split, SplitRule};
+use recsys_data::Split;
+use recsys_data::criteo::{Numbering, PrepareOptions, Randomize, SplitRule};
+use recsys_data::packed::PackedDataset;
 
 /// The sample file, if the data are there.
 fn sample() -> Option<std::path::PathBuf> {

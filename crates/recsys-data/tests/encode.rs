@@ -7,11 +7,14 @@ mod numbered;
 
 use criteo_text::{Workplace, contents, ids, prepare, row, rows, samples};
 use numbered::{schema, write};
-use recsys_data::{
-    BadRows, EncodeCriteo, EncodeOptions, EncodeReport, Error, Numbering, PackedDataset,
-    PrepareOptions, RawRow, Result, RowEncoder, Split, SplitRows, Unseen, Verify, WriterOptions,
-    parse_row,
+use recsys_data::criteo::Error as CriteoError;
+use recsys_data::criteo::{
+    EncodeCriteo, EncodeOptions, EncodeReport, Numbering, PrepareOptions, RawRow, RowEncoder,
+    Unseen, parse_row,
 };
+use recsys_data::packed::{PackedDataset, Verify, WriterOptions};
+use recsys_data::text::BadRows;
+use recsys_data::{Error, Result, Split, SplitRows};
 
 const TRAIN_FIRST: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
@@ -173,7 +176,7 @@ fn a_table_without_an_id_for_others_says_so() {
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains(expected) && message.contains("--unseen hash"),
+            message.contains(expected) && message.contains("Unseen::Hash"),
             "{message}"
         );
     }
@@ -200,7 +203,10 @@ fn single_rows_are_encoded_as_files_are() {
     raw.categories[4] = 0xdead_beef;
     raw.missing = 0;
     let error = encoder.encode(&raw).unwrap_err();
-    assert!(matches!(error, Error::Unseen { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Criteo(CriteoError::Unseen { .. })),
+        "{error}"
+    );
     assert!(error.to_string().contains("deadbeef of C5"), "{error}");
 }
 
@@ -281,6 +287,9 @@ fn data_of_another_kind_and_the_data_set_itself_are_refused() {
         ..options(&work, "train.txt", Unseen::Hash)
     };
     let error = encode(&by_foreign).unwrap_err();
-    assert!(matches!(error, Error::NotEncodable { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Criteo(CriteoError::NotEncodable { .. })),
+        "{error}"
+    );
     assert_eq!(work.names(), ["out", "train.txt"]);
 }

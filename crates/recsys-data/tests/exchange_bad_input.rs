@@ -8,9 +8,9 @@ mod taobao_text;
 use std::path::PathBuf;
 
 use criteo_text::Workplace;
-use recsys_data::{
-    DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts,
-    ImportForeign, TableMapping,
+use recsys_data::exchange::{
+    DenseValues, ForeignCut, ForeignIds, ForeignParts, ImportForeign, ImportFormat, ImportOptions,
+    TableMapping,
 };
 use taobao_text::zip;
 
@@ -63,16 +63,16 @@ impl Arrays {
     }
 }
 
-fn options(place: &Workplace, format: ForeignFormat, files: &[PathBuf]) -> ForeignOptions {
+fn options(place: &Workplace, format: ImportFormat, files: &[PathBuf]) -> ImportOptions {
     let parts = ForeignParts::InOrder {
         files: files.to_vec(),
         cut: ForeignCut::TimeOrdered,
     };
-    ForeignOptions::new(format, parts, place.path("out"))
+    ImportOptions::new(format, parts, place.path("out"))
 }
 
 /// The message of an import that fails and leaves nothing behind.
-fn refused(place: &Workplace, options: ForeignOptions) -> String {
+fn refused(place: &Workplace, options: ImportOptions) -> String {
     let before = place.names();
     let error = ImportForeign::new(options).run(&()).unwrap_err();
     assert_eq!(place.names(), before, "{error}");
@@ -84,7 +84,7 @@ fn every_version_and_type_of_array_is_read() {
     let place = Workplace::new();
     for deflate in [false, true] {
         let file = place.file("a.npz", Arrays::good().npz(deflate));
-        let mut options = options(&place, ForeignFormat::Npz, &[file]);
+        let mut options = options(&place, ImportFormat::Npz, &[file]);
         options.force = true;
         let report = ImportForeign::new(options).run(&()).unwrap();
         assert_eq!((report.rows, report.categories), (2, vec![2, 1]));
@@ -126,7 +126,7 @@ fn archives_with_wrong_arrays_are_named() {
         ),
         (
             change(|a| a.x_int = npy(1, "<f8", "2, 1", &[1.5, 0.0])),
-            "--dense as-is",
+            "`DenseValues::AsIs`",
         ),
         (
             change(|a| a.x_cat = npy(1, "<i4", "2, 2", &[0.0, 6.0, 0.0, 0.0])),
@@ -160,7 +160,7 @@ fn archives_with_wrong_arrays_are_named() {
     for (arrays, problem) in cases {
         let place = Workplace::new();
         let file = place.file("a.npz", arrays.npz(false));
-        let message = refused(&place, options(&place, ForeignFormat::Npz, &[file]));
+        let message = refused(&place, options(&place, ImportFormat::Npz, &[file]));
         assert!(
             message.contains(problem) && message.contains("a.npz"),
             "{message}"
@@ -175,10 +175,10 @@ fn archives_with_wrong_arrays_are_named() {
         place.file("a.npz", a.npz(false)),
         place.file("b.npz", b.npz(false)),
     ];
-    let message = refused(&place, options(&place, ForeignFormat::Npz, &files));
+    let message = refused(&place, options(&place, ImportFormat::Npz, &files));
     assert!(message.contains("b.npz has other counts"), "{message}");
     let twice = [files[0].clone(), files[0].clone()];
-    let message = refused(&place, options(&place, ForeignFormat::Npz, &twice));
+    let message = refused(&place, options(&place, ImportFormat::Npz, &twice));
     assert!(message.contains("named twice"), "{message}");
 }
 
@@ -189,7 +189,7 @@ fn archives_cut_off_anywhere_are_refused() {
         let place = Workplace::new();
         for length in 0..whole.len() {
             let file = place.file("cut.npz", &whole[..length]);
-            refused(&place, options(&place, ForeignFormat::Npz, &[file]));
+            refused(&place, options(&place, ImportFormat::Npz, &[file]));
         }
     }
 }
@@ -213,7 +213,7 @@ fn binaries_with_wrong_samples_are_named() {
     ] {
         let place = Workplace::new();
         let file = place.file("a.bin", [good.clone(), bad].concat());
-        let message = refused(&place, options(&place, ForeignFormat::MlPerf, &[file]));
+        let message = refused(&place, options(&place, ImportFormat::MlPerf, &[file]));
         assert!(
             message.contains(problem) && message.contains("a.bin"),
             "{message}"
@@ -221,7 +221,7 @@ fn binaries_with_wrong_samples_are_named() {
     }
     let place = Workplace::new();
     let file = place.file("a.bin", &good);
-    let mut bounded = options(&place, ForeignFormat::MlPerf, &[file]);
+    let mut bounded = options(&place, ImportFormat::MlPerf, &[file]);
     let counts = npy(1, "<i4", "26,", &[1.0; 26]);
     bounded.counts = Some(place.file("counts.npz", zip(&[("counts.npy", &counts)], false)));
     let message = refused(&place, bounded);
@@ -244,19 +244,19 @@ fn triples_with_wrong_arrays_are_named() {
     let sparse = npy(1, "<i4", "2, 1", &[-7.0, 3.0]);
     let place = Workplace::new();
     let name = write(&place, &labels, &dense, &sparse);
-    let kept = ForeignOptions {
+    let kept = ImportOptions {
         ids: ForeignIds::Keep,
-        ..options(&place, ForeignFormat::TorchRec, std::slice::from_ref(&name))
+        ..options(&place, ImportFormat::TorchRec, std::slice::from_ref(&name))
     };
     let message = refused(&place, kept);
     assert!(
         message.contains("d_sparse.npy, sample 0, column C1: -7 is no id"),
         "{message}"
     );
-    let ranked = options(&place, ForeignFormat::TorchRec, std::slice::from_ref(&name));
+    let ranked = options(&place, ImportFormat::TorchRec, std::slice::from_ref(&name));
     let data = {
         ImportForeign::new(ranked.clone()).run(&()).unwrap();
-        recsys_data::PackedDataset::open(&ranked.out).unwrap()
+        recsys_data::packed::PackedDataset::open(&ranked.out).unwrap()
     };
     // A hash of 32 bits, as it was before it was written as a signed number.
     let vocabulary = data.vocabulary(0).unwrap().unwrap();
@@ -264,12 +264,12 @@ fn triples_with_wrong_arrays_are_named() {
     for length in 0..sparse.len() {
         let place = Workplace::new();
         let name = write(&place, &labels, &dense, &sparse[..length]);
-        refused(&place, options(&place, ForeignFormat::TorchRec, &[name]));
+        refused(&place, options(&place, ImportFormat::TorchRec, &[name]));
     }
     let place = Workplace::new();
     let infinite = npy(1, "<f4", "2, 1", &[0.5, f64::INFINITY]);
     let name = write(&place, &labels, &infinite, &sparse);
-    let message = refused(&place, options(&place, ForeignFormat::TorchRec, &[name]));
+    let message = refused(&place, options(&place, ImportFormat::TorchRec, &[name]));
     assert!(
         message.contains("sample 1, column I1: inf is no finite"),
         "{message}"
@@ -277,12 +277,12 @@ fn triples_with_wrong_arrays_are_named() {
     std::fs::remove_file(place.path("d_sparse.npy")).unwrap();
     place.file("d_sparse_multi_hot.npz", "x");
     let name = place.path("d");
-    let message = refused(&place, options(&place, ForeignFormat::TorchRec, &[name]));
+    let message = refused(&place, options(&place, ImportFormat::TorchRec, &[name]));
     assert!(message.contains("multi-hot"), "{message}");
 }
 
-fn table(text: &str) -> ForeignFormat {
-    ForeignFormat::Table(TableMapping::parse(text, "m.toml").unwrap())
+fn table(text: &str) -> ImportFormat {
+    ImportFormat::Table(TableMapping::parse(text, "m.toml").unwrap())
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn tables_with_wrong_rows_are_named() {
         options(&place, table(MAPPING), std::slice::from_ref(&file)),
     );
     assert!(message.contains("quote left open"), "{message}");
-    let kept = ForeignOptions {
+    let kept = ImportOptions {
         ids: ForeignIds::Keep,
         dense: DenseValues::AsIs,
         ..options(

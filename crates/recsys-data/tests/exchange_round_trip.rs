@@ -7,11 +7,14 @@ mod criteo_text;
 use std::path::{Path, PathBuf};
 
 use criteo_text::{Workplace, contents, prepare, rows, samples};
-use recsys_data::{
-    DenseValues, Error, ExportForeign, ExportFormat, ExportOptions, ForeignFormat, ForeignIds,
-    ForeignOptions, ForeignParts, ImportForeign, Numbering, PackedDataset, PrepareOptions, Rerank,
-    RerankOptions, Split,
+use recsys_data::criteo::{Numbering, PrepareOptions};
+use recsys_data::exchange::Error as ExchangeError;
+use recsys_data::exchange::{
+    DenseValues, ExportForeign, ExportFormat, ExportOptions, ForeignIds, ForeignParts,
+    ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
 };
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Error, Split};
 
 /// Exports a data set and returns the files of train, validation and test.
 fn export(data: &Path, out: &Path, format: ExportFormat, dense: DenseValues) -> [PathBuf; 3] {
@@ -45,9 +48,9 @@ fn import(
 ) {
     let counts = files[0].with_file_name("day_fea_count.npz");
     let format = match format {
-        ExportFormat::Npz => ForeignFormat::Npz,
-        ExportFormat::MlPerf => ForeignFormat::MlPerf,
-        _ => ForeignFormat::TorchRec,
+        ExportFormat::Npz => ImportFormat::Npz,
+        ExportFormat::MlPerf => ImportFormat::MlPerf,
+        _ => ImportFormat::TorchRec,
     };
     let [train, validation, test] = files.map(|file| vec![file]);
     let parts = ForeignParts::Named {
@@ -55,11 +58,11 @@ fn import(
         validation,
         test,
     };
-    let options = ForeignOptions {
+    let options = ImportOptions {
         dense,
         ids,
         counts: counts.exists().then_some(counts),
-        ..ForeignOptions::new(format, parts, out.to_path_buf())
+        ..ImportOptions::new(format, parts, out.to_path_buf())
     };
     ImportForeign::new(options).run(&()).unwrap();
 }
@@ -232,8 +235,8 @@ fn what_a_format_cannot_hold_is_named() {
             .unwrap_err()
             .to_string()
     };
-    assert!(run(ExportFormat::MlPerf, DenseValues::AsIs, "x").contains("--dense log"));
-    assert!(run(ExportFormat::TorchRec, DenseValues::Log, "x").contains("--dense as-is"));
+    assert!(run(ExportFormat::MlPerf, DenseValues::AsIs, "x").contains("DenseValues::Log"));
+    assert!(run(ExportFormat::TorchRec, DenseValues::Log, "x").contains("DenseValues::AsIs"));
     place.file("kept", "");
     std::fs::create_dir(place.path("full")).unwrap();
     place.file("full/kept", "");
@@ -260,13 +263,13 @@ fn what_a_format_cannot_hold_is_named() {
         dense: DenseValues::Log,
     };
     let error = ExportForeign::new(options).run(&()).unwrap_err();
-    let Error::ValueNotExportable {
+    let Error::Exchange(ExchangeError::ValueNotExportable {
         split,
         sample,
         column,
         value,
         ..
-    } = &error
+    }) = &error
     else {
         panic!("{error}")
     };
@@ -274,7 +277,7 @@ fn what_a_format_cannot_hold_is_named() {
         (*split, *sample, column.as_str(), value.as_str()),
         (Split::Train, 1, "I1", "1")
     );
-    assert!(error.to_string().contains("--dense as-is"));
+    assert!(error.to_string().contains("DenseValues::AsIs"));
     assert!(!place.path("lost").exists());
     assert!(!place.names().iter().any(|name| name.contains("partial")));
 }

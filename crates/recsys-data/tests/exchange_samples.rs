@@ -7,10 +7,11 @@ mod criteo_text;
 use std::path::{Path, PathBuf};
 
 use criteo_text::{Workplace, samples};
-use recsys_data::{
-    Batch, DenseValues, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts, ImportForeign,
-    PackedDataset, Result, Split, TableMapping,
+use recsys_data::exchange::{
+    DenseValues, ForeignIds, ForeignParts, ImportForeign, ImportFormat, ImportOptions, TableMapping,
 };
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Result, Split};
 
 const ROWS: usize = 14;
 
@@ -20,16 +21,16 @@ fn sample(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn options(place: &Workplace, format: ForeignFormat, name: &str) -> ForeignOptions {
+fn options(place: &Workplace, format: ImportFormat, name: &str) -> ImportOptions {
     let parts = ForeignParts::Named {
         train: vec![sample(name)],
         validation: Vec::new(),
         test: Vec::new(),
     };
-    ForeignOptions::new(format, parts, place.path("out"))
+    ImportOptions::new(format, parts, place.path("out"))
 }
 
-fn import(options: &ForeignOptions) -> Result<Batch> {
+fn import(options: &ImportOptions) -> Result<Batch> {
     ImportForeign::new(options.clone()).run(&())?;
     Ok(samples(&options.out, Split::Train))
 }
@@ -68,9 +69,9 @@ fn archives_of_numpy_hold_the_same_samples_however_they_are_written() {
         "not_contiguous.npz",
     ] {
         let place = Workplace::new();
-        let options = ForeignOptions {
+        let options = ImportOptions {
             ids: ForeignIds::Keep,
-            ..options(&place, ForeignFormat::Npz, name)
+            ..options(&place, ImportFormat::Npz, name)
         };
         assert_eq!(import(&options).unwrap(), arrays(3, 4), "{name}");
         let data = PackedDataset::open(&options.out).unwrap();
@@ -93,7 +94,7 @@ fn archives_that_are_not_read_say_why() {
         ("multi_hot.npz", "prepare table"),
     ] {
         let place = Workplace::new();
-        let error = import(&options(&place, ForeignFormat::Npz, name)).unwrap_err();
+        let error = import(&options(&place, ImportFormat::Npz, name)).unwrap_err();
         let message = error.to_string();
         assert!(
             message.contains(problem) && message.contains(name),
@@ -106,12 +107,12 @@ fn archives_that_are_not_read_say_why() {
 #[test]
 fn the_binary_and_the_triple_of_numpy_hold_the_same_samples() {
     let place = Workplace::new();
-    let mut binary = options(&place, ForeignFormat::MlPerf, "mlperf.bin");
+    let mut binary = options(&place, ImportFormat::MlPerf, "mlperf.bin");
     binary.ids = ForeignIds::Keep;
     assert_eq!(import(&binary).unwrap(), arrays(13, 26));
     for name in ["day_0", "day_0_sparse.npy"] {
         let place = Workplace::new();
-        let mut triple = options(&place, ForeignFormat::TorchRec, name);
+        let mut triple = options(&place, ImportFormat::TorchRec, name);
         triple.ids = ForeignIds::Keep;
         assert_eq!(triple.dense, DenseValues::AsIs);
         let (found, expected) = (import(&triple).unwrap(), arrays(3, 4));
@@ -152,7 +153,7 @@ fn categories(row: usize) -> [Vec<Option<String>>; 5] {
 /// Compares an imported table with what `make.py` wrote, through the vocabularies.
 fn check_table(name: &str) {
     let place = Workplace::new();
-    let found = import(&options(&place, ForeignFormat::Table(mapping()), name)).unwrap();
+    let found = import(&options(&place, ImportFormat::Table(mapping()), name)).unwrap();
     let data = PackedDataset::open(place.path("out")).unwrap();
     data.verify().unwrap();
     assert_eq!(data.schema().dense, ["price", "age"]);
@@ -180,7 +181,7 @@ fn check_table(name: &str) {
         );
         for (table, expected) in categories(row).into_iter().enumerate() {
             let decode = |&id: &u32| match vocabularies[table].category(id).unwrap() {
-                recsys_data::Category::Missing => None,
+                recsys_data::vocabulary::Category::Missing => None,
                 category => Some(category.to_string()),
             };
             let found: Vec<_> = found
@@ -220,21 +221,20 @@ fn parquet_says_which_feature_it_needs() {
     let place = Workplace::new();
     let error = import(&options(
         &place,
-        ForeignFormat::Table(mapping()),
+        ImportFormat::Table(mapping()),
         "snappy.parquet",
     ))
     .unwrap_err();
-    assert!(error.to_string().contains("--features parquet"), "{error}");
+    assert!(error.to_string().contains("feature `parquet`"), "{error}");
 }
 
 #[cfg(feature = "parquet")]
 mod parquet_round_trip {
     use super::*;
     use criteo_text::{prepare, rows};
-    use recsys_data::{
-        ExportForeign, ExportFormat, ExportOptions, PackedWriter, Provenance, Schema, SparseIds,
-        SplitRows, TableSchema, WriterOptions,
-    };
+    use recsys_data::exchange::{ExportForeign, ExportFormat, ExportOptions};
+    use recsys_data::packed::{PackedWriter, Provenance, WriterOptions};
+    use recsys_data::{Schema, SparseIds, SplitRows, TableSchema};
 
     /// Exports, imports with both kinds of ids, and compares.
     fn round_trip(place: &Workplace, data: &Path, dense: DenseValues) {
@@ -256,9 +256,9 @@ mod parquet_round_trip {
                 test: file("test.parquet"),
             };
             let out = place.path(&format!("back {dense:?} {ids:?}"));
-            let options = ForeignOptions {
+            let options = ImportOptions {
                 ids,
-                ..ForeignOptions::new(ForeignFormat::Table(mapping.clone()), parts, out.clone())
+                ..ImportOptions::new(ImportFormat::Table(mapping.clone()), parts, out.clone())
             };
             ImportForeign::new(options).run(&()).unwrap();
             PackedDataset::open(&out).unwrap().verify().unwrap();

@@ -6,7 +6,8 @@
 )]
 
 use proptest::prelude::*;
-use recsys_data::{Batch, Dataset, Planted, PlantedOptions, RandomData, RandomDataOptions};
+use recsys_data::generate::{Planted, PlantedOptions, RandomData, RandomDataOptions};
+use recsys_data::{Batch, Dataset};
 
 fn small(seed: u64) -> Planted {
     Planted::new(

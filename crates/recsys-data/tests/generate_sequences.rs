@@ -8,7 +8,8 @@
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
-use recsys_data::{Batch, Dataset, PlantedSequences, PlantedSequencesOptions};
+use recsys_data::generate::{PlantedSequences, PlantedSequencesOptions};
+use recsys_data::{Batch, Dataset};
 
 const HISTORY: usize = 20;
 const TABLES: usize = 3;

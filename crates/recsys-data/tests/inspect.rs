@@ -7,10 +7,10 @@ mod numbered;
 
 use criteo_text::{Workplace, prepare, row, rows};
 use numbered::{schema, sequences, small_batch, write};
-use recsys_data::{
-    Counted, Inspect, Inspection, Numbering, PackedDataset, PackedWriter, PrepareOptions, Split,
-    SplitRows, WriterOptions,
-};
+use recsys_data::criteo::{Numbering, PrepareOptions};
+use recsys_data::inspect::{Counted, Inspect, Inspection};
+use recsys_data::packed::{PackedDataset, PackedWriter, WriterOptions};
+use recsys_data::{Split, SplitRows};
 
 fn inspect(folder: &std::path::Path) -> Inspection {
     Inspect::new(&PackedDataset::open(folder).unwrap())

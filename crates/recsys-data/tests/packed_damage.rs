@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 
 use numbered::{mix, schema, small_batch, write};
 use proptest::prelude::*;
-use recsys_data::{
-    Batch, Dataset, Error, PackedDataset, PackedWriter, Result, Split, SplitRows, WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, PackedWriter, WriterOptions};
+use recsys_data::{Batch, Dataset, Error, Result, Split, SplitRows};
 
 const ROWS: SplitRows = SplitRows {
     train: 1300,

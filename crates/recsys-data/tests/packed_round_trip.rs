@@ -9,7 +9,8 @@ use std::path::Path;
 
 use numbered::{Numbered, batch, mix, provenance, schema, schemas, sequences, vocabulary, write};
 use proptest::prelude::*;
-use recsys_data::{Batch, Dataset, PackedDataset, PackedWriter, Split, SplitRows, WriterOptions};
+use recsys_data::packed::{PackedDataset, PackedWriter, WriterOptions};
+use recsys_data::{Batch, Dataset, Split, SplitRows};
 
 /// Name and contents of every file below a folder.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {

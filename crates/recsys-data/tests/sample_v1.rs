@@ -5,7 +5,10 @@ mod criteo_text;
 use std::path::Path;
 
 use criteo_text::{contents, ids, prepare, samples};
-use recsys_data::{PackedDataset, Planted, PlantedOptions, PlantedTable, PrepareOptions, Split};
+use recsys_data::Split;
+use recsys_data::criteo::PrepareOptions;
+use recsys_data::generate::{Planted, PlantedOptions, PlantedTable};
+use recsys_data::packed::PackedDataset;
 
 fn sample() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sample/v1")

@@ -6,17 +6,22 @@ mod taobao_text;
 
 use std::io::Write;
 
-use recsys_data::{
-    BadRows, Duplicates, Error, OutOfRange, PointsPerUser, SequenceRules, SequenceSplit,
-    ShortHistory, TaobaoOptions,
+use recsys_data::Error;
+use recsys_data::packed::Error as PackedError;
+use recsys_data::taobao::Error as TaobaoError;
+use recsys_data::taobao::{
+    Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,
+    ShortHistory,
 };
+use recsys_data::text::BadRows;
+use recsys_data::text::Error as TextError;
 use taobao_text::{Workplace, contents, event, events, prepare, zip};
 
 /// Prepares one file that must be refused; returns the message, after a look that nothing was left.
-fn refusal_with(name: &str, content: impl AsRef<[u8]>, options: TaobaoOptions) -> String {
+fn refusal_with(name: &str, content: impl AsRef<[u8]>, options: PrepareOptions) -> String {
     let place = Workplace::new();
     place.file(name, content);
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         raw: vec![place.path(name)],
         out: place.path("out"),
         ..options
@@ -27,7 +32,7 @@ fn refusal_with(name: &str, content: impl AsRef<[u8]>, options: TaobaoOptions) -
 }
 
 fn refusal(name: &str, content: impl AsRef<[u8]>) -> String {
-    let message = refusal_with(name, content, TaobaoOptions::default());
+    let message = refusal_with(name, content, PrepareOptions::default());
     assert!(message.contains(name), "the file is not named: {message}");
     message
 }
@@ -74,7 +79,7 @@ fn bad_fields_are_named_with_line_column_text_and_remedy() {
             message.contains("line 21: ") && message.contains(expected),
             "{message}"
         );
-        assert!(message.contains("--bad-rows skip"), "{message}");
+        assert!(message.contains("BadRows::Skip"), "{message}");
     }
 }
 
@@ -122,9 +127,9 @@ fn an_item_in_two_categories_is_named_with_both() {
 
 #[test]
 fn times_out_of_range_are_bad_rows_on_demand() {
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         out_of_range: OutOfRange::Bad,
-        ..TaobaoOptions::default()
+        ..PrepareOptions::default()
     };
     for time in ["1511539199", "1512316800", "-2134949234", "2037766482"] {
         let line = format!("1,2,3,pv,{time}");
@@ -133,7 +138,7 @@ fn times_out_of_range_are_bad_rows_on_demand() {
             "line 21: time (field 5) is {time}, which lies outside 1511539200 to 1512316799"
         );
         assert!(message.contains(&expected), "{message}");
-        assert!(message.contains("--out-of-range keep"), "{message}");
+        assert!(message.contains("OutOfRange::Keep"), "{message}");
         // The first bad line is reported, whatever is wrong with it.
         let both = [with_line(line.as_bytes()), b"x\n".to_vec()].concat();
         let message = refusal_with("events.csv", both, options.clone());
@@ -151,7 +156,7 @@ fn an_event_that_occurs_twice_is_bad_on_demand() {
     let line = event(7);
     place.file("once.csv", &text);
     place.file("twice.csv", format!("{text}{line}\n{line}\n"));
-    let options = |raw: &str, duplicates, bad_rows| TaobaoOptions {
+    let options = |raw: &str, duplicates, bad_rows| PrepareOptions {
         duplicates,
         bad_rows,
         ..place.options(&[raw])
@@ -173,10 +178,10 @@ fn an_event_that_occurs_twice_is_bad_on_demand() {
     }
     let error = prepare(&options("twice.csv", Duplicates::Bad, BadRows::Error)).unwrap_err();
     assert!(
-        matches!(&error, Error::DuplicateEvent { event } if *event == line),
+        matches!(&error, Error::Taobao(TaobaoError::DuplicateEvent { event }) if *event == line),
         "{error}"
     );
-    assert!(error.to_string().contains("--duplicates keep"), "{error}");
+    assert!(error.to_string().contains("Duplicates::Keep"), "{error}");
 }
 
 #[test]
@@ -185,9 +190,9 @@ fn a_user_who_touched_everything_is_an_error_and_no_endless_search() {
         .map(|index| format!("{},{},0,pv,{index}\n", index % 2, index % 5))
         .collect();
     for rules in [SequenceRules::Windows, SequenceRules::Reference] {
-        let options = TaobaoOptions {
+        let options = PrepareOptions {
             rules,
-            ..TaobaoOptions::default()
+            ..PrepareOptions::default()
         };
         let message = refusal_with("events.csv", &text, options);
         assert!(
@@ -203,16 +208,16 @@ fn too_short_histories_are_named_with_the_remedy() {
     let text: String = (0..40)
         .map(|index| format!("{},{index},0,pv,{index}\n", index % 2))
         .collect();
-    let message = refusal_with("events.csv", &text, TaobaoOptions::default());
+    let message = refusal_with("events.csv", &text, PrepareOptions::default());
     assert!(
         message.contains("none of the 2 users has the 21 events")
-            && message.contains("--short-history pad"),
+            && message.contains("ShortHistory::Pad"),
         "{message}"
     );
     let single = "1,2,3,pv,4\n2,3,3,pv,4\n";
-    let padding = TaobaoOptions {
+    let padding = PrepareOptions {
         short_history: ShortHistory::Pad,
-        ..TaobaoOptions::default()
+        ..PrepareOptions::default()
     };
     assert!(refusal_with("events.csv", single, padding).contains("the 2 events"));
 }
@@ -276,85 +281,88 @@ fn streams_that_are_cut_off_are_told_from_bad_rows() {
 fn outputs_that_hold_something_and_options_without_meaning_are_refused() {
     let place = Workplace::new();
     place.file("events.csv", events(900));
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         force: false,
         ..place.options(&["events.csv"])
     };
     std::fs::create_dir(&options.out).unwrap();
     std::fs::write(options.out.join("mine"), "precious").unwrap();
-    assert!(matches!(prepare(&options), Err(Error::OutputExists { .. })));
-    let forced = TaobaoOptions {
+    assert!(matches!(
+        prepare(&options),
+        Err(Error::Packed(PackedError::OutputExists { .. }))
+    ));
+    let forced = PrepareOptions {
         force: true,
         ..options.clone()
     };
     assert!(matches!(
         prepare(&forced),
-        Err(Error::NotReplaceable { .. })
+        Err(Error::Packed(PackedError::NotReplaceable { .. }))
     ));
-    let around = TaobaoOptions {
+    let around = PrepareOptions {
         out: place.path(""),
         ..forced
     };
     assert!(matches!(
         prepare(&around),
-        Err(Error::OutputHoldsSource { .. })
+        Err(Error::Text(TextError::OutputHoldsSource { .. }))
     ));
-    let reference = TaobaoOptions {
+    let reference = PrepareOptions {
         rules: SequenceRules::Reference,
         ..options.clone()
     };
     for bad in [
-        TaobaoOptions {
+        PrepareOptions {
             raw: Vec::new(),
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             history: 0,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             validation: 0.5,
             test: 0.5,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             test: f64::NAN,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             validation: -0.1,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             points_per_user: PointsPerUser::Most(0),
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             from: 5,
             until: 5,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             memory: 0,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             shard_rows: 0,
             ..options.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             split: SequenceSplit::Time,
             ..reference.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             history: 10,
             ..reference.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             train_users: 0,
             ..reference.clone()
         },
-        TaobaoOptions {
+        PrepareOptions {
             points_per_user: PointsPerUser::All,
             ..reference
         },

@@ -6,7 +6,9 @@ mod taobao_text;
 
 use std::collections::HashSet;
 
-use recsys_data::{Error, ImportOptions, ImportReport, ImportTaobao, PackedDataset, Result, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao};
+use recsys_data::{Error, Result, Split};
 use taobao_text::{Workplace, contents, samples, zip};
 
 fn import(options: &ImportOptions) -> Result<ImportReport> {

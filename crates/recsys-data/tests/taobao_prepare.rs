@@ -6,10 +6,11 @@ mod taobao_text;
 
 use std::io::Write;
 
-use recsys_data::{
-    BadRows, OutOfRange, PointsPerUser, PrepareTaobao, SequenceRules, SequenceSplit, ShortHistory,
-    TaobaoOptions,
+use recsys_data::taobao::{
+    OutOfRange, PointsPerUser, PrepareOptions, PrepareTaobao, SequenceRules, SequenceSplit,
+    ShortHistory,
 };
+use recsys_data::text::BadRows;
 use taobao_text::{Workplace, contents, events, prepare, zip};
 
 #[test]
@@ -25,22 +26,22 @@ fn the_bytes_do_not_depend_on_threads_and_memory() {
         .collect();
     place.file("events.csv", text);
     let variants = [
-        TaobaoOptions::default(),
-        TaobaoOptions {
+        PrepareOptions::default(),
+        PrepareOptions {
             split: SequenceSplit::Time,
             validation: 0.1,
             points_per_user: PointsPerUser::Most(3),
             seed: 9,
-            ..TaobaoOptions::default()
+            ..PrepareOptions::default()
         },
-        TaobaoOptions {
+        PrepareOptions {
             short_history: ShortHistory::Pad,
             split: SequenceSplit::User,
-            ..TaobaoOptions::default()
+            ..PrepareOptions::default()
         },
-        TaobaoOptions {
+        PrepareOptions {
             rules: SequenceRules::Reference,
-            ..TaobaoOptions::default()
+            ..PrepareOptions::default()
         },
     ];
     for variant in variants {
@@ -48,7 +49,7 @@ fn the_bytes_do_not_depend_on_threads_and_memory() {
         let outputs: Vec<_> = [(1, 2 << 30), (2, 1 << 20), (5, 1 << 20)]
             .into_iter()
             .map(|(threads, memory)| {
-                let options = TaobaoOptions {
+                let options = PrepareOptions {
                     memory,
                     force: true,
                     raw: vec![place.path("events.csv")],
@@ -150,7 +151,7 @@ fn skipped_lines_are_left_out_counted_and_shown() {
         }
     }
     place.file("dirty.csv", dirty);
-    let skipping = |raw: &str| TaobaoOptions {
+    let skipping = |raw: &str| PrepareOptions {
         bad_rows: BadRows::Skip,
         out_of_range: OutOfRange::Bad,
         ..place.options(&[raw])

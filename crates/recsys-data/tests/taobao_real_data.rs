@@ -10,9 +10,9 @@ mod taobao_text;
 use std::path::PathBuf;
 
 use md5::{Digest, Md5};
-use recsys_data::{
-    Dataset, PackedDataset, PointsPerUser, SequenceRules, ShortHistory, Split, TaobaoOptions,
-};
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::{PointsPerUser, PrepareOptions, SequenceRules, ShortHistory};
+use recsys_data::{Dataset, Split};
 use taobao_text::{Workplace, prepare, samples};
 
 fn real_data(name: &str) -> Option<PathBuf> {
@@ -23,8 +23,8 @@ fn real_data(name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(shared).join("data").join(name))
 }
 
-fn options(place: &Workplace, raw: PathBuf) -> TaobaoOptions {
-    TaobaoOptions {
+fn options(place: &Workplace, raw: PathBuf) -> PrepareOptions {
+    PrepareOptions {
         raw: vec![raw],
         ..place.options(&[])
     }
@@ -111,7 +111,7 @@ fn real_data_of_two_hours_have_no_window_and_are_counted_all_the_same() {
     let plain = options(&place, raw);
     let error = prepare(&plain).expect_err("there is no window");
     assert!(error.to_string().contains("58732 users"), "{error}");
-    let padded = TaobaoOptions {
+    let padded = PrepareOptions {
         short_history: ShortHistory::Pad,
         points_per_user: PointsPerUser::All,
         ..plain
@@ -145,7 +145,7 @@ fn real_data_by_the_rules_of_the_original() {
         return;
     };
     let place = Workplace::new();
-    let report = prepare(&TaobaoOptions {
+    let report = prepare(&PrepareOptions {
         rules: SequenceRules::Reference,
         ..options(&place, raw)
     })

@@ -7,7 +7,9 @@ mod taobao_text;
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
-use recsys_data::{PackedDataset, PointsPerUser, SequenceRules, Split, TaobaoOptions};
+use recsys_data::Split;
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::{PointsPerUser, PrepareOptions, SequenceRules};
 use taobao_text::{Workplace, prepare, samples};
 
 /// A user of the original's first program.
@@ -89,7 +91,7 @@ proptest! {
     fn users_points_and_windows_follow_the_rules(text in logs(), most in 1u32..12, validation in 0usize..2, seed: u64) {
         let place = Workplace::new();
         place.file("events.csv", &text);
-        let options = TaobaoOptions {
+        let options = PrepareOptions {
             rules: SequenceRules::Reference,
             points_per_user: PointsPerUser::Most(most),
             validation: 0.4 * validation as f64,
@@ -188,7 +190,7 @@ fn many_users() -> String {
 fn every_second_target_is_true_and_windows_lie_everywhere() {
     let place = Workplace::new();
     place.file("events.csv", many_users());
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         rules: SequenceRules::Reference,
         ..place.options(&["events.csv"])
     };
@@ -248,7 +250,7 @@ fn every_second_target_is_true_and_windows_lie_everywhere() {
 fn no_more_users_train_than_asked_for() {
     let place = Workplace::new();
     place.file("events.csv", many_users());
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         rules: SequenceRules::Reference,
         train_users: 100,
         validation: 0.1,

@@ -7,10 +7,10 @@ mod taobao_text;
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
-use recsys_data::{
-    Duplicates, Error, PackedDataset, PointsPerUser, SequenceSplit, ShortHistory, Split,
-    TaobaoOptions,
-};
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::Error as TaobaoError;
+use recsys_data::taobao::{Duplicates, PointsPerUser, PrepareOptions, SequenceSplit, ShortHistory};
+use recsys_data::{Error, Split};
 use taobao_text::{Workplace, prepare, samples};
 
 type Sample = (u32, Vec<[u32; 3]>);
@@ -33,7 +33,7 @@ fn ranks<'a>(values: impl Iterator<Item = &'a str>, first: u32) -> HashMap<&'a s
 }
 
 /// The samples of every split, or `None` where a user touched everything.
-fn plain(text: &str, options: &TaobaoOptions) -> Option<[Vec<Sample>; 3]> {
+fn plain(text: &str, options: &PrepareOptions) -> Option<[Vec<Sample>; 3]> {
     let mut events: Vec<Vec<&str>> = Vec::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split(',').collect();
@@ -96,7 +96,7 @@ fn plain(text: &str, options: &TaobaoOptions) -> Option<[Vec<Sample>; 3]> {
     Some(out)
 }
 
-fn written(options: &TaobaoOptions) -> [Vec<Sample>; 3] {
+fn written(options: &PrepareOptions) -> [Vec<Sample>; 3] {
     Split::ALL.map(|split| {
         let batch = samples(&options.out, split);
         let positions = options.history as usize + 1;
@@ -141,11 +141,11 @@ proptest! {
     fn samples_are_those_of_a_plain_implementation(text in logs(), history in 1u32..5, pad: bool, drop: bool) {
         let place = Workplace::new();
         place.file("events.csv", &text);
-        let options = TaobaoOptions {
+        let options = PrepareOptions {
             history,
             short_history: if pad { ShortHistory::Pad } else { ShortHistory::Skip },
             duplicates: if drop { Duplicates::Bad } else { Duplicates::Keep },
-            bad_rows: recsys_data::BadRows::Skip,
+            bad_rows: recsys_data::text::BadRows::Skip,
             validation: 0.25,
             ..place.options(&["events.csv"])
         };
@@ -159,8 +159,8 @@ proptest! {
                 let events: u64 = data.vocabulary(1).unwrap().unwrap().counts.iter().sum();
                 prop_assert_eq!(events, report.events);
             }
-            (Err(Error::NoNegative { .. }), None) => {}
-            (Err(Error::NoWindows { .. }), Some(expected)) => {
+            (Err(Error::Taobao(TaobaoError::NoNegative { .. })), None) => {}
+            (Err(Error::Taobao(TaobaoError::NoWindows { .. })), Some(expected)) => {
                 prop_assert!(expected.iter().all(Vec::is_empty));
             }
             (outcome, expected) => {
@@ -184,7 +184,7 @@ fn numbered(events: u32) -> String {
 }
 
 /// The events of positive samples' candidates, and the users, per split.
-fn candidates(options: &TaobaoOptions) -> [(Vec<u32>, HashSet<u32>); 3] {
+fn candidates(options: &PrepareOptions) -> [(Vec<u32>, HashSet<u32>); 3] {
     let data = PackedDataset::open(&options.out).unwrap();
     let items = data.vocabulary(1).unwrap().unwrap().categories;
     written(options).map(|samples| {
@@ -202,7 +202,7 @@ fn users_of_different_parts_are_different() {
     let place = Workplace::new();
     place.file("events.csv", numbered(700));
     for seed in 0..3 {
-        let options = TaobaoOptions {
+        let options = PrepareOptions {
             split: SequenceSplit::User,
             validation: 0.3,
             test: 0.43,
@@ -220,7 +220,7 @@ fn users_of_different_parts_are_different() {
 fn a_point_in_time_divides_the_windows_of_all_users() {
     let place = Workplace::new();
     place.file("events.csv", numbered(700));
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         split: SequenceSplit::Time,
         validation: 0.1,
         test: 0.2,
@@ -242,7 +242,7 @@ fn at_most_as_many_windows_as_asked_for_each_once() {
     place.file("events.csv", numbered(700));
     let mut drawn = HashSet::new();
     for seed in 0..4 {
-        let options = TaobaoOptions {
+        let options = PrepareOptions {
             points_per_user: PointsPerUser::Most(10),
             seed,
             ..place.options(&["events.csv"])
@@ -275,7 +275,7 @@ fn at_most_as_many_windows_as_asked_for_each_once() {
 fn padding_is_an_id_of_its_own() {
     let place = Workplace::new();
     place.file("events.csv", "1,5,0,pv,10\n1,0,0,pv,20\n2,9,3,buy,5\n");
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         short_history: ShortHistory::Pad,
         ..place.options(&["events.csv"])
     };

@@ -8,10 +8,14 @@ use std::fs;
 use std::io::Write;
 
 use criteo_text::{Workplace, contents, prepare, row, rows, samples};
-use recsys_data::{
-    BadRows, DaySplit, Error, Numbering, PackedDataset, PrepareOptions, PrepareTerabyte, Result,
-    Split, TerabyteOptions, TerabyteReport,
+use recsys_data::criteo::Error as CriteoError;
+use recsys_data::criteo::{
+    DaySplit, Numbering, PrepareOptions, PrepareTerabyte, TerabyteOptions, TerabyteReport,
 };
+use recsys_data::packed::Error as PackedError;
+use recsys_data::packed::PackedDataset;
+use recsys_data::text::BadRows;
+use recsys_data::{Error, Result, Split};
 
 const DAYS: [std::ops::Range<u64>; 3] = [0..1500, 1500..1800, 1800..2801];
 
@@ -167,7 +171,7 @@ fn an_interrupted_preparation_goes_on() {
         .unwrap();
     let error = pool.install(|| run(&options)).unwrap_err();
     assert!(
-        matches!(&error, Error::BadRow { path, line: 1, .. } if path.ends_with("day_2")),
+        matches!(&error, Error::Criteo(CriteoError::BadRow { path, line: 1, .. }) if path.ends_with("day_2")),
         "{error}"
     );
     assert_eq!(place.names(), [".out.work", "day_0", "day_1", "day_2"]);
@@ -178,7 +182,7 @@ fn an_interrupted_preparation_goes_on() {
     };
     let error = run(&other).unwrap_err().to_string();
     assert!(
-        error.contains("max_ind_range was null and is 9") && error.contains("--restart"),
+        error.contains("max_ind_range was null and is 9") && error.contains("`restart`"),
         "{error}"
     );
     let mended = TerabyteOptions {
@@ -190,7 +194,10 @@ fn an_interrupted_preparation_goes_on() {
     place.file("day_0", &first[..1000]);
     let error = run(&mended).unwrap_err();
     assert!(
-        matches!(error, Error::ParsedSourceChanged { now: 1000, .. }),
+        matches!(
+            error,
+            Error::Criteo(CriteoError::ParsedSourceChanged { now: 1000, .. })
+        ),
         "{error}"
     );
     place.file("day_0", &first);
@@ -243,7 +250,10 @@ fn a_folder_in_use_is_left_alone() {
     let lock = fs::File::create(place.path(".out.lock")).unwrap();
     lock.try_lock().unwrap();
     let error = run(&options).unwrap_err();
-    assert!(matches!(&error, Error::OutputBusy { .. }), "{error}");
+    assert!(
+        matches!(&error, Error::Packed(PackedError::OutputBusy { .. })),
+        "{error}"
+    );
     drop(lock);
     run(&options).unwrap();
 }
@@ -265,7 +275,10 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         memory: 1 << 20,
         ..options.clone()
     };
-    assert!(matches!(run(&little), Err(Error::LittleMemory { .. })));
+    assert!(matches!(
+        run(&little),
+        Err(Error::Criteo(CriteoError::LittleMemory { .. }))
+    ));
 
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(rows(3000).as_bytes()).unwrap();
@@ -300,5 +313,8 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         (2, "day_0")
     );
     let error = run(&skipping).unwrap_err();
-    assert!(matches!(error, Error::OutputExists { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Packed(PackedError::OutputExists { .. })),
+        "{error}"
+    );
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use criteo_text::{Workplace, prepare, rows};
 use numbered::{mix, schema, schemas, write};
-use recsys_data::{Defect, Split, SplitRows, Verify, VerifyReport, WriterOptions};
+use recsys_data::packed::{Defect, Verify, VerifyReport, WriterOptions};
+use recsys_data::{Split, SplitRows};
 
 const ROWS: SplitRows = SplitRows {
     train: 1300,
@@ -198,7 +199,7 @@ fn counts_of_a_preparation_are_compared_with_what_it_wrote() {
         .files
         .iter()
         .map(|file| match file.content {
-            recsys_data::FileContent::Shard {
+            recsys_data::packed::FileContent::Shard {
                 split: Split::Train,
                 positives,
                 ..

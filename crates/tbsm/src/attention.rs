@@ -1,12 +1,12 @@
 //! One head of the time-series layer.
 
+use crate::gradients::Gradients;
 use crate::linear::{self, Linear, grow};
-use crate::pass::Gradients;
 use crate::product::{Rows, padded};
 use crate::vectors::{Window, add_products, add_strided, compare, weigh};
 
-/// The head's maps. With `H` the last `span` vectors of the history and `w` the candidate: `x = inner(w)`, `a = H x`,
-/// `y = mlp(a)` (or `a`, without layers), context `c = y H`.
+/// The head's maps. With `H` the last `span` vectors of the history and `w` the candidate: `x =
+/// inner(w)`, `a = H x`, `y = mlp(a)` (or `a`, without layers), context `c = y H`.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention {
     pub(crate) span: usize,

@@ -2,9 +2,10 @@
 
 use crate::Network;
 use crate::attention::Vectors;
+use crate::gradients::Gradients;
 use crate::layout::Sequence;
 use crate::linear;
-use crate::pass::{Activations, Gradients, Workspace};
+use crate::pass::{Activations, Workspace};
 use crate::product::{LANES, Rows, padded};
 use crate::vectors::{normalise, normalise_backward};
 
@@ -101,8 +102,8 @@ impl Network {
         }
     }
 
-    /// From the gradient of a block's logits that of its rows, where asked for of its dense features, and, added to `sums`,
-    /// of the parameters.
+    /// From the gradient of a block's logits that of its rows, where asked for of its dense
+    /// features, and, added to `sums`, of the parameters.
     pub(crate) fn backward_block(
         &self,
         packed: &[f32],

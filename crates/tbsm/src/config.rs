@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How a head of the time-series layer turns the candidate `w` before it is compared with the history.
+/// How a head of the time-series layer turns the candidate `w` before it is compared with the
+/// history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Inner {
@@ -33,16 +34,18 @@ pub enum Mechanism {
 pub enum SequenceLayer {
     /// The time-series layer: attention of one or several heads, each with a head MLP of its own.
     Tsl {
-        /// Number of heads. With more than one, a final MLP of widths `heads`, `heads + 4`, 1 follows.
+        /// Number of heads. With more than one, a final MLP of widths `heads`, `heads + 4`, 1
+        /// follows.
         heads: usize,
         /// How the candidate is turned.
         inner: Inner,
         /// How the history is weighed.
         mechanism: Mechanism,
-        /// Hidden widths of the attention MLP; its input and output are as wide as the head's history. Unused by
-        /// [`Mechanism::Mul`].
+        /// Hidden widths of the attention MLP; its input and output are as wide as the head's
+        /// history. Unused by [`Mechanism::Mul`].
         mlp: Vec<usize>,
-        /// Whether head `h` of `n` sees only the last `round(history / n · (n - h))` items, half to even.
+        /// Whether head `h` of `n` sees only the last `round(history / n · (n - h))` items, half
+        /// to even.
         sequential: bool,
     },
     /// Multi-head attention of the candidate over the history, each head as wide as a vector.
@@ -50,7 +53,8 @@ pub enum SequenceLayer {
         /// Number of attention heads.
         heads: usize,
     },
-    /// A stacked LSTM over the history, as wide as a vector. The context is the last layer's last hidden state.
+    /// A stacked LSTM over the history, as wide as a vector. The context is the last layer's last
+    /// hidden state.
     Rnn {
         /// Number of layers.
         layers: usize,
@@ -59,17 +63,18 @@ pub enum SequenceLayer {
 
 /// The shape of a time-based sequence model (Ishkhanov et al., arXiv 2008.11922).
 ///
-/// The default is the Taobao model: a tower of 3 tables of dimension 16, bottom MLP 1-16, top MLP 15-15 behind a dot
-/// interaction; 20 items of history; one head `def` with an attention MLP 20-15-15-20; head MLP 30-60-1.
+/// The default is the Taobao model: a tower of 3 tables of dimension 16, bottom MLP 1-16, top MLP
+/// 15-15 behind a dot interaction; 20 items of history; one head `def` with an attention MLP
+/// 20-15-15-20; head MLP 30-60-1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TbsmConfig {
-    /// The model that turns each position into a vector. Its output must be [`Output::Relu`]; its last top width is the
-    /// vector's. Its `slice` counts sequences here.
+    /// The model that turns each position into a vector. Its output must be [`Output::Relu`]; its
+    /// last top width is the vector's. Its `slice` counts sequences here.
     pub tower: DlrmConfig,
     /// Items of the history. A sequence has one position more, the candidate, which comes last.
     pub history: usize,
-    /// Whether every vector is divided by its length (by 1e-12, if it is shorter). The original does so for
-    /// [`SequenceLayer::Tsl`] alone.
+    /// Whether every vector is divided by its length (by 1e-12, if it is shorter). The original
+    /// does so for [`SequenceLayer::Tsl`] alone.
     pub normalise: bool,
     /// What runs over the vectors.
     pub sequence: SequenceLayer,
@@ -139,20 +144,29 @@ impl TbsmConfig {
             SequenceLayer::Mha { .. } | SequenceLayer::Rnn { .. } => {}
         }
         self.check_size()?;
-        let heads = self.heads();
-        match self.spans().position(|span| span == 0) {
-            Some(head) => Err(Error::EmptySpan {
-                head,
-                heads,
-                history: self.history,
-            }),
-            None => Ok(()),
+        let (heads, history) = (self.heads(), self.history);
+        if self.span(heads - 1) > 0 {
+            return Ok(());
         }
+        // Spans never grow from one head to the next.
+        let (mut seeing, mut head) = (0, heads - 1);
+        while seeing < head {
+            let middle = seeing + (head - seeing) / 2;
+            match self.span(middle) {
+                0 => head = middle,
+                _ => seeing = middle + 1,
+            }
+        }
+        Err(Error::EmptySpan {
+            head,
+            heads,
+            history,
+        })
     }
 
     /// Positions of a sequence: the history and the candidate.
     pub fn positions(&self) -> usize {
-        self.history + 1
+        self.history.saturating_add(1)
     }
 
     /// Width of the vector that the tower makes of a position.
@@ -163,7 +177,7 @@ impl TbsmConfig {
     /// Width of the context that the sequence layer hands to a head MLP.
     pub fn context_width(&self) -> usize {
         match self.sequence {
-            SequenceLayer::Mha { heads } => heads * self.vector_width(),
+            SequenceLayer::Mha { heads } => heads.saturating_mul(self.vector_width()),
             SequenceLayer::Tsl { .. } | SequenceLayer::Rnn { .. } => self.vector_width(),
         }
     }
@@ -176,24 +190,24 @@ impl TbsmConfig {
         }
     }
 
-    /// Items of the history that each head of the time-series layer sees, the last ones of the history.
+    /// Items of the history that each head of the time-series layer sees, the last ones of the
+    /// history.
     pub fn spans(&self) -> impl Iterator<Item = usize> {
+        (0..self.heads()).map(|head| self.span(head))
+    }
+
+    fn span(&self, head: usize) -> usize {
         let (history, heads) = (self.history, self.heads());
-        let sequential = matches!(
-            self.sequence,
+        match self.sequence {
             SequenceLayer::Tsl {
-                sequential: true,
-                ..
+                sequential: true, ..
+            } => {
+                // The reference's order of operations, in 64-bit floats.
+                let share = history as f64 / heads as f64 * heads.saturating_sub(head) as f64;
+                history.min(share.round_ties_even() as usize)
             }
-        );
-        (0..heads).map(move |head| {
-            if !sequential {
-                return history;
-            }
-            // The reference's order of operations, in 64-bit floats.
-            let share = history as f64 / heads as f64 * (heads - head) as f64;
-            history.min(share.round_ties_even() as usize)
-        })
+            _ => history,
+        }
     }
 
     /// Everything that is multiplied later is multiplied here once with room to spare.

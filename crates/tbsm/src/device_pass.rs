@@ -6,12 +6,13 @@ use crate::Network;
 #[cfg(feature = "cuda")]
 use memory::Work;
 
-/// Memory of a training step on an NVIDIA device. Nothing is allocated once the largest batch has been seen, and where
-/// [`Tbsm::forward`](crate::Tbsm::forward) is a graph of operators, here are the kernels that the arithmetic needs.
+/// Memory of a training step on an NVIDIA device. Nothing is allocated once the largest batch has
+/// been seen, and where [`Tbsm::forward`](crate::Tbsm::forward) is a graph of operators, here are
+/// the kernels that the arithmetic needs.
 #[derive(Debug, Default)]
 pub struct DevicePass {
     #[cfg(feature = "cuda")]
-    memory: Option<dlrm::parts::device::StepMemory<crate::TbsmConfig, Work>>,
+    memory: Option<recsys_model::device::StepMemory<crate::TbsmConfig, Work>>,
 }
 
 impl DevicePass {
@@ -28,14 +29,16 @@ impl DevicePass {
 }
 
 impl Network {
-    /// A training step on an NVIDIA device: calls `loss` with the logits, `[batch]`, which stay until the next step and give their
-    /// gradient; writes the gradient of the rows into `rows_grad`, which is like `rows`; returns that of all parameters, flat, which
-    /// stays until the next step too. `None`, and nothing is done, where this network has no such step: its device is another, its
-    /// sequence layer is not the time-series layer, its tower concatenates, or the tower's features do not fit a block's shared memory.
+    /// A training step on an NVIDIA device: calls `loss` with the logits, `[batch]`, which stay
+    /// until the next step and give their gradient; writes the gradient of the rows into
+    /// `rows_grad`, which is like `rows`; returns that of all parameters, flat, which
+    /// stays until the next step too. `None`, and nothing is done, where this network has no such
+    /// step: its device is another, its sequence layer is not the time-series layer, its tower
+    /// concatenates, or the tower's features do not fit a block's shared memory.
     ///
     /// # Shapes
-    /// `parameters` flat, `dense [batch, positions, dense features]`, `rows [batch, positions, tables, dim]`, contiguous f32 on one
-    /// device.
+    /// `parameters` flat, `dense [batch, positions, dense features]`, `rows [batch, positions,
+    /// tables, dim]`, contiguous f32 on one device.
     ///
     /// # Errors
     /// Those of `loss`, and candle's, where shapes do not fit or the device fails.
@@ -52,7 +55,7 @@ impl Network {
         if let (true, crate::layout::Sequence::Tsl(attention), true) = (
             parameters.device().is_cuda(),
             &self.layout().sequence,
-            dlrm::parts::device::DeviceTower::takes(&self.config().tower),
+            dlrm::parts::DeviceTower::takes(&self.config().tower),
         ) {
             let inputs = [parameters, dense, rows];
             let memory = Work::fit(&mut pass.memory, self, attention, inputs)?;
@@ -70,17 +73,16 @@ impl Network {
 #[cfg(feature = "cuda")]
 mod memory {
     use candle_core::{DType, Device, Result, Tensor};
-    use dlrm::parts;
-    use dlrm::parts::device::{
-        BiasSums, DeviceLayer, DeviceTower, Inputs, Layers, Matrix, Places, Step, StepMemory,
-        behind,
+    use dlrm::parts::DeviceTower;
+    use recsys_device::launch::address;
+    use recsys_model::device::{
+        BiasSums, DeviceLayer, DeviceMatrix, Inputs, Layers, Places, Step, StepMemory, behind,
     };
-    use kernel_launch::address;
 
     use crate::attention::Attention;
+    use crate::extents::{Extents, Seen};
     use crate::linear::{Activation, Linear};
-    use crate::sequence_kernels::{Extents, normalise, normalise_backward};
-    use crate::window_operator::Seen;
+    use crate::sequence_kernels::{normalise, normalise_backward};
     use crate::{Network, TbsmConfig};
 
     /// Where a step works.
@@ -122,7 +124,8 @@ mod memory {
         head: Layers,
     }
 
-    /// The outputs of the heads: those of a head one behind the other, so that to the final MLP they are columns.
+    /// The outputs of the heads: those of a head one behind the other, so that to the final MLP
+    /// they are columns.
     #[derive(Debug)]
     struct Ends {
         most: usize,
@@ -136,17 +139,17 @@ mod memory {
         }
 
         /// `[samples, heads]`.
-        fn columns(&self, values: &Tensor) -> Result<Matrix> {
-            Ok(Matrix::rows(address(values)?, self.most).t())
+        fn columns(&self, values: &Tensor) -> Result<DeviceMatrix> {
+            Ok(DeviceMatrix::rows(address(values)?, self.most).t())
         }
     }
 
     impl Linear {
         fn on_device(&self) -> DeviceLayer {
             let activation = match self.activation {
-                Activation::None => parts::Activation::None,
-                Activation::Relu => parts::Activation::Relu,
-                Activation::Sigmoid => parts::Activation::Sigmoid,
+                Activation::None => recsys_model::Activation::None,
+                Activation::Relu => recsys_model::Activation::Relu,
+                Activation::Sigmoid => recsys_model::Activation::Sigmoid,
             };
             DeviceLayer {
                 inputs: self.inputs,
@@ -278,9 +281,9 @@ mod memory {
         }
 
         /// The last vector of every sequence.
-        fn candidates(&self, vectors: u64) -> Matrix {
+        fn candidates(&self, vectors: u64) -> DeviceMatrix {
             let first = behind(vectors, (self.positions - 1) * self.width);
-            Matrix::rows(first, self.positions * self.width)
+            DeviceMatrix::rows(first, self.positions * self.width)
         }
 
         fn extents(&self, head: &Head, count: usize) -> Extents {
@@ -296,7 +299,8 @@ mod memory {
             let [tower, step] = self.steps(inputs)?;
             let (dense, rows) = (address(&inputs.dense)?, address(&inputs.rows)?);
             let (device, vectors) = (step.device, self.vectors()?);
-            // SAFETY: `Inputs::new` has checked the shapes; all memory was made for as many sequences.
+            // SAFETY: `Inputs::new` has checked the shapes; all memory was made for as many
+            // sequences.
             unsafe {
                 self.tower.forward(&tower, dense, rows)?;
                 if self.units.is_some() {
@@ -308,11 +312,11 @@ mod memory {
                     let candidates = self.candidates(vectors);
                     head.inner.forward(&step, candidates)?;
                     let x = head.inner.output(candidates)?;
-                    let a = Matrix::rows(address(&head.a)?, head.seen.span);
+                    let a = DeviceMatrix::rows(address(&head.a)?, head.seen.span);
                     extents.compare(device, [vectors, x.address, a.address], x.distance)?;
                     head.mlp.forward(&step, a)?;
                     let y = head.mlp.output(a)?;
-                    let joined = Matrix::rows(address(&head.joined)?, 2 * self.width);
+                    let joined = DeviceMatrix::rows(address(&head.joined)?, 2 * self.width);
                     extents.join(device, [vectors, y.address, joined.address])?;
                     head.head.forward(&step, joined)?;
                 }
@@ -373,10 +377,12 @@ mod memory {
             Ok(self.gradients.clone())
         }
 
-        /// From `grad [samples]`, that of a head's output, those of its parameters and of the vectors.
+        /// From `grad [samples]`, that of a head's output, those of its parameters and of the
+        /// vectors.
         ///
         /// # Safety
-        /// The step's inputs have been checked, its memory is this one's, and `vectors_grad` has room for all vectors.
+        /// The step's inputs have been checked, its memory is this one's, and `vectors_grad` has
+        /// room for all vectors.
         unsafe fn backward_head(
             &self,
             step: &Step<'_>,
@@ -388,14 +394,14 @@ mod memory {
         ) -> Result<()> {
             let extents = self.extents(head, step.samples);
             let buffers = [address(&self.buffers[0])?, address(&self.buffers[1])?];
-            let joined = Matrix::rows(address(&head.joined)?, 2 * self.width);
-            let joined_grad = Matrix::rows(address(&self.joined_grad)?, 2 * self.width);
-            let a = Matrix::rows(address(&head.a)?, head.seen.span);
-            let a_grad = Matrix::rows(address(&self.a_grad)?, head.seen.span);
+            let joined = DeviceMatrix::rows(address(&head.joined)?, 2 * self.width);
+            let joined_grad = DeviceMatrix::rows(address(&self.joined_grad)?, 2 * self.width);
+            let a = DeviceMatrix::rows(address(&head.a)?, head.seen.span);
+            let a_grad = DeviceMatrix::rows(address(&self.a_grad)?, head.seen.span);
             let y = head.mlp.output(a)?;
             let candidates = self.candidates(vectors);
             let x = head.inner.output(candidates)?;
-            let candidate_grad = Matrix::rows(address(&self.candidate_grad)?, self.width);
+            let candidate_grad = DeviceMatrix::rows(address(&self.candidate_grad)?, self.width);
             // Without layers between, the gradient behind them is the one in front.
             let of_y = match head.mlp.last() {
                 Some(_) => buffers[0],
@@ -405,7 +411,8 @@ mod memory {
                 Some(_) => buffers[0],
                 None => candidate_grad.address,
             };
-            // SAFETY: the caller's word; the buffers are as wide as the widest layer, the history and the vectors.
+            // SAFETY: the caller's word; the buffers are as wide as the widest layer, the history
+            // and the vectors.
             unsafe {
                 head.head
                     .backward(step, joined, grad, buffers, Some(joined_grad))?;

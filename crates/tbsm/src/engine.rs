@@ -1,7 +1,7 @@
 //! The network as an engine that a candle operator can run.
 
 use candle_core::Shape;
-use dlrm::parts::Engine;
+use recsys_model::Engine;
 
 use crate::{Error, Network, Pass, Result};
 

@@ -7,7 +7,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The tower's configuration is wrong, or an argument does not fit the model.
+    /// An argument does not fit the model.
+    #[error(transparent)]
+    Model(#[from] recsys_model::Error),
+    /// The tower's configuration is wrong.
     #[error(transparent)]
     Dlrm(#[from] dlrm::Error),
     /// The tower ends in logits.
@@ -69,4 +72,15 @@ pub enum Error {
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for recsys_model::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Model(error) => error,
+            Error::Dlrm(error) => error.into(),
+            Error::Candle(error) => Self::Candle(error),
+            error => Self::external(error),
+        }
+    }
 }

@@ -1,16 +1,16 @@
-//! The network as a candle graph: plain, the readable reference on any device, or of fused operators, for NVIDIA devices.
+//! The network as a candle graph: plain, the readable reference on any device, or of fused
+//! operators, for NVIDIA devices.
 
 use candle_core::{D, Tensor};
 use candle_nn::ops::{sigmoid, softmax};
-use dlrm::parts;
 
 use crate::attention::Attention;
+use crate::extents::Seen;
 use crate::layout::{Layout, Sequence};
 use crate::linear::{Activation, Linear};
 use crate::lstm::Lstm;
 use crate::multihead::Multihead;
 use crate::vectors::SHORTEST;
-use crate::window_operator::Seen;
 use crate::{Result, TbsmConfig, normalise_operator};
 
 /// The network as a candle graph.
@@ -20,13 +20,15 @@ pub(crate) struct Graph<'a> {
     /// The tower's engine.
     pub(crate) tower: &'a dlrm::Network,
     pub(crate) parameters: &'a Tensor,
-    /// Whether fused operators stand where there are some: the tower, biases and activations, lengths, and the time-series layer's
-    /// products. Attention and LSTM are graphs between their layers.
+    /// Whether fused operators stand where there are some: the tower, biases and activations,
+    /// lengths, and the time-series layer's products. Attention and LSTM are graphs between
+    /// their layers.
     pub(crate) fused: bool,
 }
 
 impl Graph<'_> {
-    /// From `dense [batch, positions, dense features]` and `rows [batch, positions, tables, dim]` to `[batch]`.
+    /// From `dense [batch, positions, dense features]` and `rows [batch, positions, tables, dim]`
+    /// to `[batch]`.
     pub(crate) fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
         let (config, layout) = (self.config, self.layout);
         let (batch, positions, _) = dense.dims3()?;
@@ -82,11 +84,11 @@ impl Graph<'_> {
             let bias = parameters.narrow(0, bias, map.outputs)?;
             if self.fused {
                 let activation = match map.activation {
-                    Activation::None => parts::Activation::None,
-                    Activation::Relu => parts::Activation::Relu,
-                    Activation::Sigmoid => parts::Activation::Sigmoid,
+                    Activation::None => recsys_model::Activation::None,
+                    Activation::Relu => recsys_model::Activation::Relu,
+                    Activation::Sigmoid => recsys_model::Activation::Sigmoid,
                 };
-                return Ok(parts::bias_activation(&y, &bias, activation)?);
+                return Ok(recsys_model::bias_activation(&y, &bias, activation)?);
             }
             y = y.broadcast_add(&bias)?;
         }
@@ -97,7 +99,8 @@ impl Graph<'_> {
         })
     }
 
-    /// `vectors [batch, positions, width]` and `candidate [batch, width]`, the last of them, to a context `[batch, width]`.
+    /// `vectors [batch, positions, width]` and `candidate [batch, width]`, the last of them, to a
+    /// context `[batch, width]`.
     fn attend(
         &self,
         attention: &Attention,
@@ -170,7 +173,8 @@ impl Graph<'_> {
     }
 }
 
-/// Rows divided by their lengths. The bound is taken under the root, where its derivative is finite for a row of zeros.
+/// Rows divided by their lengths. The bound is taken under the root, where its derivative is finite
+/// for a row of zeros.
 fn normalise(vectors: &Tensor) -> Result<Tensor> {
     let squares = vectors.sqr()?.sum_keepdim(1)?;
     let lengths = squares.maximum(SHORTEST * SHORTEST)?.sqrt()?;

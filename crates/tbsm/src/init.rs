@@ -3,14 +3,15 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
+use recsys_model::{Result, room_for};
 
 use crate::layout::{Draw, Layout};
 
-/// Draws the parameters of the reference program in 64 bits, in the order of the flat buffer: the tower's values are
-/// those of a DLRM with the same seed.
-pub(crate) fn initial_parameters(layout: &Layout, seed: u64) -> Vec<f32> {
+/// Draws the parameters of the reference program in 64 bits, in the order of the flat buffer: the
+/// tower's values are those of a DLRM with the same seed.
+pub(crate) fn initial_parameters(layout: &Layout, seed: u64) -> Result<Vec<f32>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut parameters = Vec::with_capacity(layout.parameters);
+    let mut parameters = room_for(layout.parameters)?;
     for (spec, draw) in layout.specs.iter().zip(&layout.draws) {
         parameters.extend(spec.range.clone().map(|_| match *draw {
             Draw::Normal(deviation) => {
@@ -24,11 +25,13 @@ pub(crate) fn initial_parameters(layout: &Layout, seed: u64) -> Vec<f32> {
             Draw::Zero => 0.0,
         }));
     }
-    parameters
+    Ok(parameters)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
     use candle_core::Device;
     use dlrm::Dlrm;
 
@@ -43,10 +46,10 @@ mod tests {
     fn the_tower_is_that_of_a_dlrm_and_the_rest_follows_the_formulas() -> crate::Result<()> {
         let config = TbsmConfig::default();
         let layout = Layout::new(&config);
-        let parameters = initial_parameters(&layout, 1);
+        let parameters = initial_parameters(&layout, 1).unwrap();
         assert_eq!(parameters.len(), layout.parameters);
-        assert_eq!(parameters, initial_parameters(&layout, 1));
-        assert_ne!(parameters, initial_parameters(&layout, 2));
+        assert_eq!(parameters, initial_parameters(&layout, 1).unwrap());
+        assert_ne!(parameters, initial_parameters(&layout, 2).unwrap());
         let tower = Dlrm::new(config.tower, 1, &Device::Cpu)?;
         let tower = tower.parameters().to_vec1::<f32>()?;
         assert_eq!(parameters[..tower.len()], tower);
@@ -73,7 +76,7 @@ mod tests {
             ..TbsmConfig::default()
         };
         let layout = Layout::new(&config);
-        let parameters = initial_parameters(&layout, 1);
+        let parameters = initial_parameters(&layout, 1).unwrap();
         let bound = (1.0 / 15.0_f32).sqrt();
         for spec in layout
             .specs

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dlrm::ParameterSpec;
+use recsys_model::ParameterSpec;
 
 use crate::attention::Attention;
 use crate::linear::{Activation, Linear};
@@ -141,8 +141,8 @@ impl Builder {
         range
     }
 
-    /// A map with the given parameters: `weight` starts `[outputs, inputs]` values, or `[inputs, outputs]` where
-    /// `transposed`.
+    /// A map with the given parameters: `weight` starts `[outputs, inputs]` values, or `[inputs,
+    /// outputs]` where `transposed`.
     pub(crate) fn map(
         &mut self,
         inputs: usize,
@@ -165,7 +165,8 @@ impl Builder {
         map
     }
 
-    /// An MLP under the names of the reference program, whose numbers count layers and activations: 0, 2, 4 …
+    /// An MLP under the names of the reference program, whose numbers count layers and activations:
+    /// 0, 2, 4 …
     pub(crate) fn mlp(&mut self, prefix: &str, widths: &[usize], last: Activation) -> Vec<Linear> {
         let layers = widths.len() - 1;
         (0..layers)
@@ -244,7 +245,8 @@ impl Builder {
             let shape = vec![1, width, wide];
             self.parameter(format!("ams.0.{name}"), shape, normal).start
         });
-        // torch.nn.MultiheadAttention: Xavier's bound for [3 wide, wide], zero biases, 1 / sqrt(wide) behind.
+        // torch.nn.MultiheadAttention: Xavier's bound for [3 wide, wide], zero biases, 1 /
+        // sqrt(wide) behind.
         let bound = (6.0 / (4.0 * wide as f64)).sqrt();
         let mut named = |name: &str, shape: Vec<usize>, draw: Draw| {
             self.parameter(format!("ams.0.multihead_attn.{name}"), shape, draw)
@@ -319,7 +321,8 @@ impl Builder {
 }
 
 impl TbsmConfig {
-    /// The named parameters in the order of the flat buffer, which they cover without gaps: the tower's first.
+    /// The named parameters in the order of the flat buffer, which they cover without gaps: the
+    /// tower's first.
     ///
     /// # Errors
     /// Those of [`TbsmConfig::validate`].

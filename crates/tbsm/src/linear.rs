@@ -14,8 +14,9 @@ pub(crate) enum Activation {
 
 /// One map `y = activation(W x + b)`.
 ///
-/// Its weights exist in three places: in the flat parameters, packed for forward as `[inputs, padded outputs]`, and
-/// packed for backward as `[outputs, padded inputs]`. Gradients are summed in the form packed for forward.
+/// Its weights exist in three places: in the flat parameters, packed for forward as `[inputs,
+/// padded outputs]`, and packed for backward as `[outputs, padded inputs]`. Gradients are summed in
+/// the form packed for forward.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
     pub(crate) inputs: usize,
@@ -226,8 +227,9 @@ pub(crate) fn end<'a>(maps: &[Linear], outputs: &'a [Vec<f32>], x: Rows<'a>) -> 
     }
 }
 
-/// From the gradient of the last output in `upper` (padded rows) the gradients of all parameters and, where `input` asks
-/// for it, of `x`, which is left in `upper`. Only the last map's activation may be a sigmoid.
+/// From the gradient of the last output in `upper` (padded rows) the gradients of all parameters
+/// and, where `input` asks for it, of `x`, which is left in `upper`. Only the last map's activation
+/// may be a sigmoid.
 pub(crate) fn backward(
     maps: &[Linear],
     packed: &[f32],

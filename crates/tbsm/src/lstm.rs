@@ -1,13 +1,14 @@
 //! A stacked LSTM over the history, as `torch.nn.LSTM` computes it from zero states.
 
 use crate::attention::Vectors;
+use crate::gradients::Gradients;
 use crate::linear::{Linear, grow};
-use crate::pass::Gradients;
 use crate::product::{Finish, Rows, padded};
 use crate::vectors::add_strided;
 
-/// Per layer, with `x_t` the item (or the layer below's `h_t`): `[i, f, g, o] = W_ih x_t + b_ih + W_hh h_(t-1) + b_hh`,
-/// `c_t = σ(f) c_(t-1) + σ(i) tanh(g)`, `h_t = σ(o) tanh(c_t)`. The context is the last layer's last `h`.
+/// Per layer, with `x_t` the item (or the layer below's `h_t`): `[i, f, g, o] = W_ih x_t + b_ih +
+/// W_hh h_(t-1) + b_hh`, `c_t = σ(f) c_(t-1) + σ(i) tanh(g)`, `h_t = σ(o) tanh(c_t)`. The context
+/// is the last layer's last `h`.
 #[derive(Debug, Clone)]
 pub(crate) struct Lstm {
     pub(crate) width: usize,

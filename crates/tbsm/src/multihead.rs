@@ -1,14 +1,15 @@
-//! Multi-head attention of the candidate over the history, as `torch.nn.MultiheadAttention` computes it.
+//! Multi-head attention of the candidate over the history, as `torch.nn.MultiheadAttention`
+//! computes it.
 
 use crate::attention::Vectors;
+use crate::gradients::Gradients;
 use crate::linear::{self, Linear, grow};
-use crate::pass::Gradients;
 use crate::product::{Rows, padded};
 use crate::vectors::add_strided;
 
-/// With `E = heads · width`: the query is `(w Q) W_q' + b_q`, keys and values come from every item of the history in the
-/// same way. Each head `j` weighs its part of the values by `softmax(q_j · k_j / sqrt(width))`; the parts, one behind the
-/// other, run through the output projection.
+/// With `E = heads · width`: the query is `(w Q) W_q' + b_q`, keys and values come from every item
+/// of the history in the same way. Each head `j` weighs its part of the values by `softmax(q_j ·
+/// k_j / sqrt(width))`; the parts, one behind the other, run through the output projection.
 #[derive(Debug, Clone)]
 pub(crate) struct Multihead {
     pub(crate) heads: usize,

@@ -1,4 +1,5 @@
-//! The whole network on plain slices: forward and backward, the batch cut into slices that run in parallel.
+//! The whole network on plain slices: forward and backward, the batch cut into slices that run in
+//! parallel.
 
 use rayon::iter::Either;
 use rayon::prelude::*;
@@ -10,9 +11,10 @@ use crate::{Error, Result, TbsmConfig};
 
 /// The engine of a TBSM: holds the shape, not the parameters, and is never changed.
 ///
-/// A batch is cut into slices whose size follows from the configuration (`tower.slice`, in sequences) and the batch
-/// alone. Each slice runs through all layers on one thread of the current rayon pool, with its own workspace and its own
-/// parameter gradients, so the numbers do not depend on how many threads there are.
+/// A batch is cut into slices whose size follows from the configuration (`tower.slice`, in
+/// sequences) and the batch alone. Each slice runs through all layers on one thread of the current
+/// rayon pool, with its own workspace and its own parameter gradients, so the numbers do not depend
+/// on how many threads there are.
 #[derive(Debug, Clone)]
 pub struct Network {
     pub(crate) config: TbsmConfig,
@@ -60,9 +62,9 @@ impl Network {
         &self.layout
     }
 
-    /// From `dense [batch, positions, dense features]` and `rows [batch, positions, tables, dim]`, the candidate last, to
-    /// logits `output [batch]`. `parameters` is flat, as [`TbsmConfig::parameters`] describes it. What backward needs is
-    /// kept in `pass`.
+    /// From `dense [batch, positions, dense features]` and `rows [batch, positions, tables, dim]`,
+    /// the candidate last, to logits `output [batch]`. `parameters` is flat, as
+    /// [`TbsmConfig::parameters`] describes it. What backward needs is kept in `pass`.
     ///
     /// # Errors
     /// When a slice has the wrong length or the batch is empty.
@@ -83,8 +85,8 @@ impl Network {
         Ok(())
     }
 
-    /// The same as [`Network::forward`] to the bit, but keeps nothing for a backward pass: memory does not grow with the
-    /// batch.
+    /// The same as [`Network::forward`] to the bit, but keeps nothing for a backward pass: memory
+    /// does not grow with the batch.
     ///
     /// # Errors
     /// When a slice has the wrong length or the batch is empty.
@@ -145,13 +147,15 @@ impl Network {
         Ok(batch)
     }
 
-    /// From `output_grad [batch]` the parameter gradients, which stay in `pass` (see [`Pass::gradients`]), the gradient of
-    /// the rows in `rows_grad [batch, positions, tables, dim]`, and where asked for that of the dense features in
-    /// `dense_grad [batch, positions, dense features]`; all are overwritten. `parameters`, `dense` and `rows` must be those
-    /// of the forward pass that `pass` holds. May be repeated.
+    /// From `output_grad [batch]` the parameter gradients, which stay in `pass` (see
+    /// [`Pass::gradients`]), the gradient of the rows in `rows_grad [batch, positions, tables,
+    /// dim]`, and where asked for that of the dense features in `dense_grad [batch, positions,
+    /// dense features]`; all are overwritten. `parameters`, `dense` and `rows` must be those of
+    /// the forward pass that `pass` holds. May be repeated.
     ///
     /// # Errors
-    /// When a slice has the wrong length, or `pass` does not hold a forward pass of this network and batch size.
+    /// When a slice has the wrong length, or `pass` does not hold a forward pass of this network
+    /// and batch size.
     pub fn backward(
         &self,
         parameters: &[f32],
@@ -179,7 +183,7 @@ impl Network {
             .batch
             .filter(|_| pass.config.as_ref() == Some(&self.config));
         if held != Some(batch) {
-            return Err(dlrm::Error::NoForward {
+            return Err(recsys_model::Error::NoForward {
                 batch,
                 forward: held,
             }
@@ -238,7 +242,7 @@ impl Network {
 
     fn check_inputs(&self, parameters: &[f32], dense: &[f32], rows: &[f32]) -> Result<usize> {
         if dense.is_empty() {
-            return Err(dlrm::Error::EmptyBatch.into());
+            return Err(recsys_model::Error::EmptyBatch.into());
         }
         if !dense.len().is_multiple_of(self.sizes.dense) {
             return Err(Error::RaggedDense {
@@ -282,7 +286,7 @@ fn check(
     if expected == found {
         Ok(())
     } else {
-        Err(dlrm::Error::Length {
+        Err(recsys_model::Error::Length {
             what,
             shape: shape(),
             expected,

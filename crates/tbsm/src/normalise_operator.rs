@@ -1,7 +1,8 @@
-//! Vectors divided by their lengths, as one differentiable candle operator: one kernel each way on NVIDIA devices.
+//! Vectors divided by their lengths, as one differentiable candle operator: one kernel each way on
+//! NVIDIA devices.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use dlrm::parts::contiguous;
+use recsys_device::contiguous;
 
 use crate::vectors::SHORTEST;
 
@@ -65,7 +66,7 @@ impl CustomOp1 for NormaliseOp {
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = extents(layout)?;
-        let view = kernel_launch::view(vectors, layout, "vectors")?;
+        let view = recsys_device::launch::view(vectors, layout, "vectors")?;
         let device = candle_core::backend::BackendStorage::device(vectors);
         let units = cuda::forward(device, extents, &view)?;
         Ok((units, layout.shape().clone()))
@@ -122,8 +123,8 @@ impl CustomOp2 for NormaliseGradientOp {
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         let extents = equal_extents(layout, grads_layout)?;
         let views = [
-            kernel_launch::view(vectors, layout, "vectors")?,
-            kernel_launch::view(grads, grads_layout, "grads")?,
+            recsys_device::launch::view(vectors, layout, "vectors")?,
+            recsys_device::launch::view(grads, grads_layout, "grads")?,
         ];
         let device = candle_core::backend::BackendStorage::device(vectors);
         let grads = cuda::backward(device, extents, views)?;

@@ -1,11 +1,12 @@
 //! The dot interaction of few features, forward and backward.
 //!
-//! `dlrm`'s kernels are made for dozens of features: they transpose a sample's features first. The towers of a sequence
-//! model have three tables, so all features and all products fit the registers, and a transposition of the partial sums
-//! at the end yields eight products at once.
+//! `dlrm`'s kernels are made for dozens of features: they transpose a sample's features first. The
+//! towers of a sequence model have three tables, so all features and all products fit the
+//! registers, and a transposition of the partial sums at the end yields eight products at once.
 
-use dlrm::dispatch;
-use dlrm::parts::{multiply_add, transpose_block};
+use recsys_model::dispatch;
+use recsys_model::simd::multiply_add;
+use recsys_model::transpose_block;
 
 use crate::product::{LANES, padded};
 

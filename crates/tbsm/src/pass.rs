@@ -1,4 +1,5 @@
-//! Everything that one forward and backward pass writes: kept and reused, so that a step allocates nothing.
+//! Everything that one forward and backward pass writes: kept and reused, so that a step allocates
+//! nothing.
 
 use dlrm::parts::InteractionScratch;
 
@@ -11,17 +12,20 @@ use crate::multihead::{MultiheadActivations, MultiheadScratch};
 use crate::product::padded;
 use crate::tower::{Tower, TowerActivations};
 
-/// Lanes of a pass, that is parameter gradients of 4 bytes per parameter each. It bounds memory at large batches.
+/// Lanes of a pass, that is parameter gradients of 4 bytes per parameter each. It bounds memory at
+/// large batches.
 const LARGEST_LANES: usize = 16;
 
-/// Sequences that run through all layers together: few enough that what one layer writes is in the cache when the next
-/// one reads it.
+/// Sequences that run through all layers together: few enough that what one layer writes is in the
+/// cache when the next one reads it.
 const BLOCK: usize = 16;
 
-/// Workspaces of a [`Network`](crate::Network): activations of every sequence and parameter gradients.
+/// Workspaces of a [`Network`](crate::Network): activations of every sequence and parameter
+/// gradients.
 ///
-/// Any pass serves any network and batch size; it grows to what is needed and stays there. Memory: about 8 KB per
-/// sequence at the Taobao shape, and one set of parameter gradients per slice, at most 16 sets.
+/// Any pass serves any network and batch size; it grows to what is needed and stays there. Memory:
+/// about 8 KB per sequence at the Taobao shape, and one set of parameter gradients per slice, at
+/// most 16 sets.
 #[derive(Debug, Default)]
 pub struct Pass {
     /// Whose activations these are.
@@ -84,18 +88,6 @@ pub(crate) struct Workspace {
     pub(crate) lstm: LstmScratch,
 }
 
-/// What a sequence layer reads and writes on its way back.
-pub(crate) struct Gradients<'a> {
-    /// The gradient of the context.
-    pub(crate) context: &'a [f32],
-    pub(crate) upper: &'a mut Vec<f32>,
-    pub(crate) lower: &'a mut Vec<f32>,
-    /// Parameter gradients, added up.
-    pub(crate) sums: &'a mut [f32],
-    /// Gradients of the vectors, added up.
-    pub(crate) vectors: &'a mut [f32],
-}
-
 /// How a batch is cut: a function of the batch and the configuration, never of the threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cut {
@@ -120,8 +112,9 @@ impl Cut {
 }
 
 impl Pass {
-    /// The parameter gradients of the last backward pass, each flat and complete for its share of the batch. The batch's
-    /// gradient is their sum, taken in this order. One per slice; above 16 slices, neighbours share one.
+    /// The parameter gradients of the last backward pass, each flat and complete for its share of
+    /// the batch. The batch's gradient is their sum, taken in this order. One per slice; above
+    /// 16 slices, neighbours share one.
     ///
     /// Empty before the first backward pass.
     pub fn gradients(&self) -> impl ExactSizeIterator<Item = &[f32]> {

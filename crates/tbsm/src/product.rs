@@ -1,11 +1,12 @@
 //! The two matrix products of a small layer, with whole vectors along its outputs.
 //!
-//! A TBSM multiplies thousands of rows by matrices of 22 × 15 or 15 × 20. A general matrix product packs both sides and
-//! handles edges at run time, which costs more than such a product itself. Here one side is packed once a pass, its rows
-//! padded to whole vectors, and a block of rows is multiplied with all sums in registers.
+//! A TBSM multiplies thousands of rows by matrices of 22 × 15 or 15 × 20. A general matrix product
+//! packs both sides and handles edges at run time, which costs more than such a product itself.
+//! Here one side is packed once a pass, its rows padded to whole vectors, and a block of rows is
+//! multiplied with all sums in registers.
 
-use dlrm::dispatch;
-use dlrm::parts::multiply_add;
+use recsys_model::dispatch;
+use recsys_model::simd::multiply_add;
 
 /// Values of a vector.
 pub(crate) const LANES: usize = 8;
@@ -39,7 +40,8 @@ pub(crate) enum Finish<'a> {
     Keep,
     /// ReLU. NaN stays NaN, so that a diverged model is seen in its loss.
     Relu,
-    /// Zero where these rows, laid out like the product, are not above zero: the gradient of a ReLU that made them.
+    /// Zero where these rows, laid out like the product, are not above zero: the gradient of a ReLU
+    /// that made them.
     MaskBy(&'a [f32]),
     /// Added to what is stored already.
     Add,
@@ -137,9 +139,11 @@ impl Columns<'_> {
             None => [[0.0f32; LANES]; VECTORS],
         };
         let mut sums = [first; ROWS];
-        // Nothing in this loop may leave it, a failing bound included: else the compiler stores every sum in every turn.
+        // Nothing in this loop may leave it, a failing bound included: else the compiler stores
+        // every sum in every turn.
         for k in 0..self.inner {
-            // SAFETY: so many columns from this one on are within row `k` of the weight, as just checked.
+            // SAFETY: so many columns from this one on are within row `k` of the weight, as just
+            // checked.
             let weight: [[f32; LANES]; VECTORS] = unsafe {
                 let row = weight.as_ptr().add(k * self.columns + self.column);
                 row.cast::<[[f32; LANES]; VECTORS]>().read()
@@ -180,7 +184,8 @@ fn vectors_of<const VECTORS: usize>(values: &[f32]) -> [[f32; LANES]; VECTORS] {
     vectors
 }
 
-/// Stores rows of sums `columns` apart, each vector as `finish` makes it of its place in `into`, the sums, and what is there.
+/// Stores rows of sums `columns` apart, each vector as `finish` makes it of its place in `into`,
+/// the sums, and what is there.
 #[inline(always)]
 fn store<const ROWS: usize, const VECTORS: usize>(
     sums: [[[f32; LANES]; VECTORS]; ROWS],

@@ -3,29 +3,20 @@
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::PushKernelArg;
 use candle_core::{CudaDevice, Result};
-use kernel_launch::{grid, number};
+use recsys_device::launch::{grid, number};
 
+use crate::extents::Extents;
 use crate::vectors::SHORTEST;
-use crate::window_operator::Seen;
 
 const MODULE: &str = "tbsm/sequence";
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/sequence.ptx"));
 /// Threads of a block.
 const THREADS: usize = 256;
 
-/// Sequences, and what a head sees of them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Extents {
-    /// Number of sequences.
-    pub(crate) count: usize,
-    /// Of a vector.
-    pub(crate) width: usize,
-    pub(crate) seen: Seen,
-}
-
 impl Extents {
-    /// Launches a kernel with a thread for each of `items` results. All take addresses and the extents; some, behind these, the
-    /// distance of the rows of an operand, and whether they add.
+    /// Launches a kernel with a thread for each of `items` results. All take addresses and the
+    /// extents; some, behind these, the distance of the rows of an operand, and whether they
+    /// add.
     fn launch<const N: usize>(
         self,
         device: &CudaDevice,
@@ -56,8 +47,8 @@ impl Extents {
         if let Some(add) = &add {
             launch.arg(add);
         }
-        // SAFETY: callers give the arguments of the kernel of this name, in its order, and vouch for the memory; threads behind
-        // the last result do nothing.
+        // SAFETY: callers give the arguments of the kernel of this name, in its order, and vouch
+        // for the memory; threads behind the last result do nothing.
         unsafe { launch.launch(grid(items.div_ceil(THREADS), THREADS, 0)?) }.w()?;
         Ok(())
     }
@@ -65,7 +56,8 @@ impl Extents {
     /// `vectors · x` to `a`, for rows of `x` that are `apart` values apart.
     ///
     /// # Safety
-    /// `vectors [count, positions, width]`, `x [count, width]` and `a [count, span]` are addresses on the device.
+    /// `vectors [count, positions, width]`, `x [count, width]` and `a [count, span]` are addresses
+    /// on the device.
     pub(crate) unsafe fn compare(
         self,
         device: &CudaDevice,
@@ -86,7 +78,8 @@ impl Extents {
     /// The sum of the vectors weighed by `y` to `c`.
     ///
     /// # Safety
-    /// `vectors [count, positions, width]`, `y [count, span]` and `c [count, width]` are addresses on the device.
+    /// `vectors [count, positions, width]`, `y [count, span]` and `c [count, width]` are addresses
+    /// on the device.
     pub(crate) unsafe fn weigh(self, device: &CudaDevice, vectors_y_c: [u64; 3]) -> Result<()> {
         let items = self.count * self.width;
         self.launch(device, "sequence_weigh", vectors_y_c, items, None, None)
@@ -95,7 +88,8 @@ impl Extents {
     /// The gradient of the vectors in both of the above.
     ///
     /// # Safety
-    /// `y [count, span]`, `x [count, width]` and `grads [count, positions, width]` are addresses on the device.
+    /// `y [count, span]`, `x [count, width]` and `grads [count, positions, width]` are addresses on
+    /// the device.
     pub(crate) unsafe fn spread(self, device: &CudaDevice, y_x_grads: [u64; 3]) -> Result<()> {
         let items = self.count * self.seen.positions * self.width;
         self.launch(device, "sequence_spread", y_x_grads, items, None, None)
@@ -104,17 +98,20 @@ impl Extents {
     /// What [`weigh`](Self::weigh) gives, and behind it the candidate, to `joined`.
     ///
     /// # Safety
-    /// `vectors [count, positions, width]`, `y [count, span]` and `joined [count, 2 · width]` are addresses on the device.
+    /// `vectors [count, positions, width]`, `y [count, span]` and `joined [count, 2 · width]` are
+    /// addresses on the device.
     pub(crate) unsafe fn join(self, device: &CudaDevice, vectors_y_joined: [u64; 3]) -> Result<()> {
         let items = self.count * 2 * self.width;
         self.launch(device, "sequence_join", vectors_y_joined, items, None, None)
     }
 
-    /// The gradient of the vectors that a head gives, or, to `add`, gives too, for rows of `x` that are `apart` values apart.
+    /// The gradient of the vectors that a head gives, or, to `add`, gives too, for rows of `x` that
+    /// are `apart` values apart.
     ///
     /// # Safety
-    /// `y [count, span]`, the gradients of `joined [count, 2 · width]` and of `a [count, span]`, `x [count, width]`, the gradient of
-    /// the candidate through it, `[count, width]`, and `grads [count, positions, width]` are addresses on the device.
+    /// `y [count, span]`, the gradients of `joined [count, 2 · width]` and of `a [count, span]`, `x
+    /// [count, width]`, the gradient of the candidate through it, `[count, width]`, and `grads
+    /// [count, positions, width]` are addresses on the device.
     pub(crate) unsafe fn gradient(
         self,
         device: &CudaDevice,
@@ -149,7 +146,8 @@ pub(crate) unsafe fn normalise(
 /// From the gradient of the units that of the vectors.
 ///
 /// # Safety
-/// `vectors`, the gradient of the units and that of the vectors are addresses on the device, of `rows · width` values.
+/// `vectors`, the gradient of the units and that of the vectors are addresses on the device, of
+/// `rows · width` values.
 pub(crate) unsafe fn normalise_backward(
     device: &CudaDevice,
     extents: (usize, usize),
@@ -173,8 +171,8 @@ fn launch_rows<const N: usize>(
         launch.arg(address);
     }
     launch.arg(&rows).arg(&width).arg(&shortest);
-    // SAFETY: the arguments are those of the kernel that takes `N` addresses, in its order and types; callers vouch for the
-    // memory; threads behind the last row do nothing.
+    // SAFETY: the arguments are those of the kernel that takes `N` addresses, in its order and
+    // types; callers vouch for the memory; threads behind the last row do nothing.
     unsafe { launch.launch(config) }.w()?;
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Element-wise work, and products of a sequence's vectors with one vector.
 //!
-//! A sequence's vectors are `[positions, columns]`, `columns` being their width rounded up to whole vectors of the
-//! processor; the padding is zero.
+//! A sequence's vectors are `[positions, columns]`, `columns` being their width rounded up to whole
+//! vectors of the processor; the padding is zero.
 
-use dlrm::dispatch;
-use dlrm::parts::{keep_above_zero, multiply_add, transpose_block};
+use recsys_model::dispatch;
+use recsys_model::simd::{keep_above_zero, multiply_add};
+use recsys_model::transpose_block;
 
 use crate::product::{LANES, Rows};
 
@@ -162,7 +163,8 @@ fn compare_body<const WIDE: bool>(window: Window, vectors: &[f32], x: Rows<'_>, 
         let x = &x.data[s * x.stride..][..columns];
         let seen = vectors[window.of(s)].chunks(LANES * columns);
         for (seen, into) in seen.zip(into.as_chunks_mut::<LANES>().0) {
-            // Eight inner products at a time: their partial sums become rows by a transposition, and are added as such.
+            // Eight inner products at a time: their partial sums become rows by a transposition,
+            // and are added as such.
             let partial = sums.as_chunks_mut::<LANES>().0;
             let rows = seen.len() / columns;
             for (row, sum) in seen.chunks_exact(columns).zip(&mut *partial) {

@@ -1,9 +1,11 @@
 //! The products of a wide layer, by the matrix product library.
 //!
-//! Where a matrix no longer fits the first cache, packing pays: towers of hundreds of units, and multi-head attention.
+//! Where a matrix no longer fits the first cache, packing pays: towers of hundreds of units, and
+//! multi-head attention.
 
-use dlrm::dispatch;
-use dlrm::parts::{Matrix, keep_above_zero, multiply};
+use recsys_model::dispatch;
+use recsys_model::simd::keep_above_zero;
+use recsys_model::{Matrix, multiply};
 
 use crate::product::{Finish, Rows};
 

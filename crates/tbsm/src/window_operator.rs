@@ -1,35 +1,31 @@
-//! The time-series layer's products of a sequence's vectors with one vector, as differentiable candle operators: one kernel each
-//! on NVIDIA devices, where a graph copies the window and runs a batched matrix product of one row.
+//! The time-series layer's products of a sequence's vectors with one vector, as differentiable
+//! candle operators: one kernel each on NVIDIA devices, where a graph copies the window and runs a
+//! batched matrix product of one row.
 //!
-//! On the CPU they compute the same sums in the same order: there they are to be compared with. The engine has kernels of its
-//! own.
+//! On the CPU they compute the same sums in the same order: there they are to be compared with. The
+//! engine has kernels of its own.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use dlrm::parts::contiguous;
+use recsys_device::contiguous;
 
-/// The positions of each sequence that a head sees.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    /// Positions of a sequence.
-    pub(crate) positions: usize,
-    /// The first position seen and their number.
-    pub(crate) first: usize,
-    pub(crate) span: usize,
-}
+use crate::extents::Seen;
 
 impl Seen {
-    /// `a[s, t] = vectors[s, first + t] · x[s]`, from `vectors [n, positions, width]` and `x [n, width]` to `[n, span]`.
+    /// `a[s, t] = vectors[s, first + t] · x[s]`, from `vectors [n, positions, width]` and `x [n,
+    /// width]` to `[n, span]`.
     pub(crate) fn compare(self, vectors: &Tensor, x: &Tensor) -> Result<Tensor> {
         self.apply(Product::Compare, vectors, x)
     }
 
-    /// `c[s] = Σ_t y[s, t] vectors[s, first + t]`, from `vectors [n, positions, width]` and `y [n, span]` to `[n, width]`.
+    /// `c[s] = Σ_t y[s, t] vectors[s, first + t]`, from `vectors [n, positions, width]` and `y [n,
+    /// span]` to `[n, width]`.
     pub(crate) fn weigh(self, vectors: &Tensor, y: &Tensor) -> Result<Tensor> {
         self.apply(Product::Weigh, vectors, y)
     }
 
-    /// `y[s, t] x[s]` in the positions seen and zero in the others, from `y [n, span]` and `x [n, width]` to
-    /// `[n, positions, width]`: the gradient of the vectors in the other two. Has none itself.
+    /// `y[s, t] x[s]` in the positions seen and zero in the others, from `y [n, span]` and `x [n,
+    /// width]` to `[n, positions, width]`: the gradient of the vectors in the other two. Has
+    /// none itself.
     fn spread(self, y: &Tensor, x: &Tensor) -> Result<Tensor> {
         self.apply(Product::Spread, y, x)
     }
@@ -176,8 +172,8 @@ impl CustomOp2 for WindowOp {
         let extents = self.extents(left_layout, right_layout)?;
         let shape = self.shape(extents);
         let views = [
-            kernel_launch::view(left, left_layout, "vectors")?,
-            kernel_launch::view(right, right_layout, "a vector")?,
+            recsys_device::launch::view(left, left_layout, "vectors")?,
+            recsys_device::launch::view(right, right_layout, "a vector")?,
         ];
         let device = candle_core::backend::BackendStorage::device(left);
         let output = cuda::launch(device, self, extents, shape.elem_count(), views)?;
@@ -213,7 +209,7 @@ mod cuda {
     use candle_core::{CudaDevice, CudaStorage, Result};
 
     use super::{Product, WindowOp};
-    use crate::sequence_kernels::Extents;
+    use crate::extents::Extents;
 
     pub(super) fn launch(
         device: &CudaDevice,

@@ -309,7 +309,10 @@ fn slices_of_the_wrong_length_are_named() -> TestResult {
         message(network.forward(&parameters, &dense, &rows, &mut pass, &mut output[1..]));
     assert!(output_error.contains("output has 4"), "{output_error}");
     let empty = network.forward(&parameters, &[], &[], &mut pass, &mut []);
-    assert!(matches!(empty, Err(Error::Dlrm(dlrm::Error::EmptyBatch))));
+    assert!(matches!(
+        empty,
+        Err(Error::Model(recsys_model::Error::EmptyBatch))
+    ));
 
     let mut rows_grad = vec![0.0; rows.len()];
     let grads = vec![1.0; 5];
@@ -325,7 +328,7 @@ fn slices_of_the_wrong_length_are_named() -> TestResult {
     assert!(
         matches!(
             early,
-            Err(Error::Dlrm(dlrm::Error::NoForward {
+            Err(Error::Model(recsys_model::Error::NoForward {
                 batch: 5,
                 forward: None
             }))
@@ -345,7 +348,7 @@ fn slices_of_the_wrong_length_are_named() -> TestResult {
     assert!(
         matches!(
             other,
-            Err(Error::Dlrm(dlrm::Error::NoForward {
+            Err(Error::Model(recsys_model::Error::NoForward {
                 batch: 2,
                 forward: Some(5)
             }))

@@ -1,4 +1,5 @@
-//! What crosses between host and device in a training step, beside rows: inputs to it, the loss from it.
+//! What crosses between host and device in a training step, beside rows: inputs to it, the loss
+//! from it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -6,11 +7,13 @@ use std::ops::Range;
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{CudaGraph, sys};
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{CudaQueues, Downloads, Mirror, Uploaded, Uploads, copy_between};
-use kernel_launch::{address, copy, grid};
+use embedding_store::DenseStep;
 use recsys_data::Batch;
+use recsys_device::launch::{address, copy, grid};
+use recsys_device::transfer::{CudaQueues, Downloads, Uploaded, Uploads};
+use recsys_device::{Mirror, copy_between};
 
-use crate::{Loss, Result};
+use crate::{BinaryLoss, Result};
 
 pub(crate) use embedding_store::Downloading as Asked;
 
@@ -61,8 +64,8 @@ impl Sent {
 }
 
 impl Crossing {
-    /// Asks for the copy of a batch's dense features, in the shape of a tensor, and labels, to its device; `None` where that is another
-    /// one than NVIDIA's.
+    /// Asks for the copy of a batch's dense features, in the shape of a tensor, and labels, to its
+    /// device; `None` where that is another one than NVIDIA's.
     pub(crate) fn send(&mut self, batch: &Batch, dense: &Tensor) -> Result<Option<Sent>> {
         if !dense.device().is_cuda() {
             return Ok(None);
@@ -83,18 +86,19 @@ impl Crossing {
         }
     }
 
-    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of some of them; `None` where these
-    /// are not on an NVIDIA device.
+    /// The derivatives of the mean loss of a batch of `batch` samples with respect to the logits of
+    /// some of them; `None` where these are not on an NVIDIA device, or the loss has no kernel.
     pub(crate) fn loss(
         &mut self,
-        loss: &Loss,
+        loss: Option<&BinaryLoss>,
         logits: &Tensor,
         sent: Option<&Sent>,
         samples: Range<usize>,
         batch: usize,
     ) -> Result<Option<Tensor>> {
-        match (&mut self.rings, sent, logits.device().is_cuda()) {
-            (Some(rings), Some(sent), true) => {
+        let loss = loss.filter(|_| logits.device().is_cuda());
+        match (&mut self.rings, sent, loss) {
+            (Some(rings), Some(sent), Some(loss)) => {
                 let piece = self.pieces;
                 self.pieces += 1;
                 rings
@@ -105,7 +109,8 @@ impl Crossing {
         }
     }
 
-    /// Asks for the way of the step's losses to the host, if a device has taken them; a recorded step is of one piece.
+    /// Asks for the way of the step's losses to the host, if a device has taken them; a recorded
+    /// step is of one piece.
     pub(crate) fn ask(&mut self, recorded: bool) -> Result<Option<Asked>> {
         let pieces = if recorded { 1 } else { self.pieces };
         match &mut self.rings {
@@ -123,18 +128,19 @@ impl Crossing {
         }
     }
 
-    /// What decides a step's work, where it can be recorded; `memory` is what [`Model::step_memory`](crate::Model::step_memory) says.
+    /// What decides a step's work, where it can be recorded; `memory` is what
+    /// [`Model::step_memory`](crate::Model::step_memory) says.
     pub(crate) fn key(
         &self,
         sent: Option<&Sent>,
         rows: [&Tensor; 2],
         memory: Option<u64>,
         batch: usize,
-        loss: &Loss,
+        loss: Option<&BinaryLoss>,
         learning_rate: f64,
     ) -> Result<Option<StepKey>> {
-        match (&self.rings, sent, memory) {
-            (Some(rings), Some(sent), Some(memory)) => {
+        match (&self.rings, sent, memory.zip(loss)) {
+            (Some(rings), Some(sent), Some((memory, loss))) => {
                 StepKey::new(rings, sent, rows, memory, batch, loss, learning_rate).map(Some)
             }
             _ => Ok(None),
@@ -170,10 +176,11 @@ impl Rings {
         })
     }
 
-    /// The share that the samples have in the batch's loss is number `piece`, to be asked for by [`ask`](Self::ask).
+    /// The share that the samples have in the batch's loss is number `piece`, to be asked for by
+    /// [`ask`](Self::ask).
     fn loss(
         &mut self,
-        loss: &Loss,
+        loss: &BinaryLoss,
         logits: &Tensor,
         sent: &Sent,
         samples: Range<usize>,
@@ -202,10 +209,11 @@ impl Rings {
         Ok(slopes)
     }
 
-    /// The same on another device. Its share stays there until it is asked for, so that this device does not wait for it.
+    /// The same on another device. Its share stays there until it is asked for, so that this device
+    /// does not wait for it.
     fn loss_elsewhere(
         &mut self,
-        loss: &Loss,
+        loss: &BinaryLoss,
         logits: &Tensor,
         labels: &Tensor,
         batch: usize,
@@ -250,7 +258,7 @@ pub(crate) struct StepKey {
     addresses: [u64; 5],
     memory: u64,
     batch: usize,
-    loss: Loss,
+    loss: BinaryLoss,
     rate: u32,
     /// Products are asked for in the precision that the process allows.
     tf32: bool,
@@ -263,7 +271,7 @@ impl StepKey {
         [rows, rows_grad]: [&Tensor; 2],
         memory: u64,
         batch: usize,
-        loss: &Loss,
+        loss: &BinaryLoss,
         learning_rate: f64,
     ) -> Result<Self> {
         let tensors = [&sent.dense, &sent.labels, rows, rows_grad, &rings.slopes];
@@ -282,7 +290,8 @@ impl StepKey {
     }
 }
 
-/// Steps that the device was asked for: asked once, it can repeat them, and the host asks for one thing instead of fifty.
+/// Steps that the device was asked for: asked once, it can repeat them, and the host asks for one
+/// thing instead of fifty.
 #[derive(Default)]
 pub(crate) struct Recorded {
     /// Oldest first; without a graph where a step has run once.
@@ -291,7 +300,8 @@ pub(crate) struct Recorded {
 
 struct Graph(CudaGraph);
 
-// SAFETY: a graph may be used by one thread at a time, whichever that is. `Recorded` gives it to nobody but whoever holds it exclusively.
+// SAFETY: a graph may be used by one thread at a time, whichever that is. `Recorded` gives it to
+// nobody but whoever holds it exclusively.
 unsafe impl Send for Graph {}
 
 /// Steps that are kept: input buffers that take turns, of a full and of a last batch.
@@ -313,8 +323,8 @@ impl Recorded {
         self.steps.clear();
     }
 
-    /// Has a step done by the device alone, as it was recorded, or else by asking for it here, which is recorded the second time. Returns
-    /// whether it is done: without a key it never is.
+    /// Has a step done by the device alone, as it was recorded, or else by asking for it here,
+    /// which is recorded the second time. Returns whether it is done: without a key it never is.
     pub(crate) fn run(
         &mut self,
         key: Option<&StepKey>,
@@ -351,7 +361,8 @@ impl Recorded {
         }
     }
 
-    /// Lets `ask` ask for a step, records it, and asks for what was recorded. Nobody else may ask the device for anything meanwhile.
+    /// Lets `ask` ask for a step, records it, and asks for what was recorded. Nobody else may ask
+    /// the device for anything meanwhile.
     fn record(
         &mut self,
         key: &StepKey,
@@ -379,40 +390,33 @@ impl Recorded {
 /// `sum += values`, in place, of as many.
 pub(crate) fn add(values: &Tensor, sum: &Tensor) -> Result<()> {
     let addresses = [address(sum)?, address(values)?];
-    Ok(kernels::dense("dense_add", sum, addresses, &[])?)
+    Ok(kernels::dense("dense_add", sum, &addresses, &[])?)
 }
 
-/// `w -= rate · g`, in place.
-pub(crate) fn sgd(weights: &Tensor, gradient: &Tensor, rate: f32) -> Result<()> {
-    let addresses = [address(weights)?, address(gradient)?];
-    Ok(kernels::dense("dense_sgd", weights, addresses, &[rate])?)
-}
-
-/// `s += g²; w -= rate · g / (sqrt(s) + ε)`, in place.
-pub(crate) fn adagrad(
+/// Moves a dense parameter, in place; the state is there where the rule keeps one.
+pub(crate) fn dense_step(
+    step: DenseStep,
     weights: &Tensor,
-    state: &Tensor,
+    state: Option<&Tensor>,
     gradient: &Tensor,
-    rate: f32,
-    epsilon: f32,
 ) -> Result<()> {
-    let addresses = [address(weights)?, address(state)?, address(gradient)?];
-    Ok(kernels::dense(
-        "dense_adagrad",
-        weights,
-        addresses,
-        &[rate, epsilon],
-    )?)
+    let (name, factors) = step.kernel();
+    let mut addresses = vec![address(weights)?];
+    if let Some(state) = state {
+        addresses.push(address(state)?);
+    }
+    addresses.push(address(gradient)?);
+    Ok(kernels::dense(name, weights, &addresses, &factors)?)
 }
 
 mod kernels {
     use candle_core::cuda::WrapErr;
     use candle_core::cuda::cudarc::driver::PushKernelArg;
     use candle_core::{Result, Tensor, bail};
-    use kernel_launch::{device_of, number};
+    use recsys_device::launch::{device_of, number};
 
     use super::{address, grid};
-    use crate::Loss;
+    use crate::BinaryLoss;
 
     const MODULE: &str = "trainer/step";
     const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/step.ptx"));
@@ -422,7 +426,7 @@ mod kernels {
 
     /// Of as many logits, labels and slopes; a share is one value. All are on one device.
     pub(super) fn loss(
-        loss: &Loss,
+        loss: &BinaryLoss,
         [logits, labels, slopes, share]: [&Tensor; 4],
         batch: usize,
     ) -> Result<()> {
@@ -436,16 +440,18 @@ mod kernels {
         launch.arg(&logits).arg(&labels).arg(&slopes).arg(&share);
         launch.arg(&samples).arg(&batch).arg(&kind).arg(&input);
         launch.arg(&threshold).arg(&negative).arg(&positive);
-        // SAFETY: the arguments are those of the kernel, in its order and types; all three have `samples` values.
+        // SAFETY: the arguments are those of the kernel, in its order and types; all three have
+        // `samples` values.
         unsafe { launch.launch(grid(1, LOSS_THREADS, 0)?) }.w()?;
         Ok(())
     }
 
-    /// A kernel that takes addresses of as many values as there are weights, their number, and factors.
-    pub(super) fn dense<const N: usize>(
+    /// A kernel that takes addresses of as many values as there are weights, their number, and
+    /// factors.
+    pub(super) fn dense(
         name: &str,
         weights: &Tensor,
-        addresses: [u64; N],
+        addresses: &[u64],
         factors: &[f32],
     ) -> Result<()> {
         let count = weights.elem_count();
@@ -456,14 +462,15 @@ mod kernels {
         let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
         let (config, count) = (grid(count.div_ceil(THREADS), THREADS, 0)?, count as u64);
         let mut launch = kernel.builder();
-        for address in &addresses {
+        for address in addresses {
             launch.arg(address);
         }
         launch.arg(&count);
         for factor in factors {
             launch.arg(factor);
         }
-        // SAFETY: the arguments are those of the kernel of this name; the optimizer has compared the sizes.
+        // SAFETY: the arguments are those of the kernel of this name; the optimizer has compared
+        // the sizes.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     }

@@ -15,15 +15,19 @@ pub enum Error {
     /// The embedding store refused an operation.
     #[error(transparent)]
     Store(#[from] embedding_store::Error),
-    /// The model refused its configuration or input.
+    /// A device failed, or a tensor is not laid out as its memory is used.
     #[error(transparent)]
-    Dlrm(#[from] dlrm::Error),
-    /// The model of sequences refused its configuration or input.
+    Device(#[from] recsys_device::Error),
+    /// The model refused its weights or input; errors of a model from outside are inside of it.
     #[error(transparent)]
-    Tbsm(#[from] tbsm::Error),
+    Model(recsys_model::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// Code from outside of this workspace failed: a loss, a schedule, an observer, a policy or a
+    /// model of the caller's own.
+    #[error(transparent)]
+    External(#[from] Box<dyn std::error::Error + Send + Sync>),
     /// An option has a value that makes no sense.
     #[error("{option} is {value}; {remedy}")]
     Option {
@@ -61,6 +65,26 @@ pub enum Error {
         loss: f64,
         /// The learning rate of that step.
         learning_rate: f64,
+    },
+    /// A learning-rate policy answered what no step can be taken with.
+    #[error(
+        "the learning rate of step {step} is {rate}; a policy must answer a finite number of at \
+         least 0"
+    )]
+    LearningRate {
+        /// The step, counted from 1.
+        step: u64,
+        /// What the policy answered.
+        rate: f64,
+    },
+    /// A schedule does not run every batch of both sides once.
+    #[error(
+        "the schedule {problem}; until an epoch's batches of both sides are used up it must \
+         answer stretches of at least 1 batch and at most those left of the side"
+    )]
+    Schedule {
+        /// What it did.
+        problem: String,
     },
     /// A file could not be read or written.
     #[error("{action} {path}: {source}", path = path.display())]
@@ -146,7 +170,8 @@ pub enum Error {
     },
     /// A checkpoint was written with other settings than the run that is to go on from it.
     #[error(
-        "{path} was written with other settings, and going on with these would mix two runs: {differences}",
+        "{path} was written with other settings, and going on with these would mix two runs: \
+         {differences}",
         path = path.display()
     )]
     CheckpointSettings {
@@ -157,7 +182,8 @@ pub enum Error {
     },
     /// A run that starts afresh would write among the checkpoints of another.
     #[error(
-        "{path} holds checkpoints already, the newest of step {step}; go on from it (resume), or give another folder",
+        "{path} holds checkpoints already, the newest of step {step}; set `Checkpoints::resume` to go \
+         on from it, or give another folder",
         path = path.display()
     )]
     CheckpointsExist {
@@ -167,7 +193,10 @@ pub enum Error {
         step: u64,
     },
     /// Another run writes checkpoints into the same folder.
-    #[error("another run writes its checkpoints into {path}; wait for its end, or give another folder", path = path.display())]
+    #[error(
+        "another run writes its checkpoints into {path}; wait for its end, or give another folder",
+        path = path.display()
+    )]
     CheckpointsInUse {
         /// The folder.
         path: PathBuf,
@@ -182,7 +211,28 @@ pub enum Error {
     },
 }
 
+/// What the training loop answers to a model comes back through the model, and is taken out again.
+impl From<recsys_model::Error> for Error {
+    fn from(error: recsys_model::Error) -> Self {
+        match error {
+            recsys_model::Error::External(error) => match error.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Model(recsys_model::Error::External(other)),
+            },
+            recsys_model::Error::Candle(error) => Self::Candle(error),
+            recsys_model::Error::Device(error) => Self::Device(error),
+            error => Self::Model(error),
+        }
+    }
+}
+
 impl Error {
+    /// An error from outside of this workspace, for what traits of this crate answer:
+    /// `something.map_err(Error::external)?`. It is passed on as it is.
+    pub fn external(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::External(error.into())
+    }
+
     pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io {
             action,

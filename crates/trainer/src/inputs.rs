@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use embedding_store::{EmbeddingStore, Plan, Side};
 use recsys_data::{Dataset, Epoch, Loaded, Loader, LoaderOptions, Schema};
-use serde::{Deserialize, Serialize};
+use recsys_model::Model;
 use serde_json::{Value, json};
 
-use crate::progress::EpochProgress;
-use crate::{Error, Model, Result, Schedule, TrainOptions, Trainer};
+use crate::error::{Error, Result};
+use crate::options::TrainOptions;
+use crate::progress::{EpochProgress, Turn};
+use crate::schedule::{Schedule, SideBatches, Stretch};
+use crate::step::Trainer;
 
 /// The training inputs of a run.
 pub enum Inputs<'a> {
@@ -43,7 +46,7 @@ impl Inputs<'_> {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Unsplit(all) => all.len(),
-            Self::Split { hot, cold, .. } => hot.len() + cold.len(),
+            Self::Split { hot, cold, .. } => hot.len().saturating_add(cold.len()),
         }
     }
 
@@ -62,16 +65,6 @@ impl Inputs<'_> {
 pub(crate) struct Feed<'a> {
     loaders: Vec<(Option<Side>, Loader<Plan>)>,
     schedule: Option<&'a mut dyn Schedule>,
-}
-
-/// Batches of one side that run one behind the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Turn {
-    pub(crate) side: Option<Side>,
-    pub(crate) batches: u64,
-    /// Number of the side's lane.
-    pub(crate) lane: usize,
 }
 
 impl<'a> Feed<'a> {
@@ -115,10 +108,7 @@ impl<'a> Feed<'a> {
 
     /// Batches of an epoch.
     pub(crate) fn batches(&self) -> u64 {
-        self.loaders
-            .iter()
-            .map(|(_, loader)| loader.batches())
-            .sum()
+        self.lanes().into_iter().fold(0, u64::saturating_add)
     }
 
     /// Batches of every lane.
@@ -134,12 +124,20 @@ impl<'a> Feed<'a> {
     }
 
     /// Begins an epoch, or goes on in it: one lane of batches for each side.
-    pub(crate) fn begin(&mut self, epoch: &mut EpochProgress, lookahead: usize) -> Vec<Lane> {
+    pub(crate) fn begin(
+        &mut self,
+        epoch: &mut EpochProgress,
+        lookahead: usize,
+    ) -> Result<Vec<Lane>> {
         if let Some(schedule) = &mut self.schedule {
-            schedule.begin(self.loaders[0].1.batches(), self.loaders[1].1.batches());
+            schedule.begin(SideBatches {
+                hot: self.loaders[0].1.batches(),
+                cold: self.loaders[1].1.batches(),
+            })?;
         }
         epoch.done.resize(self.loaders.len(), 0);
-        self.loaders
+        let lanes = self
+            .loaders
             .iter()
             .zip(&epoch.done)
             .map(|((_, loader), &done)| Lane {
@@ -148,25 +146,49 @@ impl<'a> Feed<'a> {
                 lookahead,
                 ended: false,
             })
-            .collect()
+            .collect();
+        Ok(lanes)
     }
 
-    /// What runs next in this epoch, of which `done` batches have run.
-    pub(crate) fn turn(&mut self, done: u64) -> Option<Turn> {
-        if done >= self.batches() {
-            return None;
+    /// What runs next in this epoch, of whose lanes `done` batches have run; `None` where all have.
+    ///
+    /// # Errors
+    /// A schedule that does not give every batch once.
+    pub(crate) fn turn(&mut self, done: &[u64]) -> Result<Option<Turn>> {
+        let lanes = self.loaders.iter().zip(done);
+        let left: Vec<u64> = lanes
+            .map(|((_, loader), done)| loader.batches().saturating_sub(*done))
+            .collect();
+        if left.iter().all(|&left| left == 0) {
+            return Ok(None);
         }
-        match &mut self.schedule {
-            None => Some(Turn {
+        let Some(schedule) = &mut self.schedule else {
+            return Ok(Some(Turn {
                 side: None,
-                batches: self.batches() - done,
+                batches: left[0],
                 lane: 0,
-            }),
-            Some(schedule) => schedule.next().map(|stretch| Turn {
-                side: Some(stretch.side),
-                batches: stretch.batches,
-                lane: usize::from(stretch.side == Side::Cold),
-            }),
+            }));
+        };
+        let refused = |problem| Err(Error::Schedule { problem });
+        let Some(Stretch { side, batches }) = schedule.next()? else {
+            let [hot, cold] = [left[0], left[1]];
+            return refused(format!(
+                "ended the epoch with {hot} hot and {cold} cold batches left"
+            ));
+        };
+        let lane = usize::from(side == Side::Cold);
+        let name = ["hot", "cold"][lane];
+        match batches {
+            0 => refused(format!("answered a stretch of 0 {name} batches")),
+            _ if batches > left[lane] => refused(format!(
+                "answered a stretch of {batches} {name} batches where {} are left",
+                left[lane]
+            )),
+            _ => Ok(Some(Turn {
+                side: Some(side),
+                batches,
+                lane,
+            })),
         }
     }
 
@@ -197,7 +219,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// The next batch, and the plans of those behind it that have come into sight with this call.
-    pub(crate) fn next(&mut self) -> Result<Option<(Loaded<Plan>, Vec<&Plan>)>> {
+    ///
+    /// # Errors
+    /// Damaged data, or no further batch.
+    pub(crate) fn next(&mut self) -> Result<(Loaded<Plan>, Vec<&Plan>)> {
         let seen = self.queue.len().saturating_sub(1);
         while !self.ended && self.queue.len() <= self.lookahead {
             match self.epoch.next() {
@@ -206,9 +231,12 @@ impl Lane {
             }
         }
         let Some(first) = self.queue.pop_front() else {
-            return Ok(None);
+            // Turns are of batches that are left, so this is a position from elsewhere.
+            return Err(Error::Schedule {
+                problem: "goes on where its side has no batch".into(),
+            });
         };
         let coming = self.queue.iter().skip(seen).map(|loaded| &loaded.extra);
-        Ok(Some((first, coming.collect())))
+        Ok((first, coming.collect()))
     }
 }

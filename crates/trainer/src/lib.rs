@@ -2,20 +2,18 @@
 #![deny(missing_docs)]
 
 mod checkpoint;
+#[cfg(feature = "console")]
+mod console;
 #[cfg(feature = "cuda")]
 mod crossing;
 #[cfg(not(feature = "cuda"))]
 #[path = "no_crossing.rs"]
 mod crossing;
 mod error;
-mod fused;
-mod fused_dlrm;
-mod fused_tbsm;
 mod inputs;
 mod learning_rate;
 mod loss;
 mod metrics;
-mod model;
 mod observer;
 mod optimizer;
 mod options;
@@ -31,28 +29,30 @@ mod run;
 mod schedule;
 mod step;
 mod tensor_file;
+mod tensor_source;
 mod weights;
 
+pub use candle_core;
 pub use checkpoint::{Checkpoint, CheckpointEvery, Checkpoints};
+#[cfg(feature = "console")]
+pub use console::Console;
 pub use error::{Error, Result};
-pub use fused::{Fused, FusedNetwork};
-pub use fused_dlrm::FusedDlrm;
-pub use fused_tbsm::FusedTbsm;
 pub use inputs::Inputs;
-pub use learning_rate::LearningRatePolicy;
-pub use loss::{Loss, LossInput, LossKind};
+pub use learning_rate::{LearningRate, LearningRatePolicy, LearningRates};
+pub use loss::{BinaryLoss, Loss, LossInput, LossKind};
 pub use metrics::{Evaluation, Scores};
-pub use model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
-pub use observer::{Console, Event, JsonLines, Observer, Observers};
+pub use observer::{Event, JsonLines, Observer, Observers};
 pub use optimizer::DenseOptimizer;
 pub use options::{StopAt, TrainOptions};
 pub use placement::Placement;
+pub use recsys_model::{ApplyGradient, Gradient, InputShape, LossGradient, Model};
 pub use replicas::Replicas;
 pub use report::{
-    Best, EpochReport, PhaseReport, Phases, RunReport, Selection, StepTimes, Swap, ThroughputReport,
+    Best, EpochReport, PhaseReport, Phases, RunReport, SelectedBy, StepTimes, Swap,
+    ThroughputReport,
 };
 pub use row_map::RowMap;
 pub use run::{Evaluations, fit, fit_with_checkpoints};
-pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, Stretch};
+pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, SideBatches, Stretch};
 pub use step::{StepLoss, Trainer};
 pub use weights::{load_weights, load_weights_by_category, save_weights};

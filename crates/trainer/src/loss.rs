@@ -1,10 +1,64 @@
 //! Losses on logits, with their gradients.
 
-use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::fmt::Debug;
 
-/// Which loss.
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+
+/// A loss over a batch: the mean over its samples of what each of them costs.
+///
+/// [`BinaryLoss`] is built in. Another one is computed in host memory: where the model is on an
+/// accelerator, its logits cross to the host in every step, and the host waits for them.
+///
+/// Replicas of a model ask for the loss part by part, so a sample's loss may depend on its own
+/// logit and label only.
+pub trait Loss: Any + Debug + Send + Sync {
+    /// The share that some samples have in the mean loss of a batch of `batch` samples. `grad`
+    /// comes as zeros and receives the share's derivative with respect to every logit. For a whole
+    /// batch the share is the mean loss itself.
+    ///
+    /// A share or a derivative that is not finite ends the run as [`Error::Diverged`].
+    ///
+    /// # Shapes
+    /// `logits`, `labels`, `grad`: `[samples]`, equally many.
+    ///
+    /// # Errors
+    /// What the loss cannot be computed from; it ends the run as it is
+    /// ([`Error::External`] takes any error).
+    fn evaluate(
+        &self,
+        logits: &[f32],
+        labels: &[f32],
+        batch: usize,
+        grad: &mut [f32],
+    ) -> Result<f64>;
+
+    /// The loss's name and parameters, such as `{"name": "focal", "gamma": 2.0}`. Results and
+    /// checkpoints hold it, and a run goes on from checkpoints with an equal description only.
+    fn describe(&self) -> Value;
+
+    /// Checks the parameters before a run begins.
+    ///
+    /// # Errors
+    /// The first parameter that makes no sense.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The built-in loss, which NVIDIA devices have a kernel for.
+pub(crate) fn built_in(loss: &dyn Loss) -> Option<&BinaryLoss> {
+    let loss: &dyn Any = loss;
+    loss.downcast_ref()
+}
+
+/// What a [`BinaryLoss`] compares with the label.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LossKind {
     /// Binary cross-entropy.
     #[default]
@@ -20,28 +74,32 @@ pub enum LossKind {
     },
 }
 
-/// What the loss of a sample is computed from. The two differ where the prediction is close to 0 or 1 only.
+/// What the loss of a sample is computed from. The two differ where the prediction is close to 0
+/// or 1 only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LossInput {
-    /// The logit, in 64 bits: exact where the prediction rounds to 0 or 1, and a wrong sample always has a gradient.
+    /// The logit, in 64 bits: exact where the prediction rounds to 0 or 1, and a wrong sample
+    /// always has a gradient.
     #[default]
     Logit,
-    /// The prediction in 32 bits, as PyTorch's `sigmoid` and `BCELoss` compute: cross-entropy is at most 100; a prediction
-    /// that rounds to 1 has no gradient even where the label is 0, and below 1e-12 the gradient fades. To repeat what PyTorch
-    /// computed, not to train better.
+    /// The prediction in 32 bits, as PyTorch's `sigmoid` and `BCELoss` compute: cross-entropy is at
+    /// most 100; a prediction that rounds to 1 has no gradient even where the label is 0, and below
+    /// 1e-12 the gradient fades. To repeat what PyTorch computed, not to train better.
     Prediction,
 }
 
-/// A loss over a batch: the mean over its samples.
+/// The loss of a prediction between 0 and 1 against a label of 0 or 1, as the reference programs
+/// define it.
 ///
 /// The model's output is a logit `z` and the prediction `p = 1 / (1 + exp(-z))`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Loss {
+pub struct BinaryLoss {
     /// Which loss.
     pub kind: LossKind,
-    /// Where `0 < threshold < 1`, predictions are clamped to `[threshold, 1 - threshold]` first; a clamped prediction has
-    /// no gradient.
+    /// Where `0 < threshold < 1`, predictions are clamped to `[threshold, 1 - threshold]` first; a
+    /// clamped prediction has no gradient.
     pub threshold: f32,
     /// What it is computed from.
     #[serde(default)]
@@ -58,7 +116,8 @@ pub(crate) fn sigmoid(z: f64) -> f64 {
     }
 }
 
-/// `value`, or `low` where it is below that. Unlike `f64::max`, it keeps what is not a number, so that such a loss ends a run.
+/// `value`, or `low` where it is below that. Unlike `f64::max`, it keeps what is not a number, so
+/// that such a loss ends a run.
 fn at_least(low: f64, value: f64) -> f64 {
     if value < low { low } else { value }
 }
@@ -74,18 +133,14 @@ pub(crate) fn cross_entropy(z: f64, label: f64) -> f64 {
     z.max(0.0) - z * label + (-z.abs()).exp().ln_1p()
 }
 
-impl Loss {
-    /// Binary cross-entropy without clamping.
-    pub fn bce() -> Self {
-        Self::default()
-    }
-
-    /// The share that some samples have in the mean loss of a batch of `batch` samples; `grad` receives its derivative with respect to
-    /// every logit. For a whole batch, that is the mean loss itself.
-    ///
-    /// # Shapes
-    /// `logits`, `labels`, `grad`: `[samples]`. The shortest of the three decides.
-    pub fn evaluate(&self, logits: &[f32], labels: &[f32], batch: usize, grad: &mut [f32]) -> f64 {
+impl Loss for BinaryLoss {
+    fn evaluate(
+        &self,
+        logits: &[f32],
+        labels: &[f32],
+        batch: usize,
+        grad: &mut [f32],
+    ) -> Result<f64> {
         let batch = batch as f64;
         let mut total = 0.0;
         for ((&z, &label), grad) in logits.iter().zip(labels).zip(grad) {
@@ -96,7 +151,40 @@ impl Loss {
             total += loss;
             *grad = (slope / batch) as f32;
         }
-        total / batch
+        Ok(total / batch)
+    }
+
+    fn describe(&self) -> Value {
+        json!(self)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let bad = |option, value: f32, remedy| {
+            Err(Error::Option {
+                option,
+                value: value.to_string(),
+                remedy,
+            })
+        };
+        if !(0.0..1.0).contains(&self.threshold) {
+            let remedy = "give a number from 0 (off) to below 1";
+            return bad("loss threshold", self.threshold, remedy);
+        }
+        if let LossKind::WeightedBce { negative, positive } = self.kind {
+            for weight in [negative, positive] {
+                if !(weight.is_finite() && weight >= 0.0) {
+                    return bad("loss weight", weight, "give a number of at least 0");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BinaryLoss {
+    /// Binary cross-entropy without clamping.
+    pub fn bce() -> Self {
+        Self::default()
     }
 
     /// As the kernel takes it: kind, input, and threshold and weights of both labels.
@@ -204,7 +292,7 @@ const LOWEST_RISE: f64 = 1e-12;
 mod tests {
     use super::*;
 
-    fn all() -> Vec<Loss> {
+    fn all() -> Vec<BinaryLoss> {
         let kinds = [
             LossKind::Bce,
             LossKind::Mse,
@@ -217,7 +305,7 @@ mod tests {
             .into_iter()
             .flat_map(|kind| [(kind, 0.0), (kind, 0.01)])
             .flat_map(|(kind, threshold)| {
-                [LossInput::Logit, LossInput::Prediction].map(|input| Loss {
+                [LossInput::Logit, LossInput::Prediction].map(|input| BinaryLoss {
                     kind,
                     threshold,
                     input,
@@ -232,12 +320,12 @@ mod tests {
         let logits = [-2.0f32, 0.3, 3.0, 1.7, -1.1];
         for loss in all() {
             let mut grad = [0.0; 5];
-            loss.evaluate(&logits, &labels, 5, &mut grad);
+            loss.evaluate(&logits, &labels, 5, &mut grad).unwrap();
             for i in 0..5 {
                 let mean = |shift: f32| {
                     let mut moved = logits;
                     moved[i] += shift;
-                    loss.evaluate(&moved, &labels, 5, &mut [0.0; 5])
+                    loss.evaluate(&moved, &labels, 5, &mut [0.0; 5]).unwrap()
                 };
                 let slope = (mean(1e-2) - mean(-1e-2)) / 2e-2;
                 assert!(
@@ -251,12 +339,12 @@ mod tests {
 
     #[test]
     fn a_clamped_prediction_has_a_bounded_loss_and_no_gradient() {
-        let loss = Loss {
+        let loss = BinaryLoss {
             threshold: 0.1,
-            ..Loss::bce()
+            ..BinaryLoss::bce()
         };
         let mut grad = [1.0];
-        let value = loss.evaluate(&[30.0], &[0.0], 1, &mut grad);
+        let value = loss.evaluate(&[30.0], &[0.0], 1, &mut grad).unwrap();
         assert!((value + 0.1f64.ln()).abs() < 1e-6 && grad[0] == 0.0);
     }
 
@@ -265,13 +353,13 @@ mod tests {
         let labels = [0.0, 1.0, 1.0, 0.0, 1.0];
         let logits = [-4.0f32, 0.3, 3.5, 1.7, -11.0];
         for exact in all().into_iter().filter(|l| l.input == LossInput::Logit) {
-            let rounded = Loss {
+            let rounded = BinaryLoss {
                 input: LossInput::Prediction,
                 ..exact
             };
             let (mut a, mut b) = ([0.0; 5], [0.0; 5]);
-            let difference = exact.evaluate(&logits, &labels, 5, &mut a)
-                - rounded.evaluate(&logits, &labels, 5, &mut b);
+            let difference = exact.evaluate(&logits, &labels, 5, &mut a).unwrap()
+                - rounded.evaluate(&logits, &labels, 5, &mut b).unwrap();
             assert!(difference.abs() < 2e-7, "{exact:?}: {difference}");
             for (a, b) in a.iter().zip(&b) {
                 assert!((a - b).abs() < 2e-7, "{exact:?}: {a} {b}");
@@ -282,9 +370,9 @@ mod tests {
     /// PyTorch 2.15: `sigmoid`, `binary_cross_entropy`, `backward` of one logit each in 32 bits.
     #[test]
     fn saturated_predictions_follow_pytorch() {
-        let loss = Loss {
+        let loss = BinaryLoss {
             input: LossInput::Prediction,
-            ..Loss::bce()
+            ..BinaryLoss::bce()
         };
         let cases = [
             (13.0, 0.0, 1.29979458e+01, 9.99997854e-01),
@@ -301,7 +389,7 @@ mod tests {
         ];
         for (z, label, wanted, slope) in cases {
             let mut grad = [0.0];
-            let found = loss.evaluate(&[z], &[label], 1, &mut grad);
+            let found = loss.evaluate(&[z], &[label], 1, &mut grad).unwrap();
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
             assert!(close(found, wanted), "{z} {label}: {found} {wanted}");
             assert!(
@@ -315,15 +403,45 @@ mod tests {
     #[test]
     fn a_logit_that_is_not_a_number_has_no_number_for_a_loss() {
         for loss in all() {
-            assert!(loss.evaluate(&[f32::NAN], &[1.0], 1, &mut [0.0]).is_nan());
+            assert!(
+                loss.evaluate(&[f32::NAN], &[1.0], 1, &mut [0.0])
+                    .unwrap()
+                    .is_nan()
+            );
         }
+    }
+
+    #[test]
+    fn parameters_without_meaning_are_named() {
+        let message = |loss: BinaryLoss| loss.validate().unwrap_err().to_string();
+        let clamped = BinaryLoss {
+            threshold: 2.0,
+            ..BinaryLoss::bce()
+        };
+        assert!(message(clamped).starts_with("loss threshold is 2"));
+        for weight in [f32::NAN, -1.0] {
+            let kind = LossKind::WeightedBce {
+                negative: 1.0,
+                positive: weight,
+            };
+            let weighted = BinaryLoss {
+                kind,
+                ..BinaryLoss::bce()
+            };
+            assert!(message(weighted).starts_with(&format!("loss weight is {weight}")));
+        }
+        assert!(all().iter().all(|loss| loss.validate().is_ok()));
     }
 
     #[test]
     fn extreme_logits_stay_finite() {
         for loss in all() {
             for z in [-1e4f32, -90.0, 90.0, 1e4] {
-                assert!(loss.evaluate(&[z], &[1.0], 1, &mut [0.0]).is_finite());
+                assert!(
+                    loss.evaluate(&[z], &[1.0], 1, &mut [0.0])
+                        .unwrap()
+                        .is_finite()
+                );
             }
         }
     }

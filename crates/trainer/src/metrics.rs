@@ -3,9 +3,11 @@
 use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::loss::{cross_entropy, sigmoid};
 
-/// Logits and labels of samples, gathered batch by batch.
+/// Logits and labels of samples, gathered batch by batch. [`Scores::evaluate`] has the metrics that
+/// runs report; others can be computed from [`Scores::logits`] and [`Scores::labels`].
 #[derive(Debug, Clone, Default)]
 pub struct Scores {
     logits: Vec<f32>,
@@ -14,19 +16,23 @@ pub struct Scores {
 
 /// How good the predictions on a data set are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// Number of samples.
     pub samples: u64,
-    /// Area under the ROC curve, ties counted half; `None` where all labels are the same, because then it is undefined.
+    /// Area under the ROC curve, ties counted half; `None` where all labels are the same, because
+    /// then it is undefined.
     pub auc: Option<f64>,
     /// Mean cross-entropy in nats.
     pub log_loss: f64,
-    /// Share of samples whose rounded prediction equals the label (a prediction of exactly one half counts as no click).
+    /// Share of samples whose rounded prediction equals the label (a prediction of exactly one half
+    /// counts as no click).
     pub accuracy: f64,
-    /// Log loss over the entropy of the click rate of these samples: 1 is as good as always predicting the click rate.
-    /// `None` where all labels are the same.
+    /// Log loss over the entropy of the click rate of these samples: 1 is as good as always
+    /// predicting the click rate. `None` where all labels are the same.
     pub normalized_entropy: Option<f64>,
-    /// Mean prediction over click rate: above 1 the model promises too many clicks. `None` without a click.
+    /// Mean prediction over click rate: above 1 the model promises too many clicks. `None` without a
+    /// click.
     pub calibration: Option<f64>,
     /// Share of samples with label 1.
     pub click_rate: f64,
@@ -37,14 +43,27 @@ impl Scores {
     ///
     /// # Shapes
     /// `logits`, `labels`: `[batch]`.
-    pub fn extend(&mut self, logits: &[f32], labels: &[f32]) {
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where there are not equally many; nothing is added then.
+    pub fn extend(&mut self, logits: &[f32], labels: &[f32]) -> Result<()> {
+        if logits.len() != labels.len() {
+            return Err(Error::Mismatch {
+                what: "predictions of a batch".into(),
+                model: logits.len() as u64,
+                data: labels.len() as u64,
+                remedy: "give one logit for each label",
+            });
+        }
         self.logits.extend_from_slice(logits);
         self.labels.extend_from_slice(labels);
+        Ok(())
     }
 
     /// Adds the samples of another collection after these.
     pub fn append(&mut self, other: &Self) {
-        self.extend(&other.logits, &other.labels);
+        self.logits.extend_from_slice(&other.logits);
+        self.labels.extend_from_slice(&other.labels);
     }
 
     /// Number of samples.
@@ -60,6 +79,11 @@ impl Scores {
     /// Logits in the order in which they were added.
     pub fn logits(&self) -> &[f32] {
         &self.logits
+    }
+
+    /// Labels in the order in which they were added.
+    pub fn labels(&self) -> &[f32] {
+        &self.labels
     }
 
     /// The metrics; `None` without a sample.
@@ -90,8 +114,9 @@ impl Scores {
         })
     }
 
-    /// Area under the ROC curve: the share of (click, no click) pairs in which the click has the higher logit, a tie
-    /// counting half. Exact: by sorting, in integers. `None` where one class is missing.
+    /// Area under the ROC curve: the share of (click, no click) pairs in which the click has the
+    /// higher logit, a tie counting half. Exact: by sorting, in integers. `None` where one class is
+    /// missing.
     pub fn auc(&self) -> Option<f64> {
         let mut keys: Vec<u64> = self
             .logits
@@ -135,9 +160,23 @@ mod tests {
     fn scores(pairs: &[(f32, u8)]) -> Scores {
         let mut scores = Scores::default();
         for &(logit, label) in pairs {
-            scores.extend(&[logit], &[f32::from(label)]);
+            scores.extend(&[logit], &[f32::from(label)]).unwrap();
         }
         scores
+    }
+
+    /// Found by a user of the library: the third logit had no label, and was kept.
+    #[test]
+    fn three_logits_with_one_label_are_refused() {
+        let mut scores = scores(&[(0.5, 1)]);
+        let error = scores.extend(&[0.1, 0.2, 0.3], &[1.0]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("the model has 3, the data set has 1"),
+            "{error}"
+        );
+        assert_eq!((scores.logits(), scores.labels()), (&[0.5][..], &[1.0][..]));
     }
 
     #[test]

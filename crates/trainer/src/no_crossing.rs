@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use recsys_data::Batch;
 
-use crate::{Loss, Result};
+use crate::{BinaryLoss, Result};
 
 #[derive(Default)]
 pub(crate) struct Crossing {}
@@ -40,7 +40,7 @@ impl Crossing {
 
     pub(crate) fn loss(
         &mut self,
-        _: &Loss,
+        _: Option<&BinaryLoss>,
         _: &Tensor,
         _: Option<&Sent>,
         _: Range<usize>,
@@ -63,7 +63,7 @@ impl Crossing {
         _: [&Tensor; 2],
         _: Option<u64>,
         _: usize,
-        _: &Loss,
+        _: Option<&BinaryLoss>,
         _: f64,
     ) -> Result<Option<StepKey>> {
         Ok(None)

@@ -1,14 +1,14 @@
-//! Who watches a run: the terminal, a file, or the caller's own code.
+//! Who watches a run: a file, the terminal, or the caller's own code.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::{EpochReport, Error, Evaluation, Result, RunReport};
+use crate::error::{Error, Result};
+use crate::report::{EpochReport, RunReport};
 
 /// Something that happened in a run.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -16,15 +16,17 @@ use crate::{EpochReport, Error, Evaluation, Result, RunReport};
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Training begins.
+    #[non_exhaustive]
     Started {
-        /// Epochs asked for.
+        /// Epochs of this run.
         epochs: u64,
-        /// Steps that they take.
+        /// Number of the last step, unless the run ends early.
         steps: u64,
         /// Training samples.
         samples_per_epoch: u64,
     },
     /// A checkpoint cannot be used; the one before it is tried.
+    #[non_exhaustive]
     CheckpointDamaged {
         /// Its folder.
         path: &'a Path,
@@ -32,11 +34,13 @@ pub enum Event<'a> {
         problem: &'a str,
     },
     /// The run was to go on from a checkpoint, but there is none.
+    #[non_exhaustive]
     NothingToResume {
         /// The folder.
         folder: &'a Path,
     },
     /// The run goes on from a checkpoint.
+    #[non_exhaustive]
     Resumed {
         /// Its folder.
         path: &'a Path,
@@ -46,6 +50,7 @@ pub enum Event<'a> {
         samples: u64,
     },
     /// A checkpoint was written.
+    #[non_exhaustive]
     Saved {
         /// Its folder.
         path: &'a Path,
@@ -57,6 +62,7 @@ pub enum Event<'a> {
         seconds: f64,
     },
     /// A step was taken.
+    #[non_exhaustive]
     Step {
         /// Its number, counted from 1 over all epochs.
         step: u64,
@@ -66,10 +72,14 @@ pub enum Event<'a> {
         samples: u64,
         /// Mean loss of the batch before the update.
         loss: f64,
-        /// The learning rate.
+        /// The learning rate of embedding rows.
         learning_rate: f64,
+        /// The learning rate of dense parameters, where that is another one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dense_learning_rate: Option<f64>,
     },
     /// The evaluation sets were scored.
+    #[non_exhaustive]
     Evaluated {
         /// The epoch, counted from 0.
         epoch: u64,
@@ -77,6 +87,7 @@ pub enum Event<'a> {
         report: EpochReport,
     },
     /// An epoch is over.
+    #[non_exhaustive]
     EpochEnded {
         /// The epoch, counted from 0.
         epoch: u64,
@@ -84,183 +95,80 @@ pub enum Event<'a> {
         report: EpochReport,
     },
     /// The run is over.
+    #[non_exhaustive]
     Finished {
         /// What came of it.
         report: &'a RunReport,
     },
 }
 
-/// Watches a run. It is told of every step, so it should return quickly.
+/// Watches a run, and may end it. It is told of every step, so it should return quickly.
 pub trait Observer: Send {
-    /// Is told what happened.
+    /// Is told what happened. `Ok(ControlFlow::Continue(()))` lets the run go on.
+    ///
+    /// [`ControlFlow::Break`] ends it in good order, as [`TrainOptions::max_steps`] does: no further
+    /// step is begun, a checkpoint is written where the run has them, the evaluation sets are scored
+    /// if a step was taken since they last were, and [`RunReport::stopped_by_observer`] tells. Where a
+    /// device works ahead, the run ends up to three steps behind the one that it was told of. From
+    /// before the first step, the run ends without an evaluation. After [`Event::Finished`] there
+    /// is nothing left to end.
+    ///
+    /// [`TrainOptions::max_steps`]: crate::TrainOptions::max_steps
     ///
     /// # Errors
-    /// An error ends the run.
-    fn observe(&mut self, event: &Event<'_>) -> Result<()>;
+    /// Any; it ends the run as it is ([`Error::External`] takes any error).
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>>;
+}
+
+/// The observer of a run, and whether it has ended it.
+pub(crate) struct Watch<'a> {
+    observer: &'a mut dyn Observer,
+    stopped: bool,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(observer: &'a mut dyn Observer) -> Self {
+        Self {
+            observer,
+            stopped: false,
+        }
+    }
+
+    pub(crate) fn tell(&mut self, event: &Event<'_>) -> Result<()> {
+        self.stopped |= self.observer.observe(event)?.is_break();
+        Ok(())
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped
+    }
 }
 
 /// Watches nothing.
 impl Observer for () {
-    fn observe(&mut self, _: &Event<'_>) -> Result<()> {
-        Ok(())
+    fn observe(&mut self, _: &Event<'_>) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Several observers, told in order.
+/// Several observers, told in order. Where one ends the run, the others still hear of the event.
 #[derive(Default)]
 pub struct Observers(pub Vec<Box<dyn Observer>>);
 
 impl Observer for Observers {
-    fn observe(&mut self, event: &Event<'_>) -> Result<()> {
-        self.0
-            .iter_mut()
-            .try_for_each(|observer| observer.observe(event))
-    }
-}
-
-/// A progress bar on standard error with throughput, loss and time left, and a line for every evaluation. Where standard
-/// error is no terminal, lines alone.
-pub struct Console {
-    bar: ProgressBar,
-    started: Instant,
-    refreshed: Instant,
-    /// Trained on, and how many of them before this process.
-    samples: u64,
-    earlier: u64,
-    loss: f64,
-}
-
-/// How often the bar's text changes.
-const REFRESH: Duration = Duration::from_millis(200);
-
-impl Console {
-    /// A bar that appears when the run starts.
-    pub fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            bar: ProgressBar::hidden(),
-            started: now,
-            refreshed: now,
-            samples: 0,
-            earlier: 0,
-            loss: f64::NAN,
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
+        let mut flow = ControlFlow::Continue(());
+        for observer in &mut self.0 {
+            if observer.observe(event)?.is_break() {
+                flow = ControlFlow::Break(());
+            }
         }
-    }
-
-    fn say(&self, line: &str) {
-        if self.bar.is_hidden() {
-            eprintln!("{line}");
-        } else {
-            self.bar.println(line);
-        }
+        Ok(flow)
     }
 }
 
-impl Default for Console {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Observer for Console {
-    fn observe(&mut self, event: &Event<'_>) -> Result<()> {
-        match event {
-            Event::Started { steps, .. } => {
-                self.started = Instant::now();
-                if std::io::stderr().is_terminal() {
-                    let template = "{bar:30} {percent:>3}% step {pos}/{len}, {msg}, {eta} left";
-                    let style = ProgressStyle::with_template(template)
-                        .unwrap_or_else(|_| ProgressStyle::default_bar());
-                    self.bar = ProgressBar::new(*steps).with_style(style);
-                }
-            }
-            Event::Step {
-                step,
-                samples,
-                loss,
-                ..
-            } => {
-                // An exponential mean over about fifty steps reads better than single batches.
-                self.loss = if self.loss.is_nan() {
-                    *loss
-                } else {
-                    self.loss + 0.02 * (loss - self.loss)
-                };
-                self.samples = *samples;
-                if self.refreshed.elapsed() >= REFRESH {
-                    self.refreshed = Instant::now();
-                    let rate =
-                        (*samples - self.earlier) as f64 / self.started.elapsed().as_secs_f64();
-                    self.bar.set_position(*step);
-                    self.bar
-                        .set_message(format!("{rate:.0} samples/s, loss {:.4}", self.loss));
-                }
-            }
-            Event::Evaluated { epoch, report } => {
-                let EpochReport {
-                    step, train_loss, ..
-                } = report;
-                self.say(&format!(
-                    "epoch {} step {step}: training loss {train_loss:.4}",
-                    epoch + 1
-                ));
-                for (name, evaluation) in
-                    [("validation", &report.validation), ("test", &report.test)]
-                {
-                    if let Some(evaluation) = evaluation {
-                        self.say(&format!("  {name:<10} {}", line(evaluation)));
-                    }
-                }
-            }
-            Event::CheckpointDamaged { path, problem } => self.say(&format!(
-                "checkpoint {} cannot be used, the one before it is tried: {problem}",
-                path.display()
-            )),
-            Event::Resumed {
-                path,
-                step,
-                samples,
-            } => {
-                self.earlier = *samples;
-                self.say(&format!(
-                    "going on after step {step}, from {}",
-                    path.display()
-                ));
-            }
-            Event::NothingToResume { folder } => self.say(&format!(
-                "no checkpoint in {}: starting afresh",
-                folder.display()
-            )),
-            Event::Saved {
-                step,
-                bytes,
-                seconds,
-                ..
-            } => self.say(&format!(
-                "checkpoint after step {step}: {:.1} MiB in {seconds:.2} s",
-                *bytes as f64 / f64::from(1 << 20)
-            )),
-            Event::Finished { .. } => self.bar.finish_and_clear(),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn line(evaluation: &Evaluation) -> String {
-    let auc = match evaluation.auc {
-        Some(auc) => format!("{auc:.4}"),
-        None => "undefined (all labels are the same)".into(),
-    };
-    format!(
-        "AUC {auc}, log loss {:.4}, accuracy {:.2}%",
-        evaluation.log_loss,
-        100.0 * evaluation.accuracy
-    )
-}
-
-/// Writes events to a file, one JSON object a line: every evaluation, and every so many steps one step with the mean loss
-/// since the last.
+/// Writes events to a file, one JSON object a line: every evaluation, and one step of every few,
+/// with the mean loss since the last that was written.
 pub struct JsonLines {
     path: PathBuf,
     out: BufWriter<File>,
@@ -312,20 +220,22 @@ impl JsonLines {
 }
 
 impl Observer for JsonLines {
-    fn observe(&mut self, event: &Event<'_>) -> Result<()> {
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
         let Event::Step {
             step,
             epoch,
             samples,
             loss,
             learning_rate,
+            dense_learning_rate,
         } = *event
         else {
-            return self.write(event);
+            self.write(event)?;
+            return Ok(ControlFlow::Continue(()));
         };
         self.since = (self.since.0 + loss, self.since.1 + 1);
         if !step.is_multiple_of(self.every) {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         let loss = self.since.0 / self.since.1 as f64;
         self.since = (0.0, 0);
@@ -335,6 +245,8 @@ impl Observer for JsonLines {
             samples,
             loss,
             learning_rate,
-        })
+            dense_learning_rate,
+        })?;
+        Ok(ControlFlow::Continue(()))
     }
 }

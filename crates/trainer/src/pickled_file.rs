@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, pickle::PthTensors};
 
-use crate::weights::TensorSource;
+use crate::tensor_source::TensorSource;
 use crate::{Error, Result};
 
 /// Key of the weights in a checkpoint of the original programs.

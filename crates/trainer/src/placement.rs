@@ -9,24 +9,26 @@ use embedding_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Where rows live and where the model runs. All placements give the same numbers for the same order of inputs, as long as rows on devices
-/// are [f32](RowFormat::F32).
+/// Where rows live and where the model runs. All placements give the same numbers for the same order
+/// of inputs, as long as rows on devices are [f32](RowFormat::F32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Placement {
     /// Rows and model on the CPU.
     #[default]
     Cpu,
     /// Rows on the CPU, the model on the device: every batch's rows and their gradients cross. The baseline of the FAE paper.
     CpuDevice,
-    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs run on the devices. The others run as in
-    /// [`Placement::Mixed`] without hot rows, or, where the device does not move rows (the CPU, tables that are not plain), as in
+    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs run
+    /// on the devices. The others run as in [`Placement::Mixed`] without hot rows, or, where the
+    /// device does not move rows (the CPU, tables that are not plain), as in
     /// [`Placement::CpuDevice`].
     Fae,
-    /// Hot rows on the device, the others on the CPU: every batch is split by lookup, and the cold rows of coming batches are
-    /// fetched ahead. With several devices, rows live on the first.
+    /// Hot rows on the device, the others on the CPU: every batch is split by lookup, and the cold
+    /// rows of coming batches are fetched ahead. With several devices, rows live on the first.
     Mixed,
 }
 
@@ -34,7 +36,7 @@ impl Placement {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Cpu, Self::CpuDevice, Self::Fae, Self::Mixed];
 
-    /// Name as on command lines.
+    /// Its name, as in results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -49,16 +51,13 @@ impl Placement {
         matches!(self, Self::Fae | Self::Mixed)
     }
 
-    /// Coming batches that its store makes use of.
-    pub fn lookahead(self) -> usize {
-        usize::from(self.needs_hot_rows())
-    }
-
-    /// Makes the store. `devices` are those of the model's replicas, of which the first computes the pooled rows; `hot_rows` has a
-    /// number for each table and is looked at only where rows are divided.
+    /// Makes the store. `devices` are those of the model's replicas, of which the first computes the
+    /// pooled rows; `hot_rows` has a number for each table and is looked at only where rows are
+    /// divided.
     ///
     /// # Errors
-    /// Impossible tables or options, hot rows missing or not fitting the tables, no device, or a device that fails.
+    /// Impossible tables or options, hot rows missing or not fitting the tables, no device, or a
+    /// device that fails.
     pub fn store(
         self,
         tables: Vec<TableSpec>,
@@ -69,10 +68,12 @@ impl Placement {
         self.store_in(&Backing::Memory, tables, options, devices, hot_rows)
     }
 
-    /// [`store`](Self::store), with the rows on the CPU, those of [`Placement::Mixed`] that are not hot, in memory or in files.
+    /// [`store`](Self::store), with the rows on the CPU, those of [`Placement::Mixed`] that are not
+    /// hot, in memory or in files.
     ///
     /// # Errors
-    /// As [`store`](Self::store), and a folder that cannot be used or whose disk has too little space.
+    /// As [`store`](Self::store), and a folder that cannot be used or whose disk has too little
+    /// space.
     pub fn store_in(
         self,
         backing: &Backing,
@@ -92,17 +93,24 @@ impl Placement {
             hot_rows.ok_or_else(|| Error::Option {
                 option: "hot rows",
                 value: "none".into(),
-                remedy: "profile the data set: this placement divides rows into hot and cold ones",
+                remedy: "give a number for each table: this placement divides rows into hot and \
+                         cold ones",
             })
         };
-        // Where the CPU stands in for a device, the store of the CPU does what that of a device would; its rows are f32.
+        // Where the CPU stands in for a device, the store of the CPU does what that of a device
+        // would; its rows are f32.
         let plain = options.device_rows == RowFormat::F32;
         let on_host = plain && devices.iter().all(Device::is_cpu);
+        // Beside rows on devices, those in host memory are f32, whatever the format of the others.
+        let host_options = match self.needs_hot_rows() {
+            true => options.in_host_memory(),
+            false => options.clone(),
+        };
         let rows = |held: Held<'_>, backing| {
-            CpuStore::with_backing(tables.clone(), options, held, backing)
+            CpuStore::with_backing(tables.clone(), host_options.clone(), held, backing)
         };
         let device_rows =
-            |hot: &[u64], device| DeviceStore::hot(tables.clone(), options, hot, device);
+            |hot: &[u64], device| DeviceStore::hot(tables.clone(), options.clone(), hot, device);
         Ok(match self {
             Self::Cpu => Box::new(rows(Held::All, backing)?),
             Self::CpuDevice => Box::new(OnDevice::new(rows(Held::All, backing)?, first.clone())),

@@ -1,9 +1,9 @@
 //! How far a run has come: all that a checkpoint must hold besides weights and schedule.
 
+use embedding_store::Side;
 use serde::{Deserialize, Serialize};
 
-use crate::inputs::Turn;
-use crate::{Best, EpochReport, Phases, Swap};
+use crate::report::{Best, EpochReport, Phases, Swap};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,16 @@ pub(crate) struct Progress {
     pub(crate) best: Option<Best>,
     pub(crate) swaps: Vec<Swap>,
     pub(crate) phases: Phases,
+}
+
+/// Batches of one side that run one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Turn {
+    pub(crate) side: Option<Side>,
+    pub(crate) batches: u64,
+    /// Number of the side's lane.
+    pub(crate) lane: usize,
 }
 
 /// How far an epoch has come.

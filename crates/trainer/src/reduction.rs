@@ -1,7 +1,7 @@
 //! Sums of gradients that were taken on several NVIDIA devices.
 
 use candle_core::{Device, Tensor};
-use embedding_store::{Mirror, copy_between};
+use recsys_device::{Mirror, copy_between};
 
 use crate::Result;
 use crate::crossing::add;
@@ -111,7 +111,7 @@ mod nccl {
         safe::{Comm, ReduceOp, group_end, group_start},
     };
     use candle_core::{Device, Tensor};
-    use kernel_launch::write;
+    use recsys_device::launch::write;
 
     use crate::Result;
 

@@ -4,21 +4,27 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::{Device, Tensor, Var};
-use embedding_store::{Mirror, connect_devices, copy_between, read_slice};
+use recsys_device::{Mirror, connect_devices, copy_between, read_slice};
+use recsys_model::{ApplyGradient, Gradient, InputShape, LossGradient, Model, distinct_names};
 
 #[cfg(feature = "cuda")]
 use crate::reduction::Reduction;
-use crate::{ApplyGradient, Error, Gradient, InputShape, LossGradient, Model, Result};
+use crate::{Error, Result};
 
 /// Copies of a model, each on its device, that train on their shares of every batch.
 ///
-/// A batch is divided into contiguous shares of whole pieces ([`Model::piece`]) in the order of the replicas; where there are more
-/// replicas than pieces, some have none. Parameter gradients are added in the order of the samples, and every replica takes
-/// the same sum, so that all stay equal bit for bit. With pieces of a fixed size (`SliceSize::Fixed`, up to 16 in a batch), the
-/// numbers are also those of one replica. Gradients meet in host memory, or, on NVIDIA devices, on every device, which copy them from one another.
+/// A batch is divided into contiguous shares of whole pieces ([`Model::piece`]) in the order of the
+/// replicas; where there are more replicas than pieces, some have none. Parameter gradients are
+/// added in the order of the samples, and every replica takes the same sum, so that all stay equal
+/// bit for bit. With pieces of a fixed size (`SliceSize::Fixed`, up to 16 in a batch), the
+/// numbers are also those of one replica. Gradients meet in host memory, or, on NVIDIA devices, on
+/// every device, which copy them from one another.
 pub struct Replicas<M> {
     models: Vec<M>,
     devices: Vec<Device>,
+    /// For every parameter of each replica, its place among those of the first: models may list
+    /// theirs in different orders.
+    places: Vec<Vec<usize>>,
     /// Sum of every parameter's gradient.
     sums: Vec<Vec<f32>>,
     /// What each replica works on, where that is on another device than the batch.
@@ -40,7 +46,8 @@ struct Work {
     samples: Range<usize>,
     dense: Tensor,
     rows: Tensor,
-    /// Where the replica writes the gradient of its rows, and where that belongs: the same memory, or two devices'.
+    /// Where the replica writes the gradient of its rows, and where that belongs: the same memory,
+    /// or two devices'.
     rows_grad: Tensor,
     share_of_grad: Tensor,
 }
@@ -49,7 +56,7 @@ impl<M: Model> Replicas<M> {
     /// Puts replicas together; the first one's parameters are copied to the others.
     ///
     /// # Errors
-    /// No model, or models of different weights.
+    /// No model, models of different weights, or two parameters of one name.
     pub fn new(models: Vec<(M, Device)>) -> Result<Self> {
         let (mut models, devices): (Vec<M>, Vec<Device>) = models.into_iter().unzip();
         let Some((first, others)) = models.split_first_mut() else {
@@ -67,6 +74,7 @@ impl<M: Model> Replicas<M> {
         }
         connect_devices(&devices);
         Ok(Self {
+            places: places(&models)?,
             shares: models.iter().map(|_| Share::default()).collect(),
             models,
             devices,
@@ -76,11 +84,12 @@ impl<M: Model> Replicas<M> {
         })
     }
 
-    /// Lets NCCL add the gradients of replicas on NVIDIA devices, in an order of its own: the sums need not have the same bits on
-    /// another machine, or with another version of it.
+    /// Lets NCCL add the gradients of replicas on NVIDIA devices, in an order of its own: the sums
+    /// need not have the same bits on another machine, or with another version of it.
     ///
     /// # Errors
-    /// A build without the feature `nccl`, replicas that are not all on NVIDIA devices, or no NCCL on this machine.
+    /// A build without the feature `nccl`, replicas that are not all on NVIDIA devices, or no NCCL
+    /// on this machine.
     pub fn with_nccl(self) -> Result<Self> {
         let unusable = |value: &str, remedy| Error::Option {
             option: "nccl",
@@ -111,6 +120,14 @@ impl<M: Model> Replicas<M> {
         &self.models
     }
 
+    /// The parameters of a replica, in the order of the first replica's.
+    fn in_order(&self, replica: usize) -> Vec<(String, Var)> {
+        let named = self.models[replica].named_parameters();
+        let mut placed: Vec<_> = self.places[replica].iter().copied().zip(named).collect();
+        placed.sort_by_key(|&(place, _)| place);
+        placed.into_iter().map(|(_, named)| named).collect()
+    }
+
     /// Samples of replica `replica` in a batch of `batch`.
     fn share(&self, replica: usize, batch: usize) -> Range<usize> {
         let (replicas, piece) = (self.models.len(), self.models[0].piece(batch).max(1));
@@ -120,8 +137,42 @@ impl<M: Model> Replicas<M> {
     }
 }
 
+/// Where each model's parameters are among those of the first.
+fn places<M: Model>(models: &[M]) -> Result<Vec<Vec<usize>>> {
+    let names = |model: &M| -> Vec<String> {
+        let named = model.named_parameters().into_iter();
+        named.map(|(name, _)| name).collect()
+    };
+    let first = models.first().map(names).unwrap_or_default();
+    // Replicas of replicas repeat their names, in the same order.
+    let distinct = first.len() / models.first().map_or(1, Model::copies).max(1);
+    distinct_names(first[..distinct].iter().map(String::as_str))?;
+    let place: HashMap<&str, usize> = first[..distinct]
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (name.as_str(), at))
+        .collect();
+    let of_model = |model: &M| -> Result<Vec<usize>> {
+        let found = names(model);
+        let unknown: Vec<String> = found
+            .iter()
+            .filter(|name| !place.contains_key(name.as_str()))
+            .cloned()
+            .collect();
+        if found.len() != first.len() || !unknown.is_empty() {
+            let missing = first.iter().filter(|name| !found.contains(name));
+            let missing = missing.cloned().collect();
+            return Err(recsys_model::Error::ParameterNames { missing, unknown }.into());
+        }
+        let place_of =
+            |(at, name): (usize, &String)| at / distinct * distinct + place[name.as_str()];
+        Ok(found.iter().enumerate().map(place_of).collect())
+    };
+    models.iter().map(of_model).collect()
+}
+
 /// Adds a gradient to a sum, or begins one with it.
-fn accumulate(sum: &mut Vec<f32>, gradient: Gradient<'_>) -> Result<()> {
+fn accumulate(sum: &mut Vec<f32>, gradient: Gradient<'_>) -> recsys_model::Result<()> {
     let mut add = |values: &[f32]| {
         if sum.is_empty() {
             sum.extend_from_slice(values);
@@ -141,29 +192,30 @@ fn accumulate(sum: &mut Vec<f32>, gradient: Gradient<'_>) -> Result<()> {
 }
 
 impl<M: Model> Model for Replicas<M> {
-    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> recsys_model::Result<Tensor> {
         self.models[0].forward(dense, rows)
     }
 
-    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> recsys_model::Result<Tensor> {
         self.models[0].infer(dense, rows)
     }
 
-    fn parameters(&self) -> Vec<Var> {
-        self.models.iter().flat_map(Model::parameters).collect()
+    fn named_parameters(&self) -> Vec<(String, Var)> {
+        let models = 0..self.models.len();
+        models.flat_map(|replica| self.in_order(replica)).collect()
     }
 
     fn copies(&self) -> usize {
         self.models.len() * self.models[0].copies()
     }
 
-    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+    fn named_weights(&self) -> recsys_model::Result<Vec<(String, Tensor)>> {
         self.models[0].named_weights()
     }
 
-    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+    fn load_weights(&self, weights: &HashMap<String, Tensor>) -> recsys_model::Result<()> {
         self.models
-            .iter_mut()
+            .iter()
             .try_for_each(|model| model.load_weights(weights))
     }
 
@@ -190,8 +242,9 @@ impl<M: Model> Model for Replicas<M> {
         rows_grad: &Tensor,
         loss: &mut LossGradient<'_>,
         apply: &mut ApplyGradient<'_>,
-    ) -> Result<()> {
+    ) -> recsys_model::Result<()> {
         if let [model] = &mut self.models[..] {
+            // Alone, it is in its own order.
             return model.forward_backward(dense, rows, rows_grad, loss, apply);
         }
         let batch = dense.dim(0)?;
@@ -223,11 +276,12 @@ impl<M: Model> Model for Replicas<M> {
         }
         let mut order: Vec<&Work> = works.iter().collect();
         if rows.device().is_cuda() {
-            // The first device is asked last: what the others still need of it does not wait for its share.
+            // The first device is asked last: what the others still need of it does not wait for
+            // its share.
             order.reverse();
         }
         for work in order {
-            let sums = &mut self.sums;
+            let (sums, places) = (&mut self.sums, &self.places[work.replica]);
             #[cfg(feature = "cuda")]
             let reduction = &mut self.reduction;
             self.models[work.replica].forward_backward(
@@ -240,6 +294,7 @@ impl<M: Model> Model for Replicas<M> {
                     Ok(loss(part, logits)?.to_device(work.dense.device())?)
                 },
                 &mut |index, _, gradient| {
+                    let index = places.get(index).copied().unwrap_or(index);
                     #[cfg(feature = "cuda")]
                     if let Gradient::Tensor(gradient) = &gradient
                         && gradient.device().is_cuda()
@@ -261,20 +316,23 @@ impl<M: Model> Model for Replicas<M> {
             }
         }
         #[cfg(feature = "cuda")]
-        self.reduction.meet(&self.devices)?;
+        self.reduction
+            .meet(&self.devices)
+            .map_err(recsys_model::Error::external)?;
         #[cfg(feature = "cuda")]
-        for (replica, model) in self.models.iter().enumerate() {
-            let parameters = model.parameters();
-            for (index, parameter) in parameters.iter().enumerate() {
-                if let Some(sum) = self.reduction.sum(index, replica, parameter.device())? {
+        for replica in 0..self.models.len() {
+            let parameters = self.in_order(replica);
+            for (index, (_, parameter)) in parameters.iter().enumerate() {
+                let sum = self.reduction.sum(index, replica, parameter.device());
+                if let Some(sum) = sum.map_err(recsys_model::Error::external)? {
                     let at = replica * parameters.len() + index;
                     apply(at, parameter, Gradient::Tensor(&sum))?;
                 }
             }
         }
-        for (replica, model) in self.models.iter().enumerate() {
-            let parameters = model.parameters();
-            for (index, (parameter, sum)) in parameters.iter().zip(&self.sums).enumerate() {
+        for replica in 0..self.models.len() {
+            let parameters = self.in_order(replica);
+            for (index, ((_, parameter), sum)) in parameters.iter().zip(&self.sums).enumerate() {
                 if sum.is_empty() {
                     continue;
                 }

@@ -5,10 +5,11 @@ use std::fmt;
 use embedding_store::{Side, Traffic};
 use serde::{Deserialize, Serialize};
 
-use crate::Evaluation;
+use crate::metrics::Evaluation;
 
 /// Results on the evaluation sets at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EpochReport {
     /// Steps taken so far.
     pub step: u64,
@@ -24,7 +25,8 @@ pub struct EpochReport {
 
 /// The set and the metric that decide which evaluation is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Selection {
+#[non_exhaustive]
+pub enum SelectedBy {
     /// The AUC on the validation set.
     #[serde(rename = "validation AUC")]
     ValidationAuc,
@@ -39,7 +41,7 @@ pub enum Selection {
     TestLogLoss,
 }
 
-impl fmt::Display for Selection {
+impl fmt::Display for SelectedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ValidationAuc => "validation AUC",
@@ -52,13 +54,14 @@ impl fmt::Display for Selection {
 
 /// The evaluation at which the selection set looked best.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Best {
     /// Steps taken until then.
     pub step: u64,
     /// Epoch of that step, counted from 0.
     pub epoch: u64,
     /// By which set and metric it was picked.
-    pub selected_by: Selection,
+    pub selected_by: SelectedBy,
     /// On the test set (on the validation set where there is no test set).
     #[serde(flatten)]
     pub test: Evaluation,
@@ -68,6 +71,7 @@ pub struct Best {
 
 /// How much was trained, and how fast; evaluations not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ThroughputReport {
     /// Samples trained on, over all epochs.
     pub samples: u64,
@@ -81,6 +85,7 @@ pub struct ThroughputReport {
 
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct RunReport {
     /// At the end, on the test set.
     pub test: Option<Evaluation>,
@@ -96,8 +101,10 @@ pub struct RunReport {
     pub train: ThroughputReport,
     /// Whether a target was reached before the last epoch's end.
     pub stopped_early: bool,
-    /// The step after which the run was told to stop, its last checkpoint's; `None` where it came to its end. The other fields tell
-    /// what there was until then.
+    /// Whether an observer ended the run.
+    pub stopped_by_observer: bool,
+    /// The step after which the run was told to stop, its last checkpoint's; `None` where it came to
+    /// its end. The other fields tell what there was until then.
     pub interrupted_at: Option<u64>,
     /// What ran in which phase, how long, and how many bytes crossed.
     pub phases: Phases,
@@ -107,6 +114,7 @@ pub struct RunReport {
 
 /// The parts of a run, by the batches that they train on. A phase without steps is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Phases {
     /// Batches in the original order.
     pub unsplit: Option<PhaseReport>,
@@ -130,6 +138,7 @@ impl Phases {
 
 /// Time and traffic of one phase; evaluations not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PhaseReport {
     /// Steps taken.
     pub steps: u64,
@@ -171,6 +180,7 @@ impl PhaseReport {
 
 /// Where the time of training steps goes, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StepTimes {
     /// Gathering rows.
     pub lookup_seconds: f64,
@@ -198,6 +208,7 @@ impl StepTimes {
 
 /// A change of the schedule's side.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Swap {
     /// Steps taken until then.
     pub step: u64,
@@ -205,6 +216,6 @@ pub struct Swap {
     pub from: Side,
     /// The loss that the schedule was shown, where it asked for one.
     pub loss: Option<f64>,
-    /// The schedule's rate afterwards, in percent.
-    pub rate: f64,
+    /// The schedule's rate afterwards, in percent, where it has one.
+    pub rate: Option<f64>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use recsys_data::Vocabulary;
+use recsys_data::vocabulary::Vocabulary;
 
 /// Where the rows of a table are in weights that were trained under other ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,9 @@ pub struct RowMap {
 }
 
 impl RowMap {
-    /// Finds the ids of `here` in `there`: the same category, the id of missing ones, the id of rare ones. The original programs take
-    /// missing categories for the category 0, so that this one is found there too.
+    /// Finds the ids of `here` in `there`: the same category, the id of missing ones, the id of
+    /// rare ones. The original programs take missing categories for the category 0, so that
+    /// this one is found there too.
     pub fn between(there: &Vocabulary, here: &Vocabulary) -> Self {
         let special = |vocabulary: &Vocabulary, id: u32| {
             [vocabulary.missing, vocabulary.other].contains(&Some(id))

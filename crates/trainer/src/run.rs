@@ -4,18 +4,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedding_store::{EmbeddingStore, Side, Traffic};
-use recsys_data::{Dataset, Subset};
+use embedding_store::{EmbeddingStore, Side, Tiered, Traffic};
+use recsys_data::Dataset;
+use recsys_data::views::Subset;
+use recsys_model::Model;
 use serde_json::{Value, json};
 
-use crate::checkpoint::Keeper;
-use crate::inputs::{Feed, Lane, Turn};
-use crate::progress::{EpochProgress, Progress};
-use crate::{
-    Best, Checkpoints, EpochReport, Error, Evaluation, Event, Inputs, Model, Observer, PhaseReport,
-    Result, RunReport, Scores, Selection, StepLoss, StepTimes, StopAt, Swap, ThroughputReport,
-    TrainOptions, Trainer,
+use crate::checkpoint::{Checkpoints, Keeper};
+use crate::error::{Error, Result};
+use crate::inputs::{Feed, Inputs, Lane};
+use crate::learning_rate::{LearningRates, checked};
+use crate::metrics::{Evaluation, Scores};
+use crate::observer::{Event, Observer, Watch};
+use crate::options::{MAX_LOOKAHEAD, StopAt, TrainOptions};
+use crate::progress::{EpochProgress, Progress, Turn};
+use crate::report::{
+    Best, EpochReport, PhaseReport, RunReport, SelectedBy, StepTimes, Swap, ThroughputReport,
 };
+use crate::step::{StepLoss, Trainer};
 
 /// The data sets that a run is judged on; either may be absent or empty.
 #[derive(Clone, Default)]
@@ -26,18 +32,26 @@ pub struct Evaluations {
     pub test: Option<Arc<dyn Dataset>>,
 }
 
-/// Trains for the given epochs and evaluates after each of them (and every [`TrainOptions::test_every`] steps).
+/// Trains for the given epochs and evaluates after each of them (and every
+/// [`TrainOptions::test_every`] steps).
 ///
-/// Inputs are a data set, or [`Inputs::Split`]: then hot and cold batches come by turns, as the schedule says, and the store is told
-/// which side follows. Every epoch sees every input once, last batches that are not full included.
+/// Inputs are a data set, or [`Inputs::Split`]: then hot and cold batches come by turns, as the
+/// schedule says, and the store is told which side follows. Every epoch sees every input once, last
+/// batches that are not full included.
 ///
-/// The loop runs inside the current rayon pool, or the global one where there is none, so that the parallel operators of a
-/// step need no hand-over between threads. Call it in [`rayon::ThreadPool::install`] for another number of threads: the
-/// results are the same.
+/// A second call on the same trainer goes on with its weights and optimizer state. It counts epochs
+/// and steps from 0 again, with the shuffles and learning rates that belong to them, unless
+/// [`TrainOptions::earlier_epochs`] and [`TrainOptions::earlier_steps`] say what was trained before:
+/// with them, several calls give the bits of one.
+///
+/// The loop runs inside the current rayon pool, or the global one where there is none, so that the
+/// parallel operators of a step need no hand-over between threads. Call it in
+/// [`rayon::ThreadPool::install`] for another number of threads: the results are the same.
 ///
 /// # Errors
-/// Options that make no sense, data that do not fit the model, damaged data, and [`Error::Diverged`] as soon as a loss is
-/// not finite.
+/// Options that make no sense, data that do not fit the model, damaged data, a schedule that does
+/// not run every batch once, errors of the caller's own code, and [`Error::Diverged`] as soon as a
+/// loss is not finite.
 pub fn fit<'a, M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
     train: impl Into<Inputs<'a>>,
@@ -48,15 +62,17 @@ pub fn fit<'a, M: Model, S: EmbeddingStore>(
     fit_with_checkpoints(trainer, train, evaluations, options, None, observer)
 }
 
-/// [`fit`] with checkpoints: a run that was ended at any moment and goes on from one gives the weights, the optimizer state and the
-/// report of the run that was not, bit for bit, times and traffic apart.
+/// [`fit`] with checkpoints: a run that was ended at any moment and goes on from one gives the
+/// weights, the optimizer state and the report of the run that was not, bit for bit, times and
+/// traffic apart.
 ///
-/// The trainer must be made as for the first part, with any placement, number of devices and hot rows; what it holds is
-/// overwritten by what the checkpoint holds. [`RunReport::interrupted_at`] tells whether the run was stopped.
+/// The trainer must be made as for the first part, with any placement, number of devices and hot
+/// rows; what it holds is overwritten by what the checkpoint holds. [`RunReport::interrupted_at`]
+/// tells whether the run was stopped.
 ///
 /// # Errors
-/// As [`fit`]; a folder that another run writes to, or that holds checkpoints of a run that this is not to go on from; settings that
-/// differ from the checkpoint's; files that cannot be written.
+/// As [`fit`]; a folder that another run writes to, or that holds checkpoints of a run that this is
+/// not to go on from; settings that differ from the checkpoint's; files that cannot be written.
 pub fn fit_with_checkpoints<'a, M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
     train: impl Into<Inputs<'a>>,
@@ -75,7 +91,7 @@ struct Run<'a, M, S> {
     trainer: &'a mut Trainer<M, S>,
     evaluations: &'a Evaluations,
     options: &'a TrainOptions,
-    observer: &'a mut dyn Observer,
+    watch: Watch<'a>,
     keeper: Option<Keeper<'a>>,
     progress: Progress,
     /// Steps whose losses are on their way from a device, oldest first.
@@ -89,7 +105,7 @@ const STEPS_AHEAD: usize = 3;
 struct Begun {
     step: u64,
     batch: u64,
-    learning_rate: f64,
+    rates: LearningRates,
     loss: StepLoss,
 }
 
@@ -123,9 +139,13 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             trainer,
             evaluations,
             options,
-            observer,
+            watch: Watch::new(observer),
             keeper: None,
-            progress: Progress::default(),
+            progress: Progress {
+                step: options.earlier_steps,
+                epoch: EpochProgress::of(options.earlier_epochs),
+                ..Progress::default()
+            },
             begun: VecDeque::new(),
         })
     }
@@ -139,7 +159,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             let keeper = self
                 .keeper
                 .insert(Keeper::open(checkpoints, settings, &feed)?);
-            if let Some(moment) = keeper.resume(self.trainer, &feed, self.observer)? {
+            if let Some(moment) = keeper.resume(self.trainer, &feed, &mut self.watch)? {
                 (self.progress, schedule) = (moment.progress, moment.schedule);
                 // The target may be another one now.
                 let epoch = &mut self.progress.epoch;
@@ -148,15 +168,27 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                     evaluated.is_some_and(|report| reached(self.options.stop_at, report));
             }
         }
-        self.observer.observe(&Event::Started {
+        self.watch.tell(&Event::Started {
             epochs: self.options.epochs,
             steps: self.expected_steps(&feed),
             samples_per_epoch,
         })?;
+        if self.watch.has_stopped() {
+            return self.finish(false);
+        }
         let options = self.options;
+        let end = options.earlier_epochs.saturating_add(options.epochs);
         loop {
             let number = self.progress.epoch.number;
             if self.epoch(&mut feed, schedule.take())? == End::Interrupted {
+                return Ok(self.report(false, true));
+            }
+            let whole = self.progress.epoch.batches() == feed.batches();
+            // Before the evaluation, which the run that is not stopped here does not have.
+            if self.watch.has_stopped()
+                && !whole
+                && self.save_if_due(&feed, true)? == End::Interrupted
+            {
                 return Ok(self.report(false, true));
             }
             let report = match self.progress.epoch.evaluated {
@@ -164,28 +196,30 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 None => self.evaluate()?,
             };
             self.progress.epoch.evaluated = Some(report);
-            let event = Event::EpochEnded {
+            self.watch.tell(&Event::EpochEnded {
                 epoch: number,
                 report,
-            };
-            self.observer.observe(&event)?;
-            let last = number + 1 >= options.epochs;
+            })?;
+            let last = number + 1 >= end;
             let stopped_early =
                 self.progress.epoch.stopped_early || (!last && reached(options.stop_at, &report));
-            let ends = last || stopped_early || self.has_taken_its_steps();
-            let whole = self.progress.epoch.batches() == feed.batches();
+            let ends = last || stopped_early || self.is_over();
             if whole && self.save_if_due(&feed, ends)? == End::Interrupted && !ends {
                 return Ok(self.report(false, true));
             }
             self.progress.epochs.push(report);
-            if ends {
-                let report = self.report(stopped_early, false);
-                self.observer
-                    .observe(&Event::Finished { report: &report })?;
-                return Ok(report);
+            if ends || self.watch.has_stopped() {
+                return self.finish(stopped_early);
             }
             self.progress.epoch = EpochProgress::of(number + 1);
         }
+    }
+
+    /// Reports a run that was not interrupted.
+    fn finish(mut self, stopped_early: bool) -> Result<RunReport> {
+        let report = self.report(stopped_early, false);
+        self.watch.tell(&Event::Finished { report: &report })?;
+        Ok(report)
     }
 
     /// What decides the numbers of this run, as far as the loop knows.
@@ -194,39 +228,70 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         let samples =
             |set: &Option<Arc<dyn Dataset>>| set.as_ref().map_or(0, |dataset| dataset.len());
         let parts = self.trainer.store().parts().iter();
-        json!({
+        let mut settings = json!({
             "optimizer": self.trainer.store().optimizer(),
             "batch_size": options.batch_size,
             "order": options.order,
             "seed": options.seed,
             "learning_rate": options.learning_rate,
-            "policy": options.policy,
-            "loss": options.loss,
+            "policy": options.policy.describe(),
+            "loss": options.loss.describe(),
             "test_every": options.test_every,
             "swap_samples": options.swap_samples,
             "train_samples": train.len(),
             "validation_samples": samples(&self.evaluations.validation),
             "test_samples": samples(&self.evaluations.test),
-            "matrices": parts.map(|part| (part.name.clone(), json!([part.rows, part.dim]))).collect::<Value>(),
-        })
+            "matrices": parts
+                .map(|part| (part.name.clone(), json!([part.rows, part.dim])))
+                .collect::<Value>(),
+        });
+        // What is as it always was before it became an option is left out, so that checkpoints from
+        // before then can be resumed.
+        if let Some(optimizer) = self.trainer.dense_optimizer() {
+            settings["dense_optimizer"] = json!(optimizer);
+        }
+        if options.dense_base() != options.learning_rate {
+            settings["dense_learning_rate"] = json!(options.dense_base());
+        }
+        for (name, count) in [
+            ("earlier_epochs", options.earlier_epochs),
+            ("earlier_steps", options.earlier_steps),
+        ] {
+            if count > 0 {
+                settings[name] = json!(count);
+            }
+        }
+        settings
     }
 
-    /// Steps of the whole run, unless it stops early.
+    /// Number of the last step, unless the run stops early.
     fn expected_steps(&self, feed: &Feed<'_>) -> u64 {
         let Progress { step, epoch, .. } = &self.progress;
-        let epochs = self.options.epochs.saturating_sub(epoch.number);
-        let left = feed.batches().saturating_mul(epochs);
+        let options = self.options;
+        let end = options.earlier_epochs.saturating_add(options.epochs);
+        let left = feed
+            .batches()
+            .saturating_mul(end.saturating_sub(epoch.number));
         let steps = step.saturating_add(left.saturating_sub(epoch.batches()));
-        steps.min(self.options.max_steps.unwrap_or(u64::MAX))
+        let most = options.max_steps.unwrap_or(u64::MAX);
+        steps.min(options.earlier_steps.saturating_add(most))
+    }
+
+    /// Steps that this run has taken.
+    fn steps(&self) -> u64 {
+        self.progress
+            .step
+            .saturating_sub(self.options.earlier_steps)
     }
 
     fn has_taken_its_steps(&self) -> bool {
         let most = self.options.max_steps;
-        most.is_some_and(|most| self.progress.step >= most)
+        most.is_some_and(|most| self.steps() >= most)
     }
 
     /// What came of the run until now.
     fn report(&mut self, stopped_early: bool, interrupted: bool) -> RunReport {
+        let steps = self.steps();
         let Progress {
             step,
             samples,
@@ -249,9 +314,10 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 samples,
                 seconds,
                 samples_per_second: samples as f64 / seconds.max(f64::MIN_POSITIVE),
-                steps: step,
+                steps,
             },
             stopped_early,
+            stopped_by_observer: self.watch.has_stopped(),
             interrupted_at: interrupted.then_some(step),
             phases,
             swaps,
@@ -260,7 +326,12 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
 
     /// Runs an epoch, or what is left of it, turn by turn.
     fn epoch(&mut self, feed: &mut Feed<'_>, schedule: Option<Value>) -> Result<End> {
-        let mut lanes = feed.begin(&mut self.progress.epoch, self.options.lookahead);
+        let lookahead = self.options.lookahead;
+        let lookahead = lookahead.unwrap_or_else(|| {
+            let tiers = self.trainer.store().tiers();
+            tiers.map_or(0, Tiered::lookahead)
+        });
+        let mut lanes = feed.begin(&mut self.progress.epoch, lookahead.min(MAX_LOOKAHEAD))?;
         if let (Some(state), Some(schedule)) = (schedule, feed.schedule()) {
             schedule.restore(&state)?;
         }
@@ -277,7 +348,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
 
     /// Whether the run ends before the epoch does.
     fn is_over(&self) -> bool {
-        self.progress.epoch.stopped_early || self.has_taken_its_steps()
+        self.progress.epoch.stopped_early || self.watch.has_stopped() || self.has_taken_its_steps()
     }
 
     /// What is left of the running stretch, or the next one.
@@ -286,7 +357,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         if let Some(turn) = running.filter(|turn| turn.batches > 0) {
             return Ok(Some(turn));
         }
-        let next = feed.turn(self.progress.epoch.batches());
+        let next = feed.turn(&self.progress.epoch.done)?;
         if let (Some(running), Some(next)) = (running, next)
             && let Some(from) = running.side.filter(|&from| Some(from) != next.side)
         {
@@ -309,7 +380,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             None
         };
         if let Some(loss) = loss {
-            schedule.observe(loss);
+            schedule.observe(loss)?;
         }
         self.progress.swaps.push(Swap {
             step: self.progress.step,
@@ -336,9 +407,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         let mut meter = Meter::start(self.trainer);
         self.enter(turn.side)?;
         for left in (0..turn.batches).rev() {
-            if !self.step(lane, &mut meter.phase)? {
-                break;
-            }
+            self.step(lane, &mut meter.phase)?;
             let epoch = &mut self.progress.epoch;
             epoch.done[turn.lane] += 1;
             epoch.turn = Some(Turn {
@@ -378,24 +447,26 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         Ok(End::Reached)
     }
 
-    /// Runs the next batch of a lane; false where there is none.
-    fn step(&mut self, lane: &mut Lane, phase: &mut PhaseReport) -> Result<bool> {
+    /// Runs the next batch of a lane.
+    fn step(&mut self, lane: &mut Lane, phase: &mut PhaseReport) -> Result<()> {
         let (options, waiting) = (self.options, Instant::now());
-        let Some((loaded, coming)) = lane.next()? else {
-            return Ok(false);
-        };
+        let (loaded, coming) = lane.next()?;
         phase.load_seconds += waiting.elapsed().as_secs_f64();
         let batch = loaded.batch.len() as u64;
         let progress = &mut self.progress;
         progress.step += 1;
-        let learning_rate = options.policy.rate(options.learning_rate, progress.step);
         let step = progress.step;
+        let rate = |base| checked(&*options.policy, base, step);
+        let rates = LearningRates {
+            rows: rate(options.learning_rate)?,
+            dense: rate(options.dense_base())?,
+        };
         let loss = self.trainer.begin_step(
             &loaded.batch,
             &loaded.extra,
             &coming,
-            &options.loss,
-            learning_rate,
+            &*options.loss,
+            rates,
         )?;
         phase.steps += 1;
         phase.samples += batch;
@@ -403,11 +474,10 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         self.begun.push_back(Begun {
             step,
             batch,
-            learning_rate,
+            rates,
             loss,
         });
-        self.settle(ahead)?;
-        Ok(true)
+        self.settle(ahead)
     }
 
     /// Takes the losses of all steps but the last `ahead`.
@@ -418,7 +488,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             let Begun {
                 step,
                 batch,
-                learning_rate,
+                rates,
                 loss,
             } = begun;
             let loss = self.trainer.loss_of(loss)?;
@@ -426,20 +496,22 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 return Err(Error::Diverged {
                     step,
                     loss,
-                    learning_rate,
+                    learning_rate: rates.rows,
                 });
             }
             let progress = &mut self.progress;
             progress.epoch.loss_sum += loss * batch as f64;
             progress.epoch.seen += batch;
             progress.samples += batch;
-            self.observer.observe(&Event::Step {
+            let event = Event::Step {
                 step,
                 epoch: progress.epoch.number,
                 samples: progress.samples,
                 loss,
-                learning_rate,
-            })?;
+                learning_rate: rates.rows,
+                dense_learning_rate: (rates.dense != rates.rows).then_some(rates.dense),
+            };
+            self.watch.tell(&event)?;
         }
         Ok(())
     }
@@ -456,8 +528,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         })
     }
 
-    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of this step, the run ends, or it is told
-    /// to stop.
+    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of this
+    /// step, the run ends, or it is told to stop.
     fn save_if_due(&mut self, feed: &Feed<'_>, ends: bool) -> Result<End> {
         let Some(keeper) = &mut self.keeper else {
             return Ok(End::Reached);
@@ -466,7 +538,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         let is_best = self.progress.best.is_some_and(|best| best.step == step);
         if stopping || ends || is_best || keeper.is_due(step) {
             let schedule = feed.schedule_state()?;
-            keeper.save(self.trainer, &self.progress, schedule, self.observer)?;
+            keeper.save(self.trainer, &self.progress, schedule, &mut self.watch)?;
         }
         Ok(match stopping {
             true => End::Interrupted,
@@ -476,7 +548,10 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
 
     /// Tells the store which side follows; unsplit inputs are any inputs.
     fn enter(&mut self, side: Option<Side>) -> Result<()> {
-        Ok(self.trainer.store_mut().enter(side.unwrap_or(Side::Cold))?)
+        match self.trainer.store_mut().tiers_mut() {
+            Some(tiers) => Ok(tiers.enter(side.unwrap_or(Side::Cold))?),
+            None => Ok(()),
+        }
     }
 
     /// Logits and labels of an evaluation set, whose inputs may touch any rows.
@@ -510,7 +585,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             train_loss: self.progress.epoch.train_loss(),
         };
         self.keep_best(epoch, &report);
-        self.observer.observe(&Event::Evaluated { epoch, report })?;
+        self.watch.tell(&Event::Evaluated { epoch, report })?;
         Ok(report)
     }
 
@@ -536,13 +611,13 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
 }
 
 /// How good an evaluation is, the higher the better, and by what.
-fn judged(validation: Option<Evaluation>, test: Option<Evaluation>) -> Option<(f64, Selection)> {
+fn judged(validation: Option<Evaluation>, test: Option<Evaluation>) -> Option<(f64, SelectedBy)> {
     let judge = validation.or(test)?;
     Some(match (judge.auc, validation.is_some()) {
-        (Some(auc), true) => (auc, Selection::ValidationAuc),
-        (Some(auc), false) => (auc, Selection::TestAuc),
-        (None, true) => (-judge.log_loss, Selection::ValidationLogLoss),
-        (None, false) => (-judge.log_loss, Selection::TestLogLoss),
+        (Some(auc), true) => (auc, SelectedBy::ValidationAuc),
+        (Some(auc), false) => (auc, SelectedBy::TestAuc),
+        (None, true) => (-judge.log_loss, SelectedBy::ValidationLogLoss),
+        (None, false) => (-judge.log_loss, SelectedBy::TestLogLoss),
     })
 }
 
@@ -559,7 +634,7 @@ impl Meter {
         Self {
             clock: Instant::now(),
             times: trainer.times(),
-            traffic: trainer.store().traffic(),
+            traffic: traffic(trainer),
             phase: PhaseReport::default(),
         }
     }
@@ -573,7 +648,7 @@ impl Meter {
         let phase = &mut self.phase;
         phase.seconds = self.clock.elapsed().as_secs_f64();
         phase.times = trainer.times().since(self.times);
-        phase.traffic = trainer.store().traffic().since(&self.traffic);
+        phase.traffic = traffic(trainer).since(&self.traffic);
         into.add(phase);
     }
 }
@@ -589,4 +664,12 @@ fn reached(stop_at: StopAt, report: &EpochReport) -> bool {
         || stop_at
             .accuracy
             .is_some_and(|target| judge.accuracy >= target)
+}
+
+/// What the store has moved between host and device.
+fn traffic<M: Model, S: EmbeddingStore>(trainer: &Trainer<M, S>) -> Traffic {
+    trainer
+        .store()
+        .tiers()
+        .map_or_else(Traffic::default, Tiered::traffic)
 }

@@ -4,7 +4,16 @@ use embedding_store::Side;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+
+/// Mini-batches of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SideBatches {
+    /// Of inputs that touch hot rows only.
+    pub hot: u64,
+    /// Of the others.
+    pub cold: u64,
+}
 
 /// Some mini-batches of one side that run one behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,28 +24,48 @@ pub struct Stretch {
     pub batches: u64,
 }
 
-/// Decides which side's mini-batches come next. Every epoch runs every batch of both sides once.
+/// Decides which side's mini-batches come next.
+///
+/// Every epoch runs every batch of both sides once. What a schedule answers is checked: a stretch
+/// of no batches, or of more than are left of its side, and an end before both sides are used up
+/// end the run as [`Error::Schedule`]. Errors of a schedule end the run as they are
+/// ([`Error::External`] takes any error).
 pub trait Schedule: Send {
-    /// An epoch with so many batches of each side begins.
-    fn begin(&mut self, hot: u64, cold: u64);
+    /// An epoch of that many batches begins.
+    ///
+    /// # Errors
+    /// Any; it ends the run.
+    fn begin(&mut self, batches: SideBatches) -> Result<()>;
 
-    /// The next stretch; `None` when the epoch's batches are used up.
-    fn next(&mut self) -> Option<Stretch>;
+    /// The next stretch. It is called as long as batches are left; `None` is then an error.
+    ///
+    /// # Errors
+    /// Any; it ends the run.
+    fn next(&mut self) -> Result<Option<Stretch>>;
 
     /// Whether the loss is wanted at every change of side.
     fn wants_loss(&self) -> bool {
         false
     }
 
-    /// The loss on the evaluation set at a change of side.
-    fn observe(&mut self, loss: f64) {
+    /// The loss on the evaluation set at a change of side. The stretch after the change is decided
+    /// by then.
+    ///
+    /// # Errors
+    /// Any; it ends the run.
+    fn observe(&mut self, loss: f64) -> Result<()> {
         let _ = loss;
+        Ok(())
     }
 
-    /// Share of a side's batches in one stretch, in percent.
-    fn rate(&self) -> f64;
+    /// Share of a side's batches in one stretch, in percent, for reports; `None`, the default,
+    /// where there is no such share.
+    fn rate(&self) -> Option<f64> {
+        None
+    }
 
-    /// All that decides what comes next, for a checkpoint. Null for a schedule that [`begin`](Self::begin) tells everything.
+    /// All that decides what comes next, for a checkpoint. Null, the default, for a schedule that
+    /// [`begin`](Self::begin) tells everything.
     ///
     /// # Errors
     /// A state that cannot be written as JSON.
@@ -171,8 +200,8 @@ impl Turns {
         }
     }
 
-    fn begin(&mut self, hot: u64, cold: u64) {
-        self.all = [hot, cold];
+    fn begin(&mut self, batches: SideBatches) {
+        self.all = [batches.hot, batches.cold];
         self.left = self.all;
         self.next = self.first;
     }
@@ -269,19 +298,20 @@ impl ShuffleScheduler {
 }
 
 impl Schedule for ShuffleScheduler {
-    fn begin(&mut self, hot: u64, cold: u64) {
-        self.turns.begin(hot, cold);
+    fn begin(&mut self, batches: SideBatches) -> Result<()> {
+        self.turns.begin(batches);
+        Ok(())
     }
 
-    fn next(&mut self) -> Option<Stretch> {
-        self.turns.next(self.rate)
+    fn next(&mut self) -> Result<Option<Stretch>> {
+        Ok(self.turns.next(self.rate))
     }
 
     fn wants_loss(&self) -> bool {
         true
     }
 
-    fn observe(&mut self, loss: f64) {
+    fn observe(&mut self, loss: f64) -> Result<()> {
         let options = &self.options;
         match self.last_loss.replace(loss) {
             Some(last) if loss > last => {
@@ -297,10 +327,11 @@ impl Schedule for ShuffleScheduler {
             }
             _ => self.falls = 0,
         }
+        Ok(())
     }
 
-    fn rate(&self) -> f64 {
-        self.rate
+    fn rate(&self) -> Option<f64> {
+        Some(self.rate)
     }
 
     fn state(&self) -> Result<Value> {
@@ -359,16 +390,17 @@ impl Interleave {
 }
 
 impl Schedule for Interleave {
-    fn begin(&mut self, hot: u64, cold: u64) {
-        self.turns.begin(hot, cold);
+    fn begin(&mut self, batches: SideBatches) -> Result<()> {
+        self.turns.begin(batches);
+        Ok(())
     }
 
-    fn next(&mut self) -> Option<Stretch> {
-        self.turns.next(self.rate)
+    fn next(&mut self) -> Result<Option<Stretch>> {
+        Ok(self.turns.next(self.rate))
     }
 
-    fn rate(&self) -> f64 {
-        self.rate
+    fn rate(&self) -> Option<f64> {
+        Some(self.rate)
     }
 
     fn state(&self) -> Result<Value> {
@@ -387,8 +419,8 @@ mod tests {
     use super::*;
 
     fn epoch(schedule: &mut dyn Schedule, hot: u64, cold: u64) -> Vec<(Side, u64)> {
-        schedule.begin(hot, cold);
-        std::iter::from_fn(|| schedule.next())
+        schedule.begin(SideBatches { hot, cold }).unwrap();
+        std::iter::from_fn(|| schedule.next().unwrap())
             .map(|stretch| (stretch.side, stretch.batches))
             .collect()
     }
@@ -426,8 +458,10 @@ mod tests {
     fn the_rate_follows_the_loss() {
         let mut schedule = ShuffleScheduler::try_new(ShuffleOptions::default()).unwrap();
         let rate = |schedule: &mut ShuffleScheduler, losses: &[f64]| {
-            losses.iter().for_each(|&loss| schedule.observe(loss));
-            schedule.rate()
+            for &loss in losses {
+                schedule.observe(loss).unwrap();
+            }
+            schedule.rate().unwrap()
         };
         assert_eq!(rate(&mut schedule, &[0.6, 0.5, 0.4, 0.3]), 50.0);
         assert_eq!(rate(&mut schedule, &[0.2]), 100.0);
@@ -464,13 +498,13 @@ mod tests {
             let mut shuffle = ShuffleScheduler::try_new(options).unwrap();
             let mut losses = losses.into_iter().cycle();
             for _ in 0..2 {
-                shuffle.begin(hot, cold);
+                shuffle.begin(SideBatches { hot, cold }).unwrap();
                 let mut sums = [0, 0];
-                while let Some(stretch) = shuffle.next() {
+                while let Some(stretch) = shuffle.next().unwrap() {
                     prop_assert!(stretch.batches > 0);
                     sums[at(stretch.side)] += stretch.batches;
                     if let Some(loss) = losses.next() {
-                        shuffle.observe(loss);
+                        shuffle.observe(loss).unwrap();
                     }
                 }
                 prop_assert_eq!(sums, [hot, cold]);

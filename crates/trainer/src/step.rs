@@ -4,11 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use embedding_store::{EmbeddingStore, Ids, Plan, Planner, copy_between, read_slice, write_slice};
+use embedding_store::{EmbeddingStore, Ids, Optimizer, Plan, Planner};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Schema};
+use recsys_device::{copy_between, read_slice, write_slice};
+use recsys_model::{InputShape, Model};
 
 use crate::crossing::{Asked, Crossing, Recorded, Sent};
-use crate::{DenseOptimizer, Error, InputShape, Loss, Model, Result, Scores, StepTimes};
+use crate::error::{Error, Result};
+use crate::learning_rate::LearningRates;
+use crate::loss::{Loss, built_in};
+use crate::metrics::Scores;
+use crate::optimizer::DenseOptimizer;
+use crate::report::StepTimes;
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
 ///
@@ -17,6 +24,8 @@ pub struct Trainer<M, S> {
     model: M,
     store: S,
     optimizer: DenseOptimizer,
+    /// The dense parameters' optimizer, where it is another kind than the store's.
+    dense_optimizer: Option<Optimizer>,
     device: Device,
     buffers: Vec<Buffers>,
     times: StepTimes,
@@ -65,19 +74,41 @@ struct Buffers {
 const KEPT_BUFFERS: usize = 4;
 
 impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
-    /// Puts a model and a store together; the dense parameters use the store's kind of optimizer.
+    /// Puts a model and a store together; the dense parameters use the store's kind of optimizer
+    /// unless [`with_dense_optimizer`](Self::with_dense_optimizer) gives them another.
     pub fn new(model: M, store: S, device: Device) -> Self {
-        let optimizer = DenseOptimizer::new(store.optimizer(), model.parameters().len());
+        let optimizer =
+            DenseOptimizer::new(store.optimizer().dense(), model.named_parameters().len());
         Self {
             model,
             store,
             optimizer,
+            dense_optimizer: None,
             device,
             buffers: Vec::new(),
             times: StepTimes::default(),
             crossing: Crossing::default(),
             recorded: Recorded::default(),
         }
+    }
+
+    /// Gives the dense parameters an optimizer of their own, whose state starts afresh. Their
+    /// learning rate is [`TrainOptions::dense_learning_rate`](crate::TrainOptions).
+    ///
+    /// # Errors
+    /// An optimizer whose settings make no sense.
+    pub fn with_dense_optimizer(mut self, optimizer: Optimizer) -> Result<Self> {
+        optimizer.validate()?;
+        let own = optimizer != self.store.optimizer().dense();
+        self.dense_optimizer = own.then_some(optimizer);
+        self.optimizer = DenseOptimizer::new(optimizer, self.model.named_parameters().len());
+        self.forget();
+        Ok(self)
+    }
+
+    /// The dense parameters' optimizer, where it is another kind than the store's.
+    pub(crate) fn dense_optimizer(&self) -> Option<Optimizer> {
+        self.dense_optimizer
     }
 
     /// Where the time of all steps so far went.
@@ -140,7 +171,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                 what: "positions of a sample".into(),
                 model: self.sequence_length().unwrap_or(1) as u64,
                 data: length.unwrap_or(1) as u64,
-                remedy: "give the model the data set's sequence length, or a data set of sequences to a model of them",
+                remedy: "give the model the data set's sequence length, or a data set of sequences \
+                         to a model of them",
             });
         }
         let tables = self.store.tables();
@@ -191,23 +223,24 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         plan_batch(&self.store.planner(), batch, self.positions(), into)
     }
 
-    /// One training step on a batch and its plan: gather, forward, loss, backward, update. Returns the mean loss before
-    /// the update.
+    /// One training step on a batch and its plan: gather, forward, loss, backward, update. Returns
+    /// the mean loss before the update. A number for `rates` is the rate of rows and dense
+    /// parameters alike.
     ///
     /// # Errors
-    /// Shapes that do not fit, or a failing tensor operation.
+    /// Shapes that do not fit, a failing loss, or a failing tensor operation.
     pub fn step(
         &mut self,
         batch: &Batch,
         plan: &Plan,
-        loss: &Loss,
-        learning_rate: f64,
+        loss: &dyn Loss,
+        rates: impl Into<LearningRates>,
     ) -> Result<f64> {
-        self.step_ahead(batch, plan, &[], loss, learning_rate)
+        self.step_ahead(batch, plan, &[], loss, rates)
     }
 
-    /// [`Trainer::step`], while the store is shown the plans of coming batches: it may fetch their rows on another thread of the
-    /// current rayon pool while the model runs. Changes no number.
+    /// [`Trainer::step`], while the store is shown the plans of coming batches: it may fetch their
+    /// rows on another thread of the current rayon pool while the model runs. Changes no number.
     ///
     /// # Errors
     /// As [`Trainer::step`].
@@ -216,15 +249,16 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         batch: &Batch,
         plan: &Plan,
         coming: &[&Plan],
-        loss: &Loss,
-        learning_rate: f64,
+        loss: &dyn Loss,
+        rates: impl Into<LearningRates>,
     ) -> Result<f64> {
-        let begun = self.begin_step(batch, plan, coming, loss, learning_rate)?;
+        let begun = self.begin_step(batch, plan, coming, loss, rates)?;
         self.loss_of(begun)
     }
 
-    /// [`Trainer::step_ahead`], but a device is only asked for the work: the host can prepare the next batch, and ask for its step, while the
-    /// device runs this one. [`Trainer::loss_of`] waits for the loss.
+    /// [`Trainer::step_ahead`], but a device is only asked for the work: the host can prepare the
+    /// next batch, and ask for its step, while the device runs this one. [`Trainer::loss_of`] waits
+    /// for the loss. A [`Loss`] that is not built in makes the host wait for the logits here.
     ///
     /// # Errors
     /// As [`Trainer::step`]; what fails on a device may be reported by a later call.
@@ -233,9 +267,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         batch: &Batch,
         plan: &Plan,
         coming: &[&Plan],
-        loss: &Loss,
-        learning_rate: f64,
+        loss: &dyn Loss,
+        rates: impl Into<LearningRates>,
     ) -> Result<StepLoss> {
+        let rates = rates.into();
         let start = Instant::now();
         let filled = self.fill(batch, plan)?;
         let lookup_seconds = start.elapsed().as_secs_f64();
@@ -258,36 +293,45 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         } = &buffers[filled.at];
         let (size, sent) = (batch.len(), filled.sent.as_ref());
         let memory = model.step_memory(size);
-        let key = crossing.key(sent, [rows, rows_grad], memory, size, loss, learning_rate)?;
+        let kernel = built_in(loss);
+        let key = crossing.key(sent, [rows, rows_grad], memory, size, kernel, rates.dense)?;
         let mut begun = StepLoss::default();
         let mut fetched = Ok(());
-        let mut model_step = || {
-            model.forward_backward(
+        let mut model_step = || -> Result<()> {
+            Ok(model.forward_backward(
                 &filled.dense,
                 rows,
                 rows_grad,
                 &mut |samples, logits| {
-                    if let Some(slopes) =
-                        crossing.loss(loss, logits, sent, samples.clone(), size)?
-                    {
-                        return Ok(slopes);
-                    }
-                    let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
-                    let labels = &batch.label[samples.clone()];
-                    let slopes = slopes.narrow(0, samples.start, samples.len())?;
-                    begun.known += read_slice(&logits, |logits| {
-                        write_slice(&slopes, |slopes| {
-                            loss.evaluate(logits, labels, size, slopes)
-                        })
-                    })??;
-                    Ok(slopes.to_device(device)?)
+                    let mut slopes_of = || -> Result<Tensor> {
+                        if let Some(slopes) =
+                            crossing.loss(kernel, logits, sent, samples.clone(), size)?
+                        {
+                            return Ok(slopes);
+                        }
+                        let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
+                        let slopes = slopes.narrow(0, samples.start, samples.len())?;
+                        let labels = &batch.label[samples.clone()];
+                        check_logits(&logits, labels)?;
+                        begun.known += read_slice(&logits, |logits| {
+                            write_slice(&slopes, |slopes| {
+                                evaluate(loss, logits, labels, size, slopes)
+                            })
+                        })???;
+                        Ok(slopes.to_device(device)?)
+                    };
+                    slopes_of().map_err(recsys_model::Error::external)
                 },
                 &mut |index, parameter, gradient| {
-                    optimizer.update(index, parameter, gradient, learning_rate)
+                    let updated = optimizer.update(index, parameter, gradient, rates.dense);
+                    updated.map_err(recsys_model::Error::external)
                 },
-            )
+            )?)
         };
-        let mut fetch = || coming.iter().try_for_each(|plan| store.prefetch(plan));
+        let mut fetch = || match store.tiers_mut() {
+            Some(tiers) => coming.iter().try_for_each(|plan| tiers.prefetch(plan)),
+            None => Ok(()),
+        };
         if recorded.run(key.as_ref(), device, &mut model_step)? {
             // The device has its work: there is time on this thread.
             fetched = fetch();
@@ -302,7 +346,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         fetched?;
         let computed = Instant::now();
         begun.asked = crossing.ask(key.is_some())?;
-        store.update(plan, store_rows_grad, learning_rate)?;
+        store.update(plan, store_rows_grad, rates.rows)?;
         let update_seconds = computed.elapsed().as_secs_f64();
         crossing.release(filled.sent)?;
         self.times.add(StepTimes {
@@ -349,7 +393,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         for loaded in loader.epoch(0, 0) {
             let loaded = loaded?;
             let logits = self.predict(&loaded.batch, &loaded.extra)?;
-            scores.extend(&logits, &loaded.batch.label);
+            scores.extend(&logits, &loaded.batch.label)?;
         }
         Ok(scores)
     }
@@ -453,6 +497,36 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     }
 }
 
+/// The share of some samples in the loss of a batch. Where a derivative is not finite, neither is
+/// the share: the update that follows makes the weights useless.
+fn evaluate(
+    loss: &dyn Loss,
+    logits: &[f32],
+    labels: &[f32],
+    batch: usize,
+    slopes: &mut [f32],
+) -> Result<f64> {
+    slopes.fill(0.0);
+    let share = loss.evaluate(logits, labels, batch, slopes)?;
+    match slopes.iter().all(|slope| slope.is_finite()) {
+        true => Ok(share),
+        false => Ok(f64::NAN),
+    }
+}
+
+/// Refuses a model that does not answer one logit for each sample.
+fn check_logits(logits: &Tensor, labels: &[f32]) -> Result<()> {
+    if logits.elem_count() != labels.len() {
+        return Err(Error::Mismatch {
+            what: "logits of a batch".into(),
+            model: logits.elem_count() as u64,
+            data: labels.len() as u64,
+            remedy: "let the model answer one logit for each sample",
+        });
+    }
+    Ok(())
+}
+
 /// Refuses data of other widths than the model's.
 fn check_shape(shape: InputShape, schema: &Schema, dim: usize) -> Result<()> {
     let InputShape {
@@ -494,8 +568,9 @@ fn check_shape(shape: InputShape, schema: &Schema, dim: usize) -> Result<()> {
     Ok(())
 }
 
-/// Plans the ids of a batch whose samples have `positions` positions: each of them is a sample for the store, so that a row
-/// which a sequence names several times is one distinct row of the plan, moved once.
+/// Plans the ids of a batch whose samples have `positions` positions: each of them is a sample for
+/// the store, so that a row which a sequence names several times is one distinct row of the plan,
+/// moved once.
 ///
 /// # Errors
 /// An id beyond its table.

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensorError};
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::weights::TensorSource;
+use crate::tensor_source::TensorSource;
 use crate::{Error, Result};
 
 /// Floats that are in memory at once while a tensor is written or read: 4 MiB.

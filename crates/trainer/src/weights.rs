@@ -6,15 +6,18 @@ use std::ops::Range;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use embedding_store::{EmbeddingStore, Part, Rows, read_slice};
-use recsys_data::OutputFile;
+use embedding_store::{EmbeddingStore, Part, Rows};
+use recsys_data::output_file::OutputFile;
+use recsys_device::read_slice;
 
 use crate::pickled_file::PickledFile;
 use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};
+use crate::tensor_source::TensorSource;
 use crate::{Error, Model, Result, RowMap, Trainer};
 
-/// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`, `emb_l.0.weight` … Tables are
-/// streamed, so memory stays small; the file appears under its name only when it is complete.
+/// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`,
+/// `emb_l.0.weight` … Tables are streamed, so memory stays small; the file appears under its name
+/// only when it is complete.
 ///
 /// # Errors
 /// A file that cannot be written, or a failing tensor operation.
@@ -69,15 +72,6 @@ pub(crate) fn pieces(part: &Part) -> impl Iterator<Item = Range<u64>> + use<> {
         .map(move |first| first..(first + at_once).min(rows))
 }
 
-/// A file of named f32 tensors.
-pub(crate) trait TensorSource {
-    /// That there is such a tensor of such a shape.
-    fn check(&self, name: &str, shape: &[u64]) -> Result<()>;
-
-    /// Reads `count` values of a tensor that was [checked](Self::check), from its value number `first` on.
-    fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>>;
-}
-
 fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
     Ok(match PickledFile::is_one(path)? {
         true => Box::new(PickledFile::open(path)?),
@@ -85,13 +79,14 @@ fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
     })
 }
 
-/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or from a file that PyTorch saved:
-/// a state dictionary, alone or under the key `state_dict`, with or without `module.` before the names. Tables are streamed, those of
-/// PyTorch one at a time. Optimizer state starts afresh. Weights in the file that neither needs are ignored.
+/// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or
+/// from a file that PyTorch saved: a state dictionary, alone or under the key `state_dict`, with or
+/// without `module.` before the names. Tables are streamed, those of PyTorch one at a time.
+/// Optimizer state starts afresh. Weights in the file that neither needs are ignored.
 ///
 /// # Errors
-/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that is found before
-/// anything is changed.
+/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that
+/// is found before anything is changed.
 pub fn load_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
@@ -103,11 +98,12 @@ pub fn load_weights<M: Model, S: EmbeddingStore>(
     read_rows(&mut *file, trainer, false)
 }
 
-/// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows that are not in the file keep
-/// their weights; returns how many those are.
+/// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows
+/// that are not in the file keep their weights; returns how many those are.
 ///
 /// # Errors
-/// As [`load_weights`], maps for other tables than the store's, or tables that do not have one row for each id.
+/// As [`load_weights`], maps for other tables than the store's, or tables that do not have one row
+/// for each id.
 pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
@@ -133,6 +129,15 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
             return Err(mismatch(name, part.rows, map.from.len() as u64));
         }
         file.check(&name, &[map.rows, part.dim as u64])?;
+        let beyond = map.from.iter().flatten();
+        if let Some(&id) = beyond.filter(|&&id| u64::from(id) >= map.rows).max() {
+            return Err(Error::Mismatch {
+                what: format!("ids of {name}"),
+                model: u64::from(id),
+                data: map.rows,
+                remedy: "RowMap::from holds ids below RowMap::rows; make the map with RowMap::between",
+            });
+        }
     }
     read_dense(&mut *file, trainer.model_mut())?;
     for (index, (part, map)) in parts.iter().zip(maps).enumerate() {
@@ -169,7 +174,7 @@ pub(crate) fn read_dense<M: Model>(file: &mut dyn TensorSource, model: &mut M) -
         let read = Tensor::from_vec(values, tensor.dims(), &Device::Cpu)?;
         dense.insert(name, read);
     }
-    model.load_weights(&dense)
+    Ok(model.load_weights(&dense)?)
 }
 
 /// Name of a part's weights in a file.

@@ -7,12 +7,12 @@
 use std::error::Error;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, SliceSize};
 use embedding_store::{CpuStore, Optimizer, Plan, StoreOptions, TableSpec};
 use recsys_data::{Batch, SparseIds};
-use tbsm::{Tbsm, TbsmConfig};
+use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
 use testing::Counting;
-use trainer::{FusedDlrm, FusedTbsm, Loss, Model, Trainer};
+use trainer::{BinaryLoss, Model, Trainer};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -28,7 +28,7 @@ fn third<M: Model>(
 ) -> Result<[(usize, usize); 2], Box<dyn Error>> {
     let options = StoreOptions {
         dim,
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     let store = CpuStore::new(vec![TableSpec::full(ROWS); tables], options)?;
@@ -52,7 +52,7 @@ fn third<M: Model>(
         for _ in 0..3 {
             let (step, allocated) = Counting::on_thread(|| {
                 trainer.plan(&batch, &mut plan)?;
-                trainer.step(&batch, &plan, &Loss::bce(), 0.01)
+                trainer.step(&batch, &plan, &BinaryLoss::bce(), 0.01)
             });
             step?;
             counts[0] = (allocated.bytes, allocated.peak);

@@ -9,11 +9,13 @@ mod skewed;
 use std::sync::Arc;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig};
-use embedding_store::{Optimizer, StoreOptions, TableSpec, cuda_device};
-use recsys_data::{Dataset, Order, RandomData, RandomDataOptions};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
+use embedding_store::{Optimizer, StoreOptions, TableSpec};
+use recsys_data::generate::{RandomData, RandomDataOptions};
+use recsys_data::{Dataset, Order};
+use recsys_device::cuda_device;
 use skewed::weights;
-use trainer::{Evaluations, FusedDlrm, Model, Placement, Replicas, TrainOptions, Trainer, fit};
+use trainer::{Evaluations, Model, Placement, Replicas, TrainOptions, Trainer, fit};
 
 const ROWS: [u64; 4] = [400, 6, 9000, 2500];
 const DIM: usize = 16;
@@ -44,7 +46,7 @@ fn train(
     };
     let options = StoreOptions {
         dim: DIM,
-        optimizer,
+        optimizer: optimizer.into(),
         ..StoreOptions::default()
     };
     let devices = match placement {
@@ -79,7 +81,7 @@ fn train(
         order: Order::Shuffled,
         learning_rate: 0.05,
         test_every: Some(12),
-        lookahead,
+        lookahead: Some(lookahead),
         ..TrainOptions::default()
     };
     let data: Arc<dyn Dataset> = Arc::new(data.unwrap());
@@ -89,7 +91,7 @@ fn train(
     };
     let report = fit(&mut trainer, data, &evaluations, &options, &mut ()).unwrap();
     let losses = report.epochs.iter().map(|epoch| epoch.train_loss);
-    let parameters = |model: &FusedDlrm| model.parameters()[0].to_vec1::<f32>().unwrap();
+    let parameters = |model: &FusedDlrm| model.named_parameters()[0].1.to_vec1::<f32>().unwrap();
     let mut replicas = trainer.model().models().iter().map(parameters);
     let first = replicas.next().unwrap();
     assert!(replicas.all(|replica| replica == first));

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction};
 use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
-use recsys_data::Vocabulary;
-use trainer::{Error, FusedDlrm, Model, RowMap, Trainer, load_weights, load_weights_by_category};
+use recsys_data::vocabulary::Vocabulary;
+use trainer::{Error, Model, RowMap, Trainer, load_weights, load_weights_by_category};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "pytorch", name]
@@ -122,4 +122,23 @@ fn files_that_do_not_fit_change_nothing() {
             "{length}: {error}"
         );
     }
+}
+
+/// The id was an index into the file's rows, unchecked.
+#[test]
+fn weights_by_category_with_an_id_beyond_the_rows_are_an_error_and_do_not_panic() {
+    let map = |rows, from: &[Option<u32>]| RowMap {
+        rows,
+        from: from.to_vec(),
+    };
+    let good = map(3, &[Some(0), Some(2)]);
+    let mut trainer = trainer([2, 2]);
+    let before = rows(&trainer, 0);
+    for id in [4, u32::MAX] {
+        let maps = [map(4, &[Some(1), Some(id)]), good.clone()];
+        let error = load_weights_by_category(&file("bare.pt"), &mut trainer, &maps).unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+        assert!(error.to_string().contains("RowMap"), "{error}");
+    }
+    assert_eq!(rows(&trainer, 0), before);
 }

@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, SliceSize};
 use embedding_store::{CpuStore, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
 use recsys_data::{Batch, Dataset, Error as DataError, Order, Schema, TableSchema};
 use trainer::{
-    Error, Evaluations, Event, FusedDlrm, JsonLines, Loss, LossKind, Model, Observer, Phases,
-    Result, RunReport, Selection, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
+    BinaryLoss, Error, Evaluations, Event, JsonLines, LossKind, Model, Observer, Phases, Result,
+    RunReport, SelectedBy, StopAt, TrainOptions, Trainer, fit, load_weights, save_weights,
 };
 
 const ROWS: [u64; 3] = [50, 7, 200];
@@ -89,7 +90,7 @@ fn trainer_for(optimizer: Optimizer) -> Trainer<FusedDlrm, CpuStore> {
         tables,
         StoreOptions {
             dim: 4,
-            optimizer,
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         },
     )
@@ -160,7 +161,7 @@ fn a_run_learns_and_reports_every_epoch() {
     assert!(test.auc.unwrap() > 0.8, "{test:?}");
     assert_eq!(
         (best.selected_by, test.samples),
-        (Selection::ValidationAuc, 200)
+        (SelectedBy::ValidationAuc, 200)
     );
     assert_eq!(report.validation_and_test.unwrap().samples, 500);
     assert!(best.validation.unwrap().auc >= report.validation.unwrap().auc);
@@ -212,22 +213,22 @@ impl Model for Plain {
         &self,
         dense: &candle_core::Tensor,
         rows: &candle_core::Tensor,
-    ) -> Result<candle_core::Tensor> {
+    ) -> recsys_model::Result<candle_core::Tensor> {
         self.0.forward(dense, rows)
     }
 
-    fn parameters(&self) -> Vec<candle_core::Var> {
-        self.0.parameters()
+    fn named_parameters(&self) -> Vec<(String, candle_core::Var)> {
+        self.0.named_parameters()
     }
 
-    fn named_weights(&self) -> Result<Vec<(String, candle_core::Tensor)>> {
+    fn named_weights(&self) -> recsys_model::Result<Vec<(String, candle_core::Tensor)>> {
         self.0.named_weights()
     }
 
     fn load_weights(
-        &mut self,
+        &self,
         weights: &std::collections::HashMap<String, candle_core::Tensor>,
-    ) -> Result<()> {
+    ) -> recsys_model::Result<()> {
         self.0.load_weights(weights)
     }
 }
@@ -305,7 +306,7 @@ fn a_test_set_of_one_class_has_no_auc_and_is_judged_by_log_loss() {
     )
     .unwrap();
     assert_eq!(report.test.unwrap().auc, None);
-    assert_eq!(report.best.unwrap().selected_by, Selection::TestLogLoss);
+    assert_eq!(report.best.unwrap().selected_by, SelectedBy::TestLogLoss);
 }
 
 #[test]
@@ -399,11 +400,11 @@ fn every_loss_trains() {
         },
     ] {
         let options = TrainOptions {
-            loss: Loss {
+            loss: Arc::new(BinaryLoss {
                 kind,
                 threshold: 1e-3,
-                ..Loss::default()
-            },
+                ..BinaryLoss::default()
+            }),
             epochs: 4,
             ..TrainOptions::default()
         };
@@ -511,25 +512,23 @@ fn json_lines_hold_evaluations_and_every_so_many_steps() {
 }
 
 #[test]
-fn an_observer_can_end_the_run() {
+fn an_error_of_an_observer_ends_the_run_as_it_is() {
     struct Stop;
     impl Observer for Stop {
-        fn observe(&mut self, event: &Event<'_>) -> Result<()> {
+        fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
             match event {
-                Event::Step { step: 3, .. } => Err(Error::NoTrainingData),
-                _ => Ok(()),
+                Event::Step { step: 3, .. } => Err(Error::external("the disk is full")),
+                _ => Ok(ControlFlow::Continue(())),
             }
         }
     }
     let mut trainer = trainer_for(Optimizer::Sgd);
-    assert!(
-        fit(
-            &mut trainer,
-            made(2000, noisy),
-            &evaluations(),
-            &TrainOptions::default(),
-            &mut Stop
-        )
-        .is_err()
+    let ended = fit(
+        &mut trainer,
+        made(2000, noisy),
+        &evaluations(),
+        &TrainOptions::default(),
+        &mut Stop,
     );
+    assert_eq!(ended.unwrap_err().to_string(), "the disk is full");
 }

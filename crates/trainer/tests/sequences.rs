@@ -10,12 +10,13 @@ use candle_core::Device;
 use dlrm::{DlrmConfig, SliceSize};
 use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec};
 use fae_profiler::Partition;
-use recsys_data::{Dataset, LastPositions, Order, PlantedSequences, PlantedSequencesOptions};
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use recsys_data::generate::{PlantedSequences, PlantedSequencesOptions};
+use recsys_data::views::LastPositions;
+use recsys_data::{Dataset, Order};
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    Error, Evaluations, FusedTbsm, Inputs, Interleave, Model, Placement, Replicas, RunReport,
-    Schedule, ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit, load_weights,
-    save_weights,
+    Error, Evaluations, Inputs, Interleave, Model, Placement, Replicas, RunReport, Schedule,
+    ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit, load_weights, save_weights,
 };
 
 type AnyTrainer = Trainer<Replicas<FusedTbsm>, Box<dyn EmbeddingStore>>;
@@ -73,7 +74,7 @@ fn trainer(
     let tables = tables.into_iter().map(TableSpec::full).collect();
     let options = StoreOptions {
         dim: config.tower.dim,
-        optimizer,
+        optimizer: optimizer.into(),
         ..StoreOptions::default()
     };
     let devices = vec![Device::Cpu; replicas];

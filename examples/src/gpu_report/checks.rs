@@ -8,7 +8,8 @@ use embedding_store::{
     Combine, CpuStore, DeviceStore, EmbeddingStore, Encoding, Ids, Optimizer, Plan, RowFormat,
     StoreOptions, TableSpec,
 };
-use recsys_data::{Batch, Dataset, RandomData, RandomDataOptions};
+use recsys_data::generate::{RandomData, RandomDataOptions};
+use recsys_data::{Batch, Dataset};
 use serde::Serialize;
 use trainer::Placement;
 
@@ -41,7 +42,7 @@ pub fn stores(device: &Device) -> Result<Vec<Check>> {
                 for lookups in [1, 9] {
                     let options = StoreOptions {
                         dim,
-                        optimizer,
+                        optimizer: optimizer.into(),
                         device_rows,
                         ..StoreOptions::default()
                     };
@@ -102,8 +103,12 @@ fn store(device: &Device, options: StoreOptions, lookups: u32) -> Result<f64> {
     })?;
     // Rounded rows are those of a device, for which the CPU stands in.
     let mut host: Box<dyn EmbeddingStore> = match options.device_rows {
-        RowFormat::F32 => Box::new(CpuStore::new(tables.clone(), options)?),
-        RowFormat::Bf16 => Box::new(DeviceStore::new(tables.clone(), options, &Device::Cpu)?),
+        RowFormat::F32 => Box::new(CpuStore::new(tables.clone(), options.clone())?),
+        RowFormat::Bf16 => Box::new(DeviceStore::new(
+            tables.clone(),
+            options.clone(),
+            &Device::Cpu,
+        )?),
     };
     let mut there = DeviceStore::new(tables.clone(), options, device)?;
     let (host_plans, there_plans) = (host.planner(), there.planner());

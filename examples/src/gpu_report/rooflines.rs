@@ -57,7 +57,7 @@ impl Rooflines {
 fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
     #[cfg(feature = "cuda")]
     if from.device().is_cuda() {
-        return Ok(kernel_launch::copy(from, into)?);
+        return Ok(recsys_device::launch::copy(from, into)?);
     }
     Ok(into.slice_set(from, 0, 0)?)
 }
@@ -66,7 +66,7 @@ fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
 fn copies(device: &Device, floats: usize, rounds: usize) -> Result<(Duration, Duration)> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
-        use embedding_store::{CudaQueues, Downloads, Uploads};
+        use recsys_device::transfer::{CudaQueues, Downloads, Uploads};
 
         let queues = CudaQueues::new(device)?;
         let mut uploads = Uploads::<f32, _>::new(queues.clone());

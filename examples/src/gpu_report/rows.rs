@@ -5,7 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     CpuStore, DeviceStore, EmbeddingStore, Ids, Optimizer, Plan, RowFormat, StoreOptions, TableSpec,
 };
-use recsys_data::{Batch, Dataset, PackedDataset, Split};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Split};
 use serde::Serialize;
 
 use super::{billions_per_second, median_time};
@@ -62,17 +63,17 @@ pub fn measure(data: &PackedDataset, device: &Device, dim: usize) -> Result<Vec<
     ] {
         let options = StoreOptions {
             dim,
-            optimizer,
+            optimizer: optimizer.into(),
             ..StoreOptions::default()
         };
-        let mut host = CpuStore::new(tables.clone(), options)?;
+        let mut host = CpuStore::new(tables.clone(), options.clone())?;
         let at = ("cpu", RowFormat::F32, name);
         rates.push(rates_of(at, &mut host, &Device::Cpu, &batch)?);
         drop(host);
         for device_rows in RowFormat::ALL {
             let options = StoreOptions {
                 device_rows,
-                ..options
+                ..options.clone()
             };
             let mut there = DeviceStore::new(tables.clone(), options, device)?;
             let at = ("device", device_rows, name);

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use embedding_store::RowFormat;
-use recsys_data::{
-    PackedDataset, Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, SplitRows,
-};
+use recsys_data::SplitRows;
+use recsys_data::generate::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions};
+use recsys_data::packed::PackedDataset;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trainer::{Placement, RunReport};

@@ -1,6 +1,7 @@
 //! Decoded samples.
 
-use recsys_data::{DecodedRow, Inspection, Schema};
+use recsys_data::Schema;
+use recsys_data::inspect::{DecodedRow, Inspection};
 
 use super::{WIDTH, print_wrapped};
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use recsys_data::{
-    DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts,
-    ForeignReport, ImportForeign, Progress, Rerank, RerankOptions, TableMapping,
+use recsys_data::exchange::{
+    DenseValues, ForeignCut, ForeignIds, ForeignParts, ImportForeign, ImportFormat, ImportOptions,
+    ImportReport, Rerank, RerankOptions, TableMapping,
 };
+use recsys_data::progress::Progress;
 use serde_json::Value;
 
 use super::{OutputArguments, print_passes, print_sizes, print_splits};
@@ -241,7 +242,7 @@ fn ids(ids: Ids) -> ForeignIds {
 /// What the import answers.
 pub fn npz(arguments: &NpzArguments) -> Result<()> {
     let NpzArguments { parts, ids, output } = arguments;
-    with_ids(ForeignFormat::Npz, parts, ids, output)
+    with_ids(ImportFormat::Npz, parts, ids, output)
 }
 
 /// Imports the MLPerf binary.
@@ -250,7 +251,7 @@ pub fn npz(arguments: &NpzArguments) -> Result<()> {
 /// What the import answers.
 pub fn mlperf(arguments: &MlPerfArguments) -> Result<()> {
     let MlPerfArguments { parts, ids, output } = arguments;
-    with_ids(ForeignFormat::MlPerf, parts, ids, output)
+    with_ids(ImportFormat::MlPerf, parts, ids, output)
 }
 
 /// Imports TorchRec's triples.
@@ -259,17 +260,17 @@ pub fn mlperf(arguments: &MlPerfArguments) -> Result<()> {
 /// What the import answers.
 pub fn torchrec(arguments: &TorchRecArguments) -> Result<()> {
     let TorchRecArguments { parts, ids, output } = arguments;
-    with_ids(ForeignFormat::TorchRec, parts, ids, output)
+    with_ids(ImportFormat::TorchRec, parts, ids, output)
 }
 
 fn with_ids(
-    format: ForeignFormat,
+    format: ImportFormat,
     parts: &PartArguments,
     given: &IdArguments,
     output: &OutputArguments,
 ) -> Result<()> {
     let dense = given.dense.map_or(format.usual_dense(), DenseValues::from);
-    let mut options = ForeignOptions::new(format, parts.parts(), output.out.clone());
+    let mut options = ImportOptions::new(format, parts.parts(), output.out.clone());
     options.dense = dense;
     options.ids = ids(given.ids);
     options.counts = given.counts.clone();
@@ -293,12 +294,12 @@ pub fn table(arguments: &TableArguments) -> Result<()> {
     }
     let output = &arguments.output;
     let parts = arguments.parts.parts();
-    let mut options = ForeignOptions::new(ForeignFormat::Table(mapping), parts, output.out.clone());
+    let mut options = ImportOptions::new(ImportFormat::Table(mapping), parts, output.out.clone());
     options.ids = ids(arguments.ids);
     import(options, output)
 }
 
-fn import(mut options: ForeignOptions, output: &OutputArguments) -> Result<()> {
+fn import(mut options: ImportOptions, output: &OutputArguments) -> Result<()> {
     options.force = output.force;
     options.shard_rows = output.shard_rows;
     let import = ImportForeign::new(options);
@@ -322,7 +323,7 @@ pub fn packed(arguments: &PackedArguments) -> Result<()> {
     output.run.run(work, print, |_| Value::Null)
 }
 
-fn print(report: &ForeignReport) {
+fn print(report: &ImportReport) {
     println!("{:<14} {:>14}", "samples", report.rows);
     let categories: u64 = report.categories.iter().sum();
     println!(

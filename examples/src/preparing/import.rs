@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use recsys_data::{ImportOptions, ImportReport, ImportTaobao, Progress};
+use recsys_data::progress::Progress;
+use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao};
 use serde_json::Value;
 
 use super::{OutputArguments, print_passes, print_sizes, print_splits};

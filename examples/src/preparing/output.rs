@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use recsys_data::{Progress, WriterOptions};
+use recsys_data::packed::WriterOptions;
+use recsys_data::progress::Progress;
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use recsys_data::{
-    Duplicates, Error, OutOfRange, PointsPerUser, PrepareTaobao, Progress, SequenceRules,
-    SequenceSplit, ShortHistory, TaobaoOptions, TaobaoReport,
+use recsys_data::Error;
+use recsys_data::progress::Progress;
+use recsys_data::taobao::Error as TaobaoError;
+use recsys_data::taobao::{
+    Duplicates, OutOfRange, PointsPerUser, PrepareOptions, PrepareReport, PrepareTaobao,
+    SequenceRules, SequenceSplit, ShortHistory,
 };
 use serde_json::json;
 
@@ -64,10 +67,10 @@ pub struct TaobaoArguments {
     #[arg(long, value_enum, default_value_t = Policy::Keep)]
     out_of_range: Policy,
     /// First second of the data [default: 25 November 2017 in China].
-    #[arg(long, value_name = "UNIX", default_value_t = TaobaoOptions::default().from, allow_negative_numbers = true, hide_default_value = true)]
+    #[arg(long, value_name = "UNIX", default_value_t = PrepareOptions::default().from, allow_negative_numbers = true, hide_default_value = true)]
     from: i32,
     /// The second after the last one [default: 4 December 2017 in China].
-    #[arg(long, value_name = "UNIX", default_value_t = TaobaoOptions::default().until, allow_negative_numbers = true, hide_default_value = true)]
+    #[arg(long, value_name = "UNIX", default_value_t = PrepareOptions::default().until, allow_negative_numbers = true, hide_default_value = true)]
     until: i32,
     /// An event that occurred before (same user, item, behaviour and second): count and keep it, or treat it as a bad row.
     #[arg(long, value_enum, default_value_t = Policy::Keep)]
@@ -162,7 +165,7 @@ pub fn taobao(arguments: &TaobaoArguments) -> Result<()> {
     let preparation = PrepareTaobao::new(options(arguments)?);
     let work = |progress: &dyn Progress| {
         preparation.run(progress).inspect_err(|error| {
-            if let Error::NoWindows { report, .. } = error {
+            if let Error::Taobao(TaobaoError::NoWindows { report, .. }) = error {
                 print_events(report);
             }
         })
@@ -174,7 +177,7 @@ pub fn taobao(arguments: &TaobaoArguments) -> Result<()> {
     )
 }
 
-fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
+fn options(arguments: &TaobaoArguments) -> Result<PrepareOptions> {
     let reference = arguments.rules == Rules::Reference;
     if reference && arguments.test.is_some() {
         bail!(
@@ -184,8 +187,8 @@ fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
     if !reference && arguments.train_users.is_some() {
         bail!("--train-users limits the training users of --rules reference only; add that option");
     }
-    let defaults = TaobaoOptions::default();
-    Ok(TaobaoOptions {
+    let defaults = PrepareOptions::default();
+    Ok(PrepareOptions {
         raw: arguments.raw.clone(),
         out: arguments.output.out.clone(),
         rules: match arguments.rules {
@@ -225,7 +228,7 @@ fn options(arguments: &TaobaoArguments) -> Result<TaobaoOptions> {
 }
 
 /// What the events are.
-fn print_events(report: &TaobaoReport) {
+fn print_events(report: &PrepareReport) {
     let count = |name: &str, count: u64| println!("{name:<14} {count:>14}");
     count("events", report.events);
     for (name, events) in &report.behaviours {
@@ -256,7 +259,7 @@ fn print_events(report: &TaobaoReport) {
     );
 }
 
-fn print(report: &TaobaoReport) {
+fn print(report: &PrepareReport) {
     print_events(report);
     print_splits(&report.splits);
     print_passes(&report.passes, "events", "samples");

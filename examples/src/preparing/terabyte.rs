@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use recsys_data::{DaySplit, PrepareTerabyte, Progress, TerabyteOptions, TerabyteReport};
+use recsys_data::criteo::{DaySplit, PrepareTerabyte, TerabyteOptions, TerabyteReport};
+use recsys_data::progress::Progress;
 use serde_json::json;
 
 use super::{

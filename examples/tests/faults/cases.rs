@@ -6,7 +6,8 @@ use std::process::Command;
 
 use examples::planted::write_planted;
 use flate2::write::GzEncoder;
-use recsys_data::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions, SplitRows};
+use recsys_data::SplitRows;
+use recsys_data::generate::{Planted, PlantedOptions, PlantedSequences, PlantedSequencesOptions};
 
 use crate::programs;
 

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use fae_profiler::{HotSet, SelectOptions};
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, PrepareTaobao, Provenance, Result, Schema,
-    ShortHistory, SparseIds, Split, SplitRows, TableSchema, TaobaoOptions, Vocabulary,
-    WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, PackedWriter, Provenance, WriterOptions};
+use recsys_data::taobao::{PrepareOptions, PrepareTaobao, ShortHistory};
+use recsys_data::vocabulary::Vocabulary;
+use recsys_data::{Batch, Dataset, Result, Schema, SparseIds, Split, SplitRows, TableSchema};
 
 use crate::cases::gz;
 use crate::table::{Line, Outcome, check, names, points};
@@ -22,12 +21,12 @@ fn events(count: u64) -> Vec<u8> {
 }
 
 fn prepare(raw: &Path, out: &Path) -> Result<()> {
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         raw: vec![raw.to_path_buf()],
         out: out.to_path_buf(),
         history: 3,
         short_history: ShortHistory::Pad,
-        ..TaobaoOptions::default()
+        ..PrepareOptions::default()
     };
     PrepareTaobao::new(options).run(&()).map(drop)
 }

@@ -7,10 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use recsys_data::{
-    OutputFile, PackedDataset, PackedWriter, Planted, PlantedOptions, Schema, SplitRows,
-    WriterOptions,
-};
+use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::output_file::OutputFile;
+use recsys_data::packed::{PackedDataset, PackedWriter, WriterOptions};
+use recsys_data::{Schema, SplitRows};
 
 use crate::programs::command;
 use crate::table::{Line, Outcome, check, contents, names};

@@ -5,9 +5,10 @@
 use std::ptr::null;
 
 use candle_core::{Device, Result, Tensor, Var};
-use dlrm::parts::{Activation, bias_activation, dot_interaction};
+use dlrm::parts::dot_interaction;
 use kernel_tests::Launch;
 use proptest::prelude::*;
+use recsys_model::{Activation, bias_activation};
 use testing::values;
 
 unsafe extern "C" {

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor, Var};
 use embedding_store::Optimizer;
 use kernel_tests::Launch;
 use proptest::prelude::*;
-use trainer::{DenseOptimizer, Gradient, Loss, LossInput, LossKind};
+use trainer::{BinaryLoss, DenseOptimizer, Gradient, Loss, LossInput, LossKind};
 
 unsafe extern "C" {
     fn loss_gradient(
@@ -34,11 +34,12 @@ unsafe extern "C" {
 }
 
 /// The kernel's share of a batch's loss, and the slopes.
-fn run(loss: &Loss, logits: &[f32], labels: &[f32], batch: usize) -> (f32, Vec<f32>) {
+fn run(loss: &BinaryLoss, logits: &[f32], labels: &[f32], batch: usize) -> (f32, Vec<f32>) {
     let (kind, negative, positive) = match loss.kind {
         LossKind::Bce => (0, 1.0, 1.0),
         LossKind::Mse => (1, 1.0, 1.0),
         LossKind::WeightedBce { negative, positive } => (2, negative, positive),
+        other => panic!("a kind of loss without a number: {other:?}"),
     };
     let (mut slopes, mut share) = (vec![f32::NAN; logits.len()], f32::NAN);
     let launch = Launch {
@@ -72,7 +73,7 @@ fn close(found: f64, expected: f64) -> bool {
         || (found - expected).abs() <= 1e-6 * expected.abs().max(1e-6)
 }
 
-fn losses() -> impl Strategy<Value = Loss> {
+fn losses() -> impl Strategy<Value = BinaryLoss> {
     let kind = prop_oneof![
         Just(LossKind::Bce),
         Just(LossKind::Mse),
@@ -83,7 +84,7 @@ fn losses() -> impl Strategy<Value = Loss> {
     ];
     let input = prop_oneof![Just(LossInput::Logit), Just(LossInput::Prediction)];
     let threshold = prop_oneof![Just(0.0f32), Just(0.01), Just(0.3)];
-    (kind, input, threshold).prop_map(|(kind, input, threshold)| Loss {
+    (kind, input, threshold).prop_map(|(kind, input, threshold)| BinaryLoss {
         kind,
         threshold,
         input,
@@ -101,7 +102,7 @@ proptest! {
         let labels: Vec<f32> = samples.iter().map(|sample| sample.1.into()).collect();
         let batch = samples.len() + others;
         let mut expected = vec![0.0; logits.len()];
-        let mean = loss.evaluate(&logits, &labels, batch, &mut expected);
+        let mean = loss.evaluate(&logits, &labels, batch, &mut expected).unwrap();
         let (share, slopes) = run(&loss, &logits, &labels, batch);
         prop_assert!(close(share.into(), mean), "{} {}", share, mean);
         for (at, (found, expected)) in slopes.iter().zip(&expected).enumerate() {
@@ -131,11 +132,9 @@ proptest! {
             let gradient = Tensor::from_slice(&gradients, count, &Device::Cpu).unwrap();
             let mut trainers = DenseOptimizer::new(optimizer, 1);
             let mut own = weights.clone();
-            let (mut state, mut epsilon) = (Vec::new(), 0.0);
-            if let Optimizer::Adagrad { epsilon: e, initial_accumulator } = optimizer {
-                epsilon = e as f32;
-                state = vec![initial_accumulator as f32; count];
-            }
+            let epsilon = optimizer.epsilon() as f32;
+            let with_state = optimizer.has_dense_state();
+            let mut state = vec![optimizer.fresh_state(); if with_state { count } else { 0 }];
             for _ in 0..3 {
                 trainers.update(0, &variable, Gradient::Tensor(&gradient), 0.1).unwrap();
                 launch.run(|| {
@@ -160,7 +159,7 @@ proptest! {
 fn what_is_no_number_has_no_number_for_a_loss() {
     for input in [LossInput::Logit, LossInput::Prediction] {
         for kind in [LossKind::Bce, LossKind::Mse] {
-            let loss = Loss {
+            let loss = BinaryLoss {
                 kind,
                 threshold: 0.0,
                 input,

@@ -59,7 +59,8 @@ fn shrunk(bytes: usize) {
 }
 
 // SAFETY: every call is handed to the system's allocator as it came. Counting touches atomics and
-// thread-local numbers that have no destructor, allocates nothing and touches no memory of the caller.
+// thread-local numbers that have no destructor, allocates nothing, and touches no memory of the
+// caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grown(layout.size());

@@ -1,6 +1,7 @@
 //! Equality up to rounding.
 
-/// What rounding may change: a share of the largest expected value, which counts as `least` at least.
+/// What rounding may change: a share of the largest expected value, which counts as `least` at
+/// least.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounding {
     /// The share.

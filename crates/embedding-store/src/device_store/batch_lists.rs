@@ -3,18 +3,19 @@
 use std::ops::Range;
 
 use crate::cold_rows::ColdRows;
+use crate::error::{Error, Result};
+use crate::grouping::{Grouping, PIECE};
 use crate::layout::{Class, Layout, PartKind, RowOf};
-use crate::plan::PIECE;
-use crate::{Error, Plan, Planner, Result};
 
 /// A row of more bags has its gradients summed by blocks of threads, piece by piece.
 const LONG: usize = 32;
 /// A row of more bags has the sums of its pieces added by a block too.
 const SUMMED: usize = 16 * PIECE;
-/// Rows are listed by how many bags they have, those of many first: threads side by side then have about as many to add.
+/// Rows are listed by how many bags they have, those of many first: threads side by side then have
+/// about as many to add.
 const SIZES: usize = 3 + LONG.ilog2() as usize;
 
-/// 0 for the most bags, 1 for many, then so many to half as many: 17 to 32, 9 to 16, …, 2, 1.
+/// 0 for the most bags, 1 for many, then by powers of two: 17 to 32, 9 to 16, …, 2, 1.
 fn size_of_row(bags: usize) -> usize {
     if bags > LONG {
         return usize::from(bags <= SUMMED);
@@ -27,13 +28,16 @@ const GATHERED: u32 = 4;
 /// Columns of a piece that a block sums, as in the kernel.
 const PIECE_COLUMNS: usize = 32;
 
-/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a device at once.
+/// A batch's plan as `kernels/rows.cu` reads it: one list of numbers for all tables, copied to a
+/// device in one piece.
 ///
-/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the number of the stored row, counted
-/// over the class's parts; from the number of hot rows on, the place of a cold row among the batch's.
+/// Parts whose rows are equally wide, a *class*, share a matrix. A row's *address* in it is the
+/// number of the stored row, counted over the class's parts; from the number of hot rows on, the
+/// place of a cold row among the batch's.
 ///
-/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables + table`, so that kernels write and
-/// read `[batch, tables, dim]` as it is; otherwise `part · samples + sample`, part by part.
+/// Bags are numbered as pooled rows lie. Where all tables are plain, that is `sample · tables +
+/// table`, so that kernels write and read `[batch, tables, dim]` as it is; otherwise `part ·
+/// samples + sample`, part by part.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct BatchLists {
@@ -61,7 +65,8 @@ pub struct ClassLists {
     pub rows: Range<usize>,
     /// How many those are.
     pub long_rows: usize,
-    /// How many of these, the first, have so many bags that the sums of their pieces are added ahead.
+    /// How many of these, the first, have enough bags that the sums of their pieces are added
+    /// ahead.
     pub summed_rows: usize,
     /// Where every distinct row's bags start, `[rows + 1]`.
     pub row_offsets: Range<usize>,
@@ -74,12 +79,13 @@ pub struct ClassLists {
 }
 
 impl ClassLists {
-    /// Blocks of so many threads that gather the class's bags; `vector` says that a thread has four columns.
+    /// Blocks of that many threads that gather the class's bags; `vector` says that a thread has
+    /// four columns.
     pub fn gather_blocks(&self, threads: u32, vector: bool) -> u32 {
         gather_blocks(self.bags, self.width, threads, vector)
     }
 
-    /// Blocks of so many threads that update the class's rows.
+    /// Blocks of that many threads that update the class's rows.
     pub fn update_blocks(&self, threads: u32, vector: bool) -> u32 {
         blocks(self.rows.len(), self.width, threads, vector)
     }
@@ -89,13 +95,13 @@ impl ClassLists {
         self.piece_starts.len().saturating_sub(1)
     }
 
-    /// Blocks that sum so many pieces of rows of many bags, or so many rows' sums of pieces.
+    /// Blocks that sum that many pieces of rows of many bags, or that many rows' sums of pieces.
     pub fn piece_blocks(&self, pieces: usize) -> u32 {
         (pieces * self.width.div_ceil(PIECE_COLUMNS)) as u32
     }
 }
 
-/// Blocks that gather so many bags.
+/// Blocks that gather that many bags.
 pub(crate) fn gather_blocks(bags: usize, width: usize, threads: u32, vector: bool) -> u32 {
     blocks(bags, width, threads, vector).div_ceil(GATHERED)
 }
@@ -108,7 +114,7 @@ pub(crate) fn blocks(rows: usize, width: usize, threads: u32, vector: bool) -> u
 }
 
 /// One part in its class.
-struct Place<'a> {
+struct PartAddresses<'a> {
     part: usize,
     table: usize,
     row_of: RowOf,
@@ -122,7 +128,7 @@ struct Place<'a> {
     first_cold: u32,
 }
 
-impl Place<'_> {
+impl PartAddresses<'_> {
     fn address(&self, row: u32, slot: impl FnOnce() -> u32) -> u32 {
         if row < self.hot {
             self.first_hot + row
@@ -133,27 +139,6 @@ impl Place<'_> {
 }
 
 impl BatchLists {
-    /// The lists of a plan with slots that `planner` has filled, where the first `hot_rows` of every part are in the matrices.
-    ///
-    /// # Errors
-    /// A plan for other tables or without slots, and more bags, lookups or rows than 32 bits count.
-    pub fn of_plan(planner: &Planner, plan: &Plan, hot_rows: &[u32]) -> Result<Self> {
-        let layout = planner.layout();
-        if hot_rows.len() != layout.parts.len() {
-            return Err(Error::RangesCount {
-                got: hot_rows.len(),
-                parts: layout.parts.len(),
-            });
-        }
-        plan.check(&layout)?;
-        plan.check_slots()?;
-        let mut cold = ColdRows::default();
-        cold.list(plan, &layout, hot_rows);
-        let mut lists = Self::default();
-        lists.fill(&layout, plan, &cold, hot_rows, 0..plan.batch())?;
-        Ok(lists)
-    }
-
     /// All numbers.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
@@ -164,11 +149,12 @@ impl BatchLists {
         &self.classes
     }
 
-    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a whole batch alone.
+    /// Makes the lists of some samples in the memory of others; the rows to update are listed for a
+    /// whole batch alone.
     pub(crate) fn fill(
         &mut self,
         layout: &Layout,
-        plan: &Plan,
+        plan: &Grouping,
         cold: &ColdRows,
         hot_rows: &[u32],
         samples: Range<usize>,
@@ -179,12 +165,12 @@ impl BatchLists {
             let (places, mut lists) = places(layout, class, plan, cold, hot_rows)?;
             lists.bags = count("bags", places.len() as u64 * samples.len() as u64)?;
             let number = BagNumbers {
-                plain: layout.all_plain(),
+                plain: layout.is_one_class(),
                 parts: places.len(),
                 samples: samples.clone(),
             };
             self.list_lookups(layout, plan, &places, &number, &mut lists)?;
-            if samples == (0..plan.batch()) {
+            if samples == (0..plan.batch) {
                 self.list_rows(plan, &places, &number, &mut lists);
             }
             self.classes.push(lists);
@@ -195,8 +181,8 @@ impl BatchLists {
     fn list_lookups(
         &mut self,
         layout: &Layout,
-        plan: &Plan,
-        places: &[Place<'_>],
+        plan: &Grouping,
+        places: &[PartAddresses<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
     ) -> Result<()> {
@@ -231,8 +217,8 @@ impl BatchLists {
 
     fn list_rows(
         &mut self,
-        plan: &Plan,
-        places: &[Place<'_>],
+        plan: &Grouping,
+        places: &[PartAddresses<'_>],
         number: &BagNumbers,
         lists: &mut ClassLists,
     ) {
@@ -308,10 +294,10 @@ impl BatchLists {
 fn places<'a>(
     layout: &Layout,
     class: &Class,
-    plan: &'a Plan,
+    plan: &'a Grouping,
     cold: &ColdRows,
     hot_rows: &[u32],
-) -> Result<(Vec<Place<'a>>, ClassLists)> {
+) -> Result<(Vec<PartAddresses<'a>>, ClassLists)> {
     let hot: u64 = class
         .parts
         .iter()
@@ -331,7 +317,7 @@ fn places<'a>(
         let PartKind::Rows(row_of) = placed.kind else {
             continue;
         };
-        places.push(Place {
+        places.push(PartAddresses {
             part,
             table: placed.table,
             row_of,

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, PushKernelArg};
 use candle_core::{CudaDevice, DType, Device, Tensor};
-use kernel_launch::{address, device_of, read, write};
+use recsys_device::launch::{address, device_of, read, write};
+use recsys_device::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
 
 use super::batch_lists::{BatchLists, ClassLists, blocks, gather_blocks};
 use super::matrix::Matrix;
-use crate::transfer::{CudaQueues, Downloading, Downloads, Uploaded, Uploads};
-use crate::update::Rule;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::rule::Rule;
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/rows.ptx"));
 /// The name of the module among those of the device.
@@ -131,7 +131,8 @@ impl Drop for Returning {
     }
 }
 
-/// Copies rows of matrices over rows of others: `pairs` names the ones, and behind them as many of the others.
+/// Copies rows of matrices over rows of others: `pairs` names the ones, and behind them as many of
+/// the others.
 pub(super) fn copy_pairs<'a>(
     transfers: &Mutex<Transfers>,
     pairs: &[u32],
@@ -178,7 +179,7 @@ impl DeviceLists {
         })
     }
 
-    /// The numbers on the device, for work that is asked for from now on.
+    /// The numbers on the device, for work that is requested from now on.
     fn numbers(&self) -> Result<Tensor> {
         match &self.uploaded {
             Some(uploaded) => Ok(lock(&self.transfers).lists.read(uploaded)?.clone()),
@@ -198,7 +199,7 @@ impl DeviceLists {
         let width = lists.width;
         let vector = vector(width, [Some(weights), cold, Some(into)]);
         read::<u32, _, _>(&self.numbers()?, |numbers| {
-            let gather = Gather {
+            let gather = GatherLaunch {
                 device: &self.device,
                 addresses: numbers.slice(lists.addresses.clone()),
                 offsets: Some(numbers.slice(lists.offsets.clone()))
@@ -217,14 +218,14 @@ impl DeviceLists {
         })
     }
 
-    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and rounds bf16 rows by `key`. `piece_sums` is memory for
-    /// sums.
+    /// Moves a class's rows along the gradients of its bags, `[bags, width]`, and rounds bf16 rows
+    /// by `key`. `piece_sums` is memory for sums.
     pub(super) fn update(
         &self,
         class: usize,
         matrix: &Matrix,
         gradients: &Tensor,
-        rule: Rule,
+        rule: Rule<'_>,
         key: Option<u64>,
         cold: Cold<'_>,
         piece_sums: &mut Option<Tensor>,
@@ -307,7 +308,7 @@ struct Update<'a> {
     lists: &'a ClassLists,
     numbers: &'a CudaView<'a, u32>,
     gradients: u64,
-    rule: Rule,
+    rule: Rule<'a>,
     /// By which bf16 rows are rounded; none for f32.
     key: Option<u64>,
     vector: bool,
@@ -337,8 +338,8 @@ impl Update<'_> {
                 None => launch.arg(&NULL),
             };
             launch.arg(starts).arg(&sums).arg(&width).arg(&vector);
-            // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients, every piece has its own sums, and so has
-            // every row.
+            // SAFETY: the arguments are those of the kernel. Lists name bags of the gradients,
+            // every piece has its own sums, and so has every row.
             unsafe { launch.launch(grid(lists.piece_blocks(pieces))) }.w()?;
         }
         Ok(())
@@ -359,6 +360,13 @@ impl Update<'_> {
                 rate,
                 epsilon,
             ),
+            // A store of such rows on a CUDA device is refused when it is made.
+            Rule::External { rule, .. } => {
+                return Err(Error::RuleWithoutKernel {
+                    name: rule.name().into(),
+                    device: "a CUDA device".into(),
+                });
+            }
         };
         let name = name[usize::from(self.key.is_some())];
         let kernel = self.device.get_or_load_custom_func(name, MODULE, PTX)?;
@@ -384,8 +392,9 @@ impl Update<'_> {
         });
         launch.arg(&width).arg(&vectorised);
         launch.arg(&rate).arg(&epsilon).arg(&key);
-        // SAFETY: the arguments are those of the kernel. Lists name rows of the matrix, of the cold ones and bags of the gradients,
-        // and every row once, so that no two threads write the same floats.
+        // SAFETY: the arguments are those of the kernel. Lists name rows of the matrix, of the cold
+        // ones and bags of the gradients, and every row once, so that no two threads write the same
+        // floats.
         unsafe { launch.launch(grid(lists.update_blocks(THREADS, vector))) }.w()?;
         Ok(())
     }
@@ -397,7 +406,7 @@ pub(super) fn read_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let into = Tensor::zeros((count, width), DType::F32, from.device())?;
     let device = device_of(from)?;
     read::<u32, _, _>(rows, |addresses| {
-        let gather = Gather {
+        let gather = GatherLaunch {
             device,
             addresses: addresses.slice(..),
             offsets: None,
@@ -433,9 +442,10 @@ pub(super) fn write_rows(matrix: &Tensor, rows: &Tensor, values: &Tensor) -> Res
     let (count, width) = values.dims2()?;
     let device = device_of(matrix)?;
     if matrix.dtype() != values.dtype() {
-        return Err(Error::WrongDType {
+        return Err(recsys_device::Error::WrongDType {
             dtype: values.dtype(),
-        });
+        }
+        .into());
     }
     let name = name_for(matrix, ["rows_write", "rows_write_bf16"]);
     let kernel = device.get_or_load_custom_func(name, MODULE, PTX)?;
@@ -459,7 +469,7 @@ fn name_for(matrix: &Tensor, [f32, bf16]: [&'static str; 2]) -> &'static str {
 }
 
 /// A launch of `rows_gather`, or `rows_gather_bf16`.
-struct Gather<'a> {
+struct GatherLaunch<'a> {
     device: &'a CudaDevice,
     addresses: CudaView<'a, u32>,
     offsets: Option<CudaView<'a, u32>>,
@@ -469,7 +479,7 @@ struct Gather<'a> {
     vector: bool,
 }
 
-impl Gather<'_> {
+impl GatherLaunch<'_> {
     fn launch(
         &self,
         weights: &Tensor,
@@ -499,8 +509,9 @@ impl Gather<'_> {
         launch.arg(&self.bags).arg(&self.width).arg(&vector);
         let (bags, width) = (self.bags as usize, self.width as usize);
         let blocks = gather_blocks(bags, width, THREADS, self.vector);
-        // SAFETY: the arguments are those of the kernel; addresses name rows of the matrix and, where there are any, the cold
-        // ones, offsets name addresses, and the output has a row for every bag.
+        // SAFETY: the arguments are those of the kernel; addresses name rows of the matrix and,
+        // where there are any, the cold ones, offsets name addresses, and the output has a row for
+        // every bag.
         unsafe { launch.launch(grid(blocks)) }.w()?;
         Ok(())
     }
@@ -514,7 +525,8 @@ fn grid(blocks: u32) -> LaunchConfig {
     }
 }
 
-/// Whether rows can be moved four floats at a time; memory of its own starts at a multiple of 256 bytes.
+/// Whether rows can be moved four floats at a time; memory of its own starts at a multiple of 256
+/// bytes.
 fn vector<const N: usize>(width: usize, tensors: [Option<&Tensor>; N]) -> bool {
     let aligned = |tensor: &Tensor| tensor.layout().start_offset().is_multiple_of(4);
     width.is_multiple_of(4) && tensors.into_iter().flatten().all(aligned)

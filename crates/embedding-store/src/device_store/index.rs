@@ -10,21 +10,23 @@ use super::DeviceStore;
 use super::batch_lists::BatchLists;
 #[cfg(feature = "cuda")]
 use super::cuda::DeviceLists;
-use super::side::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::Result;
+use crate::grouping::PIECE;
 use crate::layout::Composition;
-use crate::plan::PIECE;
-use crate::{Plan, Result};
+use crate::plan::Plan;
 
 /// The numbers that lookup and update of a batch select rows by.
 ///
-/// The *working rows* of a class are the distinct hot rows of its parts, then the cold ones, part by part.
+/// The *working rows* of a class are the distinct hot rows of its parts, then the cold ones, part
+/// by part.
 #[derive(Debug)]
 pub(super) struct Index {
     serial: u64,
     /// One for each of the layout's classes; none where kernels read `lists` instead.
     pub(super) classes: Vec<ClassIndex>,
-    /// For each table that is projected and has an empty bag: 1 for every sample whose bag is not, `[samples, 1]`.
+    /// For each table that is projected and has an empty bag: 1 for every sample whose bag is not,
+    /// `[samples, 1]`.
     pub(super) filled: Vec<Option<Tensor>>,
     #[cfg(feature = "cuda")]
     pub(super) lists: Option<DeviceLists>,
@@ -38,7 +40,8 @@ pub(super) struct ClassIndex {
     pub(super) cold_rows: usize,
     /// The working row of every lookup, part by part, `[lookups]`; none without lookups.
     pub(super) working: Option<Tensor>,
-    /// Which bag, `part · samples + sample`, a lookup is in, `[lookups]`; none where every bag has one lookup.
+    /// Which bag, `part · samples + sample`, a lookup is in, `[lookups]`; none where every bag has
+    /// one lookup.
     pub(super) bags: Option<Tensor>,
     /// Where a row has more lookups than are added one after the other.
     pub(super) pieces: Option<Pieces>,
@@ -84,7 +87,7 @@ const COMING: usize = 4;
 
 impl Index {
     pub(super) fn is_of(&self, plan: &Plan) -> bool {
-        self.serial == plan.serial
+        self.serial == plan.grouping.serial
     }
 }
 
@@ -98,22 +101,10 @@ impl DeviceStore {
             Some(index) => index,
             None => Arc::new(self.index_samples(plan, cold, 0..plan.batch())?),
         };
-        // The other's memory on the device is given back after this one's copy was asked for, so that it waits for no work.
+        // The other's memory on the device is given back after this one's copy was requested, so
+        // that it waits for no work.
         *kept = Some(Arc::clone(&index));
         Ok(index)
-    }
-
-    /// The index of a whole batch, which may have been made when its cold rows were taken to the device.
-    pub(super) fn index_for(
-        &self,
-        plan: &Plan,
-        cold: &ColdRows,
-        staged: &Staged,
-    ) -> Result<Arc<Index>> {
-        match staged.index(plan) {
-            Some(index) => Ok(Arc::clone(index)),
-            None => self.index(plan, cold),
-        }
     }
 
     /// Makes the index of a coming plan.
@@ -141,17 +132,17 @@ impl DeviceStore {
         #[cfg(feature = "cuda")]
         if let (Device::Cuda(device), Some(transfers)) = (&self.device, &self.transfers) {
             let made;
-            let lists = match plan.lists(&self.hot_rows) {
+            let lists = match plan.lists(&self.layout, &self.hot_rows) {
                 Some(lists) if samples == (0..plan.batch()) => lists,
                 _ => {
                     let mut lists = BatchLists::default();
-                    lists.fill(&self.layout, plan, cold, &self.hot_rows, samples)?;
+                    lists.fill(&self.layout, &plan.grouping, cold, &self.hot_rows, samples)?;
                     made = lists;
                     &made
                 }
             };
             return Ok(Index {
-                serial: plan.serial,
+                serial: plan.grouping.serial,
                 classes: Vec::new(),
                 filled,
                 lists: Some(DeviceLists::upload(device, transfers, lists)?),
@@ -164,7 +155,7 @@ impl DeviceStore {
             .map(|class| self.class_index(&class.parts, plan, cold, &samples))
             .collect::<Result<_>>()?;
         Ok(Index {
-            serial: plan.serial,
+            serial: plan.grouping.serial,
             classes,
             filled,
             #[cfg(feature = "cuda")]
@@ -181,12 +172,12 @@ impl DeviceStore {
             .enumerate()
             .map(|(table, placed)| {
                 let projected = matches!(placed.composition, Composition::Projected { .. });
-                if !projected || plan.offsets.is_empty() || samples.is_empty() {
+                if !projected || plan.grouping.offsets.is_empty() || samples.is_empty() {
                     return Ok(None);
                 }
                 let filled = samples
                     .clone()
-                    .map(|sample| !plan.bag(sample * tables + table).is_empty());
+                    .map(|sample| !plan.grouping.bag(sample * tables + table).is_empty());
                 let filled: Vec<u8> = filled.map(u8::from).collect();
                 if !filled.contains(&0) {
                     return Ok(None);
@@ -218,10 +209,12 @@ impl DeviceStore {
         let tables = self.layout.tables.len();
         for (position, &part) in parts.iter().enumerate() {
             let table = self.layout.parts[part].table;
-            let slots = plan.slots_of(part - self.layout.tables[table].first);
+            let slots = plan
+                .grouping
+                .slots_of(part - self.layout.tables[table].first);
             let hot_slots = cold.parts[part].first_slot;
             for sample in samples.clone() {
-                let bag = plan.lookups_of(sample * tables + table);
+                let bag = plan.grouping.lookups_of(sample * tables + table);
                 for &slot in &slots[bag.first..bag.first + bag.ids.len()] {
                     let slot = slot as usize;
                     let row = if slot < hot_slots {
@@ -237,7 +230,7 @@ impl DeviceStore {
             first_cold += cold.parts[part].rows.len();
         }
         let hot_rows = hot.len();
-        let single_hot = plan.offsets.is_empty();
+        let single_hot = plan.grouping.offsets.is_empty();
         Ok(ClassIndex {
             hot: numbers(hot, &self.device)?,
             hot_rows,

@@ -7,10 +7,12 @@ use candle_core::{DType, Tensor};
 use super::DeviceStore;
 use super::index::Index;
 use super::matrix::select_rows;
-use super::side::Staged;
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::encoding::Combine;
+use crate::error::Result;
 use crate::layout::Composition;
-use crate::{Combine, Plan, Result};
+use crate::plan::Plan;
 
 impl DeviceStore {
     /// The pooled rows of the whole batch; plan and tensor are checked.
@@ -51,8 +53,8 @@ impl DeviceStore {
             return Ok(());
         }
         #[cfg(feature = "cuda")]
-        if let (Some(lists), true) = (&index.lists, self.layout.all_plain()) {
-            // Pooled rows of plain tables are what was asked for, in its order.
+        if let (Some(lists), true) = (&index.lists, self.layout.is_one_class()) {
+            // Pooled rows of plain tables are the output itself, in its order.
             return lists.gather(0, &self.classes[0].weights, staged.class(0), into);
         }
         let pooled = self.pooled(index, samples, staged)?;
@@ -150,8 +152,8 @@ impl DeviceStore {
         }
     }
 
-    /// `P x` for every sample, one column of the projection after the other: the order of the sums on the CPU.
-    /// A sample whose bag is empty gets zeros, whatever the projection has come to.
+    /// `P x` for every sample, one column of the projection after the other: the order of the sums
+    /// on the CPU. A sample whose bag is empty gets zeros, whatever the projection has come to.
     fn project(
         &self,
         pooled: &Tensor,

@@ -6,9 +6,24 @@ use candle_core::{DType, Device, Tensor};
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::Result;
+use crate::arena::{ArenaError, zeros};
+use crate::error::{Error, Result};
 use crate::initialization::RowGenerator;
 use crate::rounding::Rounding;
+
+/// Memory for rows on their way to a device, or why there is none.
+pub(super) fn in_memory<T>(memory: std::result::Result<Vec<T>, ArenaError>) -> Result<Vec<T>> {
+    memory.map_err(|error| {
+        let name = "rows of one width on one device".into();
+        match error {
+            ArenaError::OutOfMemory { bytes } => Error::Allocation { name, bytes },
+            ArenaError::Overflow => Error::Allocation {
+                name,
+                bytes: u64::MAX,
+            },
+        }
+    })
+}
 
 /// Rows and their state on the device.
 #[derive(Debug)]
@@ -20,16 +35,19 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// All state is `fresh`.
-    pub(super) fn new(weights: Tensor, state_width: usize, fresh: f32) -> Result<Self> {
+    /// The state of every row is `fresh`.
+    pub(super) fn new(weights: Tensor, fresh: &[f32]) -> Result<Self> {
         let rows = weights.dim(0)?;
-        let state = match state_width {
+        let state = match fresh.len() {
             0 => None,
-            width => Some(Tensor::from_vec(
-                vec![fresh; rows * width],
-                (rows, width),
-                weights.device(),
-            )?),
+            width => {
+                let floats = rows.checked_mul(width).ok_or(ArenaError::Overflow);
+                let mut state: Vec<f32> = in_memory(floats.and_then(zeros))?;
+                for state in state.chunks_exact_mut(width) {
+                    state.copy_from_slice(fresh);
+                }
+                Some(Tensor::from_vec(state, (rows, width), weights.device())?)
+            }
         };
         Ok(Self { weights, state })
     }
@@ -45,8 +63,8 @@ impl Matrix {
     }
 }
 
-/// The initial rows of some parts behind each other, `[rows, width]`, as they are kept. On CUDA, which has no empty memory, there is one
-/// where there are none; nothing names it.
+/// The initial rows of some parts behind each other, `[rows, width]`, as they are kept. On CUDA,
+/// which has no empty memory, there is one where there are none; nothing names it.
 pub(super) fn initial_rows(
     parts: &[(usize, Range<u64>, RowGenerator)],
     width: usize,
@@ -58,14 +76,14 @@ pub(super) fn initial_rows(
     let floats = shape.0 * width;
     Ok(match rounding {
         None => {
-            let mut all = vec![0.0; floats];
+            let mut all: Vec<f32> = in_memory(zeros(floats))?;
             fill(&mut all, parts, width, |generator, _, row, into, _| {
                 generator.write(row, into);
             });
             Tensor::from_vec(all, shape, device)?
         }
         Some(rounding) => {
-            let mut all = vec![bf16::ZERO; floats];
+            let mut all: Vec<bf16> = in_memory(zeros(floats))?;
             fill(
                 &mut all,
                 parts,
@@ -101,7 +119,8 @@ fn fill<T: Send>(
     }
 }
 
-/// Rows of a part from host memory, `[rows, width]`, as they are kept: rounded where there is a key. `row` numbers them.
+/// Rows of a part from host memory, `[rows, width]`, as they are kept: rounded where there is a
+/// key. `row` numbers them.
 pub(super) fn kept_rows(
     values: &[f32],
     width: usize,
@@ -124,7 +143,8 @@ pub(super) fn kept_rows(
     Ok(Tensor::from_vec(rounded, shape, device)?)
 }
 
-/// Rows that an update has moved, `[rows, width]`, as they are kept: rounded by way of the host, which kernels do where they are.
+/// Rows that an update has moved, `[rows, width]`, as they are kept: rounded by way of the host,
+/// which kernels do where they are.
 pub(super) fn moved_rows(values: &Tensor, rows: &Tensor, key: u64) -> Result<Tensor> {
     let (_, width) = values.dims2()?;
     let numbers = rows.to_vec1::<u32>()?;
@@ -146,4 +166,18 @@ pub(super) fn select_rows(from: &Tensor, rows: &Tensor) -> Result<Tensor> {
         return super::cuda::read_rows(from, rows);
     }
     Ok(from.index_select(rows, 0)?.to_dtype(DType::F32)?)
+}
+
+/// Overwrites rows of a matrix, in place, by values of its own type.
+pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if into.device().is_cuda() {
+        return super::cuda::write_rows(into, rows, values);
+    }
+    let rows = rows
+        .unsqueeze(1)?
+        .broadcast_as(values.shape())?
+        .contiguous()?;
+    into.scatter_set(&rows, &values.contiguous()?, 0)?;
+    Ok(())
 }

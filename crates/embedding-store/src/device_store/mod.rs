@@ -8,6 +8,7 @@ mod lookup;
 mod matrix;
 mod rows;
 mod side;
+mod staged;
 mod update;
 
 use std::collections::VecDeque;
@@ -16,34 +17,39 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::arena::{ArenaError, zeros};
 use crate::cold_rows::ColdRows;
-use crate::cuda::check_device_memory;
+use crate::encoding::TableSpec;
+use crate::error::{Error, Result};
 use crate::hot_rows::hot_ranges;
 use crate::initialization::RowGenerator;
-use crate::layout::{Layout, PartKind};
+use crate::layout::{Layout, Part, PartKind};
 use crate::on_device::{check_device, check_shape};
+use crate::plan::Plan;
+use crate::planner::Planner;
 use crate::rounding::Rounding;
-use crate::{
-    EmbeddingStore, Error, Optimizer, Part, Plan, Planner, Result, RowFormat, Rows, StoreOptions,
-    TableSpec,
-};
-pub use batch_lists::{BatchLists, ClassLists};
+use crate::row_format::RowFormat;
+use crate::rows::Rows;
+use crate::rule::{RowOptimizer, Step};
+use crate::store::{EmbeddingStore, Side, StoreOptions, Tiered};
+use crate::traffic::Traffic;
 use index::Index;
-use matrix::{Matrix, initial_rows};
-use side::Staged;
+use matrix::{Matrix, in_memory, initial_rows};
+use staged::Staged;
 
 /// Embedding tables, or the first rows of them, as tensors on any candle device.
 ///
-/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a CUDA device (feature `cuda`),
-/// kernels for all tables at once. On `Device::Cpu` the results
-/// are those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative zeros is a positive one; and on a
-/// CUDA device those of `Device::Cpu`. Rows that are [kept as bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is
-/// written is rounded; exports give what is kept.
+/// Lookup and update are tensor operations on the rows of the batch, never on a whole table; on a
+/// CUDA device (feature `cuda`), kernels for all tables together. On `Device::Cpu` the results are
+/// those of [`CpuStore`](crate::CpuStore), bit for bit, except that a sum of nothing but negative
+/// zeros is a positive one; and on a CUDA device those of `Device::Cpu`. Rows that are [kept as
+/// bf16](RowFormat::Bf16) are looked up as they are and moved in f32, and what is written is
+/// rounded; exports give what is kept.
 #[derive(Debug)]
 pub struct DeviceStore {
     device: Device,
     dim: usize,
-    optimizer: Optimizer,
+    optimizer: RowOptimizer,
     layout: Arc<Layout>,
     parts: Vec<Part>,
     /// The first rows of every part, as far as they are here.
@@ -73,18 +79,19 @@ pub struct DeviceStore {
 }
 
 impl DeviceStore {
-    /// Makes whole tables with their initial rows, which are those of a [`CpuStore`](crate::CpuStore) of the same options.
+    /// Makes whole tables with their initial rows, which are those of a
+    /// [`CpuStore`](crate::CpuStore) of the same options.
     ///
     /// # Errors
     /// As [`CpuStore::new`](crate::CpuStore::new), and a device that fails.
     pub fn new(tables: Vec<TableSpec>, options: StoreOptions, device: &Device) -> Result<Self> {
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
         let held = parts.iter().map(|part| 0..part.rows).collect();
         Self::make(layout, parts, held, options, device)
     }
 
-    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table. Plans are those of the whole
-    /// tables, and one that touches another row is refused.
+    /// Makes the rows that lookups of ids below `hot_rows` touch, one number for each table. Plans
+    /// are those of the whole tables, and one that touches another row is refused.
     ///
     /// # Errors
     /// As [`new`](Self::new), and hot rows that do not fit the tables.
@@ -94,8 +101,8 @@ impl DeviceStore {
         hot_rows: &[u64],
         device: &Device,
     ) -> Result<Self> {
-        let held = hot_ranges(&tables, options, hot_rows)?;
-        let (layout, parts) = Layout::new(tables, options.dim, options.optimizer)?;
+        let held = hot_ranges(&tables, &options, hot_rows)?;
+        let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
         Self::make(layout, parts, held, options, device)
     }
 
@@ -106,20 +113,32 @@ impl DeviceStore {
         options: StoreOptions,
         device: &Device,
     ) -> Result<Self> {
+        if device.is_cuda() && options.optimizer.built_in().is_none() {
+            return Err(Error::RuleWithoutKernel {
+                name: options.optimizer.name().into(),
+                device: format!("{:?}", device.location()),
+            });
+        }
         let held_rows = |part: usize| held[part].end - held[part].start;
         let row_bytes = |number: usize, part: &Part| {
             let weight = match layout.parts[number].kind {
                 PartKind::Projection => RowFormat::F32,
                 PartKind::Rows(_) => options.device_rows,
             };
-            (weight.bytes() * part.dim + size_of::<f32>() * part.state_width) as u64
+            let bytes = |values: usize, each: usize| (values as u64).saturating_mul(each as u64);
+            bytes(part.dim, weight.bytes())
+                .saturating_add(bytes(part.state_width, size_of::<f32>()))
         };
         let bytes = parts
             .iter()
             .enumerate()
             .map(|(number, part)| held_rows(number).saturating_mul(row_bytes(number, part)));
-        check_device_memory(device, bytes.fold(0, u64::saturating_add))?;
-        let fresh = options.optimizer.fresh_state();
+        let bytes = bytes.fold(0, u64::saturating_add);
+        if let Some(free) = recsys_device::free_memory(device)?
+            && bytes > free
+        {
+            return Err(Error::DeviceMemory { bytes, free });
+        }
         let rounding = match options.device_rows {
             RowFormat::F32 => None,
             RowFormat::Bf16 => Some(Rounding::new(options.seed)),
@@ -130,8 +149,8 @@ impl DeviceStore {
                 initialization,
                 seed,
                 ..
-            } = options;
-            RowGenerator::new(initialization, seed, &layout, &parts, part, dim)
+            } = &options;
+            RowGenerator::new(*initialization, *seed, &layout, &parts, part, *dim)
         };
         let mut first_rows = vec![0; parts.len()];
         let mut classes = Vec::with_capacity(layout.classes.len());
@@ -160,7 +179,9 @@ impl DeviceStore {
                 .parts
                 .first()
                 .map_or(0, |&part| parts[part].state_width);
-            classes.push(Matrix::new(weights, state_width, fresh)?);
+            let mut fresh = in_memory(zeros(state_width))?;
+            options.optimizer.fresh_state(&mut fresh);
+            classes.push(Matrix::new(weights, &fresh)?);
         }
         let mut projections = Vec::with_capacity(parts.len());
         for (part, placed) in layout.parts.iter().enumerate() {
@@ -170,7 +191,8 @@ impl DeviceStore {
             }
             let (narrow, wide) = (parts[part].dim, placed.width);
             let generator = generator(part);
-            let mut weights = vec![0.0; narrow * wide];
+            let floats = narrow.checked_mul(wide).ok_or(ArenaError::Overflow);
+            let mut weights: Vec<f32> = in_memory(floats.and_then(zeros))?;
             let mut row = vec![0.0; narrow];
             for column in 0..wide {
                 generator.write(column as u64, &mut row);
@@ -184,7 +206,8 @@ impl DeviceStore {
                 wide
             };
             let weights = Tensor::from_vec(weights, (narrow, wide), device)?;
-            projections.push(Some(Matrix::new(weights, state_width, fresh)?));
+            let fresh = vec![options.optimizer.dense().fresh_state(); state_width];
+            projections.push(Some(Matrix::new(weights, &fresh)?));
         }
         let hot_rows = layout
             .parts
@@ -227,23 +250,24 @@ impl DeviceStore {
     }
 
     fn check_plan(&self, plan: &Plan) -> Result<()> {
-        plan.check(&self.layout)?;
-        plan.check_slots()?;
-        plan.check_rows(&self.parts, &self.held)
+        plan.grouping.check(&self.layout)?;
+        plan.grouping.check_slots()?;
+        plan.grouping.check_rows(&self.parts, &self.held)
     }
 
     /// The cold rows of a plan that touches none.
     fn no_cold_rows(&self, plan: &Plan) -> ColdRows {
         let mut none = ColdRows::default();
-        none.list(plan, &self.layout, &self.hot_rows);
+        none.list(&plan.grouping, &self.layout, &self.hot_rows);
         none
     }
 
     /// Counts an update; the key by which it rounds the rows of a class, where they are rounded.
-    fn next_update(&mut self) -> impl Fn(usize) -> Option<u64> + use<> {
-        let (rounding, updates) = (self.rounding, self.updates);
-        self.updates = updates.wrapping_add(1);
-        move |class| Some(rounding?.update_key(updates, class))
+    fn count_update(&mut self, step: Step) -> impl Fn(usize) -> Option<u64> + use<> {
+        let rounding = self.rounding;
+        // A batch without samples does not come here.
+        self.updates = step.next(1);
+        move |class| Some(rounding?.update_key(step.number, class))
     }
 
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
@@ -260,12 +284,12 @@ impl EmbeddingStore for DeviceStore {
         &self.layout.specs
     }
 
-    fn optimizer(&self) -> Optimizer {
-        self.optimizer
+    fn optimizer(&self) -> &RowOptimizer {
+        &self.optimizer
     }
 
     fn planner(&self) -> Planner {
-        let planner = Planner::new(Arc::clone(&self.layout)).with_slots();
+        let planner = Planner::of(Arc::clone(&self.layout)).with_slots();
         if self.device.is_cuda() {
             planner.with_lists(Arc::clone(&self.hot_rows))
         } else {
@@ -281,13 +305,9 @@ impl EmbeddingStore for DeviceStore {
 
     fn update(&mut self, plan: &Plan, grad: &Tensor, learning_rate: f64) -> Result<()> {
         self.check(plan, "the gradient", grad)?;
-        if !(learning_rate as f32).is_finite() {
-            return Err(Error::LearningRate {
-                value: learning_rate,
-            });
-        }
+        let step = Step::new(learning_rate, self.updates)?;
         let mut cold = self.no_cold_rows(plan);
-        self.scatter(plan, &mut cold, &Staged::default(), grad, learning_rate)
+        self.scatter(plan, &mut cold, &Staged::default(), grad, step)
     }
 
     fn parts(&self) -> &[Part] {
@@ -295,11 +315,11 @@ impl EmbeddingStore for DeviceStore {
     }
 
     fn export(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
-        self.export_rows(part, rows)
+        self.export_range(part, rows)
     }
 
     fn import(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
-        self.import_rows(part, first_row, rows)
+        self.import_range(part, first_row, rows)
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -316,13 +336,26 @@ impl EmbeddingStore for DeviceStore {
     }
 
     fn updates(&self) -> u64 {
-        self.rounding.map_or(0, |_| self.updates)
+        match self.rounding.is_some() || self.optimizer.counts_steps() {
+            true => self.updates,
+            false => 0,
+        }
     }
 
     fn continue_from(&mut self, updates: u64) {
         self.updates = updates;
     }
 
+    fn tiers(&self) -> Option<&dyn Tiered> {
+        Some(self)
+    }
+
+    fn tiers_mut(&mut self) -> Option<&mut dyn Tiered> {
+        Some(self)
+    }
+}
+
+impl Tiered for DeviceStore {
     /// Takes the plan's lists to a CUDA device.
     fn prefetch(&mut self, plan: &Plan) -> Result<()> {
         if !self.device.is_cuda() {
@@ -330,5 +363,23 @@ impl EmbeddingStore for DeviceStore {
         }
         self.check_plan(plan)?;
         self.index_ahead(plan)
+    }
+
+    /// There is one side.
+    fn enter(&mut self, _: Side) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing crosses.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        0
+    }
+
+    fn lookahead(&self) -> usize {
+        usize::from(self.device.is_cuda())
     }
 }

@@ -6,13 +6,13 @@ use candle_core::{DType, Tensor};
 
 use super::DeviceStore;
 use super::index::numbers;
-use super::matrix::{Matrix, kept_rows, select_rows};
-use super::update::write_rows;
-use crate::layout::PartKind;
-use crate::{Error, Part, Result, Rows};
+use super::matrix::{Matrix, kept_rows, select_rows, write_rows};
+use crate::error::{Error, Result};
+use crate::layout::{Part, PartKind};
+use crate::rows::Rows;
 
 impl DeviceStore {
-    pub(super) fn export_rows(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
+    pub(super) fn export_range(&self, part: usize, rows: Range<u64>) -> Result<Rows> {
         let range = self.locate(part, rows)?;
         let mut out = Rows {
             dim: self.parts[part].dim,
@@ -40,7 +40,7 @@ impl DeviceStore {
         Ok(out)
     }
 
-    pub(super) fn import_rows(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
+    pub(super) fn import_range(&mut self, part: usize, first_row: u64, rows: &Rows) -> Result<()> {
         let count = rows.check(&self.parts, part)?;
         let range = self.locate(part, first_row..first_row.saturating_add(count as u64))?;
         if range.is_empty() {
@@ -64,8 +64,12 @@ impl DeviceStore {
         if let Some(into) = &matrix.state {
             let shape = (count, self.parts[part].state_width);
             let state = if rows.state.is_empty() {
-                let fresh = self.optimizer.fresh_state();
-                Tensor::from_vec(vec![fresh; shape.0 * shape.1], shape, &self.device)?
+                let mut fresh = vec![0.0; shape.1];
+                match transposed {
+                    false => self.optimizer.fresh_state(&mut fresh),
+                    true => fresh.fill(self.optimizer.dense().fresh_state()),
+                }
+                Tensor::from_vec(fresh.repeat(count), shape, &self.device)?
             } else {
                 Tensor::from_slice(&rows.state, shape, &self.device)?
             };

@@ -6,61 +6,16 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::DeviceStore;
-use super::index::{Index, numbers};
-use super::matrix::Matrix;
-use super::update::write_rows;
+use super::index::numbers;
+use super::matrix::{Matrix, write_rows};
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::{Error, Result};
 use crate::layout::PartKind;
+use crate::plan::Plan;
 use crate::rounding::Rounding;
-use crate::split::HotSide;
-use crate::{Error, Plan, Result};
-
-/// A batch's cold rows on the device.
-#[derive(Debug, Default)]
-pub struct Staged {
-    /// One for each class, `[cold rows, width]`.
-    classes: Vec<Option<Tensor>>,
-    /// One for each part, `[dim_i, dim]`.
-    projections: Vec<Option<Tensor>>,
-    /// All rows and their state, where they are moved here.
-    copies: Option<Matrix>,
-    /// What the batch's plan means, where it was made ahead.
-    index: Option<Arc<Index>>,
-    /// The memory of them all, where it is of the ring, and the copies' way back.
-    #[cfg(feature = "cuda")]
-    uploaded: Option<super::cuda::UploadedRows>,
-    #[cfg(feature = "cuda")]
-    returning: Option<super::cuda::Returning>,
-}
-
-impl Staged {
-    pub(super) fn class(&self, class: usize) -> Option<&Tensor> {
-        self.classes.get(class)?.as_ref()
-    }
-
-    pub(super) fn projection(&self, part: usize) -> Option<&Tensor> {
-        self.projections.get(part)?.as_ref()
-    }
-
-    pub(super) fn copies(&self) -> Option<&Matrix> {
-        self.copies.as_ref()
-    }
-
-    pub(super) fn index(&self, plan: &Plan) -> Option<&Arc<Index>> {
-        self.index.as_ref().filter(|index| index.is_of(plan))
-    }
-
-    /// Forgets the batch: what another one needs is free.
-    fn clear(&mut self) {
-        self.classes.clear();
-        self.projections.clear();
-        (self.copies, self.index) = (None, None);
-        #[cfg(feature = "cuda")]
-        {
-            (self.uploaded, self.returning) = (None, None);
-        }
-    }
-}
+use crate::rule::Step;
+use crate::split::HotOperations;
 
 impl DeviceStore {
     /// Rows that lie behind each other in host memory, on the device; none for none.
@@ -72,7 +27,8 @@ impl DeviceStore {
         Ok(Some(Tensor::from_slice(floats, shape, &self.device)?))
     }
 
-    /// All cold rows, flat, on the device, and behind them their state, where it goes along; none for none.
+    /// All cold rows, flat, on the device, and behind them their state, where it goes along; none
+    /// for none.
     fn upload_all(&self, cold: &ColdRows, into: &mut Staged) -> Result<Option<Tensor>> {
         let (weights, state) = (cold.weights.as_slice(), cold.state.as_slice());
         if weights.is_empty() {
@@ -116,7 +72,7 @@ fn some_rows(all: Option<&Tensor>, floats: Range<usize>, width: usize) -> Result
     }
 }
 
-impl HotSide for DeviceStore {
+impl HotOperations for DeviceStore {
     type Staged = Staged;
 
     fn held(&self, part: usize) -> Range<u64> {
@@ -154,7 +110,7 @@ impl HotSide for DeviceStore {
 
     /// Tables of other encodings have parts of several widths, and projections.
     fn moves_staged(&self) -> bool {
-        self.layout.all_plain()
+        self.layout.is_one_class()
     }
 
     fn move_staged(
@@ -163,9 +119,9 @@ impl HotSide for DeviceStore {
         cold: &ColdRows,
         staged: &mut Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
-        self.scatter_staged(plan, cold, staged, grad, learning_rate)?;
+        self.scatter_staged(plan, cold, staged, grad, step)?;
         #[cfg(feature = "cuda")]
         if let (Some(copies), Some(transfers)) = (&staged.copies, &self.transfers) {
             staged.returning = Some(super::cuda::Returning::new(transfers, copies)?);
@@ -260,9 +216,9 @@ impl HotSide for DeviceStore {
         cold: &mut ColdRows,
         staged: &Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
-        self.scatter(plan, cold, staged, grad, learning_rate)
+        self.scatter(plan, cold, staged, grad, step)
     }
 
     fn lookup_samples(&self, plan: &Plan, samples: Range<usize>, into: &Tensor) -> Result<()> {

@@ -5,33 +5,33 @@ use candle_core::{DType, Tensor};
 use super::DeviceStore;
 use super::index::ClassIndex;
 use super::lookup::Pooled;
-use super::matrix::{Matrix, moved_rows, select_rows};
-use super::side::Staged;
+use super::matrix::{Matrix, moved_rows, select_rows, write_rows};
+use super::staged::Staged;
 use crate::cold_rows::ColdRows;
+use crate::error::Result;
 use crate::kernel::LANES;
 use crate::layout::{Composition, GradientOf, PartKind};
-use crate::update::Rule;
-use crate::{Plan, Result};
+use crate::plan::Plan;
+use crate::rule::{DenseRule, Rule, Step, step_row};
 
-/// Samples whose products for a projection's gradient are held at once.
+/// Samples whose products for a projection's gradient are held together.
 const SAMPLES_AT_ONCE: usize = 256;
 
 impl DeviceStore {
-    /// Updates all touched rows that are here and writes the gradients of the others into `cold`; plan and tensor are
-    /// checked.
+    /// Updates all touched rows that are here and writes the gradients of the others into `cold`;
+    /// plan and tensor are checked.
     pub(super) fn scatter(
         &mut self,
         plan: &Plan,
         cold: &mut ColdRows,
         staged: &Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
         let samples = plan.batch();
         if samples == 0 {
             return Ok(());
         }
-        let rule = Rule::new(self.optimizer, learning_rate);
         let index = self.index_for(plan, cold, staged)?;
         // Whatever reads rows or projections comes before the first write.
         let pooled = if self.layout.workspace_width > 0 {
@@ -41,21 +41,32 @@ impl DeviceStore {
         };
         let mut gradients = Vec::with_capacity(self.classes.len());
         for number in 0..self.classes.len() {
-            gradients.push(self.bag_gradients(number, pooled.as_ref(), staged, grad)?);
+            // Nobody needs the gradients of frozen tables.
+            gradients.push(match self.layout.classes[number].factor {
+                0.0 => None,
+                _ => Some(self.bag_gradients(number, pooled.as_ref(), staged, grad)?),
+            });
         }
         let mut projections = Vec::new();
         for (part, placed) in self.layout.parts.iter().enumerate() {
-            if let (PartKind::Projection, true, Some(pooled)) =
-                (placed.kind, plan.needs_projection(part), &pooled)
-            {
+            if let (PartKind::Projection, true, Some(pooled), Some(rule)) = (
+                placed.kind,
+                plan.grouping.needs_projection(part),
+                &pooled,
+                self.optimizer.projection_rule(placed.table, step),
+            ) {
                 let grad = self.table_gradient(grad, placed.table)?;
                 let gradient = projection_gradient(&pooled.part(part - 1)?, &grad)?;
-                projections.push((part, gradient));
+                projections.push((part, gradient, rule));
             }
         }
 
-        let key = self.next_update();
+        let key = self.count_update(step);
         for (number, bags) in gradients.into_iter().enumerate() {
+            let table = self.table_of(number);
+            let (Some(bags), Some(rule)) = (bags, self.optimizer.rule(table, step)) else {
+                continue;
+            };
             #[cfg(feature = "cuda")]
             if let Some(lists) = &index.lists {
                 let floats = cold.class(&self.layout.classes[number].parts);
@@ -79,9 +90,9 @@ impl DeviceStore {
                 cold.grads.as_mut_slice()[floats].copy_from_slice(&host);
             }
         }
-        for (part, gradient) in projections {
+        for (part, gradient, rule) in projections {
             match &self.projections[part] {
-                Some(own) => own.step_all(&gradient, rule)?,
+                Some(own) => own.step_elements(&gradient, rule)?,
                 None => {
                     let floats = cold.floats_of(part);
                     let host = gradient.flatten_all()?.to_vec1::<f32>()?;
@@ -92,23 +103,26 @@ impl DeviceStore {
         Ok(())
     }
 
-    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are staged here.
+    /// Updates all touched rows of plain tables, those that are elsewhere in the copies that are
+    /// staged here.
     pub(super) fn scatter_staged(
         &mut self,
         plan: &Plan,
         cold: &ColdRows,
         staged: &Staged,
         grad: &Tensor,
-        learning_rate: f64,
+        step: Step,
     ) -> Result<()> {
         if plan.batch() == 0 {
             return Ok(());
         }
-        let rule = Rule::new(self.optimizer, learning_rate);
+        // Plain tables are all of one class.
+        let key = self.count_update(step)(0);
+        let Some(rule) = self.optimizer.rule(0, step) else {
+            return Ok(());
+        };
         let index = self.index_for(plan, cold, staged)?;
         let bags = self.bag_gradients(0, None, staged, grad)?;
-        // Plain tables are all of one class.
-        let key = self.next_update()(0);
         #[cfg(feature = "cuda")]
         if let Some(lists) = &index.lists {
             let cold = match staged.copies() {
@@ -135,6 +149,12 @@ impl DeviceStore {
         }
     }
 
+    /// A table of a class, all of whose tables move at one rate.
+    fn table_of(&self, number: usize) -> usize {
+        let part = self.layout.classes[number].parts.first();
+        part.map_or(0, |&part| self.layout.parts[part].table)
+    }
+
     /// The gradients of a class's bags, `[bags, width]`, as the index counts them.
     fn bag_gradients(
         &self,
@@ -143,7 +163,7 @@ impl DeviceStore {
         staged: &Staged,
         grad: &Tensor,
     ) -> Result<Tensor> {
-        if self.layout.all_plain() {
+        if self.layout.is_one_class() {
             let (samples, tables, dim) = grad.dims3()?;
             let bags = (tables * samples, dim);
             // Kernels count bags sample by sample, tensor operations part by part.
@@ -161,7 +181,8 @@ impl DeviceStore {
         Ok(Tensor::cat(&parts, 0)?)
     }
 
-    /// The gradients of a class's working rows, each the sum over its lookups in the order of the samples.
+    /// The gradients of a class's working rows, each the sum over its lookups in the order of the
+    /// samples.
     fn class_gradient(
         &self,
         number: usize,
@@ -227,12 +248,13 @@ impl DeviceStore {
 }
 
 impl Matrix {
-    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where there is a key.
+    /// Moves some rows, `[rows]`, along their gradients, `[rows, width]`, and rounds them where
+    /// there is a key.
     fn step_rows(
         &self,
         rows: &Tensor,
         gradient: &Tensor,
-        rule: Rule,
+        rule: Rule<'_>,
         key: Option<u64>,
     ) -> Result<()> {
         let weights = select_rows(&self.weights, rows)?;
@@ -240,7 +262,7 @@ impl Matrix {
             Some(state) => Some(state.index_select(rows, 0)?),
             None => None,
         };
-        let (weights, state) = step(rule, gradient, &weights, state.as_ref())?;
+        let (weights, state) = step_rows(rule, gradient, &weights, state.as_ref())?;
         let weights = match key {
             Some(key) => moved_rows(&weights, rows, key)?,
             None => weights,
@@ -252,9 +274,28 @@ impl Matrix {
         Ok(())
     }
 
-    /// Moves all rows: a dense parameter.
-    fn step_all(&self, gradient: &Tensor, rule: Rule) -> Result<()> {
-        let (weights, state) = step(rule, gradient, &self.weights, self.state.as_ref())?;
+    /// Moves all rows.
+    fn step_all(&self, gradient: &Tensor, rule: Rule<'_>) -> Result<()> {
+        self.set(step_rows(
+            rule,
+            gradient,
+            &self.weights,
+            self.state.as_ref(),
+        )?)
+    }
+
+    /// Moves a dense parameter.
+    fn step_elements(&self, gradient: &Tensor, rule: DenseRule) -> Result<()> {
+        let (weights, state) = (&self.weights, self.state.as_ref());
+        self.set(match rule {
+            DenseRule::Sgd { rate } => step_sgd(rate, gradient, weights)?,
+            DenseRule::Adagrad { rate, epsilon } => {
+                step_adagrad(rate, epsilon, gradient, weights, state, Ok)?
+            }
+        })
+    }
+
+    fn set(&self, (weights, state): (Tensor, Option<Tensor>)) -> Result<()> {
         self.weights.slice_set(&weights, 0, 0)?;
         if let (Some(into), Some(state)) = (&self.state, state) {
             into.slice_set(&state, 0, 0)?;
@@ -263,46 +304,79 @@ impl Matrix {
     }
 }
 
-/// Overwrites rows of a matrix, in place, by values of its own type.
-pub(super) fn write_rows(into: &Tensor, rows: &Tensor, values: &Tensor) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if into.device().is_cuda() {
-        return super::cuda::write_rows(into, rows, values);
-    }
-    let rows = rows
-        .unsqueeze(1)?
-        .broadcast_as(values.shape())?
-        .contiguous()?;
-    into.scatter_set(&rows, &values.contiguous()?, 0)?;
-    Ok(())
-}
-
-/// One step of the optimizer: the new weights and the new state. Rounded as on the CPU, operation by operation.
-fn step(
-    rule: Rule,
+/// One step of some rows: the new weights and the new state. Rounded as on the CPU, operation by
+/// operation.
+fn step_rows(
+    rule: Rule<'_>,
     gradient: &Tensor,
     weights: &Tensor,
     state: Option<&Tensor>,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let (rate, epsilon) = match rule {
-        Rule::Sgd { rate } => (rate, 0.0),
-        Rule::Adagrad { rate, epsilon } | Rule::Rowwise { rate, epsilon } => (rate, epsilon),
-    };
-    let rate = f64::from(rate);
-    let Some(state) = state else {
-        return Ok(((weights - (gradient * rate)?)?, None));
-    };
-    let squares = gradient.sqr()?;
-    // One state a row of several floats is the row-wise rule; a row of one float is its own mean.
-    let rowwise = matches!(rule, Rule::Rowwise { .. }) && state.dim(1)? == 1;
-    let state = if rowwise {
-        (state + mean_of_rows(&squares)?)?
-    } else {
-        (state + squares)?
+    match rule {
+        Rule::Sgd { rate } => step_sgd(rate, gradient, weights),
+        Rule::Adagrad { rate, epsilon } => {
+            step_adagrad(rate, epsilon, gradient, weights, state, Ok)
+        }
+        Rule::Rowwise { rate, epsilon } => {
+            let mean = |squares| mean_of_rows(&squares);
+            step_adagrad(rate, epsilon, gradient, weights, state, mean)
+        }
+        Rule::External { .. } => step_by_host(rule, gradient, weights, state),
+    }
+}
+
+fn step_sgd(rate: f32, gradient: &Tensor, weights: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    Ok(((weights - (gradient * f64::from(rate))?)?, None))
+}
+
+/// `added` is what is added to the state, of the squares of the gradient.
+fn step_adagrad(
+    rate: f32,
+    epsilon: f32,
+    gradient: &Tensor,
+    weights: &Tensor,
+    state: Option<&Tensor>,
+    added: impl Fn(Tensor) -> Result<Tensor>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let added = added(gradient.sqr()?)?;
+    let state = match state {
+        Some(state) => (state + added)?,
+        None => added,
     };
     let denominator = (state.sqrt()? + f64::from(epsilon))?;
-    let moved = (gradient.broadcast_div(&denominator)? * rate)?;
+    let moved = (gradient.broadcast_div(&denominator)? * f64::from(rate))?;
     Ok(((weights - moved)?, Some(state)))
+}
+
+/// A rule that knows no tensors, row by row in host memory.
+fn step_by_host(
+    rule: Rule<'_>,
+    gradient: &Tensor,
+    weights: &Tensor,
+    state: Option<&Tensor>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let floats = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+    let (gradients, mut new) = (floats(gradient)?, floats(weights)?);
+    let mut states = match state {
+        Some(state) => floats(state)?,
+        None => Vec::new(),
+    };
+    let (rows, width) = weights.dims2()?;
+    let state_width = states.len() / rows.max(1);
+    for (row, (gradient, weights)) in gradients
+        .chunks_exact(width)
+        .zip(new.chunks_exact_mut(width))
+        .enumerate()
+    {
+        let state = &mut states[row * state_width..][..state_width];
+        step_row(rule, gradient, weights, state);
+    }
+    let state = match state {
+        Some(state) => Some(Tensor::from_vec(states, state.shape(), state.device())?),
+        None => None,
+    };
+    let weights = Tensor::from_vec(new, weights.shape(), weights.device())?;
+    Ok((weights, state))
 }
 
 /// The mean of every row, `[rows, 1]`, in the order of the CPU's kernels.
@@ -317,7 +391,8 @@ fn mean_of_rows(x: &Tensor) -> Result<Tensor> {
     Ok(reduce(&lanes)?.broadcast_div(&width)?)
 }
 
-/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order of the CPU's kernels.
+/// `x · y` for every row of `x`, `[rows, dim]`, and every row of `y`, `[others, dim]`, in the order
+/// of the CPU's kernels.
 fn dots(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let ((rows, dim), others) = (x.dims2()?, y.dim(0)?);
     let mut lanes = Tensor::zeros((rows * others, LANES), DType::F32, x.device())?;

@@ -141,7 +141,7 @@ pub fn case() -> impl Strategy<Value = Case> {
                     tables: tables.clone(),
                     options: StoreOptions {
                         dim,
-                        optimizer,
+                        optimizer: optimizer.into(),
                         initialization: Initialization::ReferenceUniform,
                         seed,
                         ..StoreOptions::default()
@@ -156,7 +156,7 @@ pub fn case() -> impl Strategy<Value = Case> {
 
 impl Case {
     pub fn plain(&self) -> CpuStore {
-        CpuStore::new(self.tables.clone(), self.options).unwrap()
+        CpuStore::new(self.tables.clone(), self.options.in_host_memory()).unwrap()
     }
 
     /// A tensor as lookups and updates of that batch take it.
@@ -165,13 +165,18 @@ impl Case {
         Tensor::from_vec(floats, shape, &Device::Cpu).unwrap()
     }
 
-    pub fn plan(&self, store: &impl EmbeddingStore, batch: &Batch) -> Plan {
+    pub fn plan(&self, store: &(impl EmbeddingStore + ?Sized), batch: &Batch) -> Plan {
         let mut plan = Plan::default();
         store.planner().plan(batch.ids(), &mut plan).unwrap();
         plan
     }
 
-    pub fn lookup(&self, store: &impl EmbeddingStore, batch: &Batch, plan: &Plan) -> Vec<u32> {
+    pub fn lookup(
+        &self,
+        store: &(impl EmbeddingStore + ?Sized),
+        batch: &Batch,
+        plan: &Plan,
+    ) -> Vec<u32> {
         let floats = batch.size * self.tables.len() * self.options.dim;
         let into = self.tensor(batch, vec![f32::NAN; floats]);
         store.lookup(plan, &into).unwrap();
@@ -190,7 +195,7 @@ impl Case {
     /// One step: what was looked up.
     pub fn step(
         &self,
-        store: &mut impl EmbeddingStore,
+        store: &mut (impl EmbeddingStore + ?Sized),
         batch: &Batch,
         plan: &Plan,
         step: usize,
@@ -207,7 +212,7 @@ pub fn bits(floats: &[f32]) -> Vec<u32> {
 }
 
 /// Weights and state of every part, bit for bit.
-pub fn contents(store: &impl EmbeddingStore) -> Vec<(Vec<u32>, Vec<u32>)> {
+pub fn contents(store: &(impl EmbeddingStore + ?Sized)) -> Vec<(Vec<u32>, Vec<u32>)> {
     let all = |(index, rows): (usize, u64)| {
         let Rows { weights, state, .. } = store.export(index, 0..rows).unwrap();
         (bits(&weights), bits(&state))

@@ -80,7 +80,7 @@ impl Oracle {
             .map(|part| store.export(part, 0..store.parts()[part].rows).unwrap());
         Self {
             dim: store.dim(),
-            optimizer: store.optimizer(),
+            optimizer: store.optimizer().dense(),
             tables: store.tables().to_vec(),
             parts: parts.collect(),
         }
@@ -233,10 +233,11 @@ impl Oracle {
                             *weight -= rate * (g / (state.sqrt() + epsilon as f32));
                         }
                     }
-                    _ => weights
+                    Optimizer::Sgd => weights
                         .iter_mut()
                         .zip(&g)
                         .for_each(|(weight, g)| *weight -= rate * g),
+                    other => panic!("the oracle does not know {other}"),
                 }
             }
         }

@@ -5,6 +5,7 @@ use recsys_data::{Dataset, IdBlock};
 use crate::Result;
 use crate::classify::cold_bits;
 use crate::sample::Sample;
+use crate::visit::visit_ids;
 
 /// Hot rows of every table, with what they cost and bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +34,9 @@ impl InputMatrix {
         let positions = dataset.schema().positions();
         let chunks = sample.map_chunks(|numbers, scratch| {
             let mut depths = Vec::with_capacity(numbers.len() * tables);
-            dataset.visit_ids(numbers, scratch, &mut |block| {
+            visit_ids(dataset, numbers, scratch, &mut |block| {
                 push_depths(block, tables, positions, &mut depths);
+                Ok(())
             })?;
             Ok(depths)
         })?;

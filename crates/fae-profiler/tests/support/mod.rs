@@ -6,10 +6,8 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PackedWriter, Provenance, Result, Schema, SparseIds, Split,
-    SplitRows, TableSchema, WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, PackedWriter, Provenance, WriterOptions};
+use recsys_data::{Batch, Dataset, Result, Schema, SparseIds, Split, SplitRows, TableSchema};
 
 /// Samples that lie in memory.
 #[derive(Debug, Clone)]

@@ -4,10 +4,14 @@ use rayon::prelude::*;
 
 use super::encode::Categories;
 use super::parse::parse_rows;
-use super::{BadRows, CRITEO_TABLES, PrepareOptions, RowDefect};
+use super::{PrepareOptions, RowFieldDefect, TABLES};
 use crate::category_counts::CategoryCounts;
-use crate::text::{Chunk, SkipLog, read_all};
-use crate::{Error, Progress, Result, SourceFile};
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::progress::Progress;
+use crate::text::Error as TextError;
+use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// Categories between the one that is counted and the one whose slot is asked for.
 const PREFETCH: usize = 16;
@@ -17,7 +21,7 @@ pub(super) struct Counted {
     pub(super) rows: u64,
     /// Per table, entries in order of first appearance.
     pub(super) tables: Vec<CategoryCounts>,
-    pub(super) skipped: SkipLog<RowDefect>,
+    pub(super) skipped: SkipLog<RowFieldDefect>,
     pub(super) sources: Vec<SourceFile>,
 }
 
@@ -28,7 +32,7 @@ struct Columns {
     stride: usize,
     /// Which categories of each row are missing.
     missing: Vec<u32>,
-    skipped: SkipLog<RowDefect>,
+    skipped: SkipLog<RowFieldDefect>,
     stored_bytes: u64,
 }
 
@@ -44,7 +48,7 @@ pub(super) fn count(
     let mut counted = Counted {
         rows: 0,
         tables: std::iter::repeat_with(CategoryCounts::new)
-            .take(CRITEO_TABLES)
+            .take(TABLES)
             .collect(),
         skipped: SkipLog::default(),
         sources: Vec::new(),
@@ -65,16 +69,16 @@ pub(super) fn count(
     let sources = read_all(&options.raw, work, consume)?;
     counted.sources = sources;
     if counted.rows == 0 {
-        return Err(Error::NoRows {
+        return Err(Error::Text(TextError::NoRows {
             skipped: counted.skipped.rows(),
-        });
+        }));
     }
     Ok(counted)
 }
 
 fn columns(options: &PrepareOptions, categories: Categories, chunk: &Chunk) -> Result<Columns> {
     let stride = chunk.lines as usize;
-    let mut values = vec![0; CRITEO_TABLES * stride];
+    let mut values = vec![0; TABLES * stride];
     let mut missing = Vec::with_capacity(stride);
     let mut skipped = SkipLog::default();
     let good = |row: &super::RawRow| {
@@ -90,11 +94,11 @@ fn columns(options: &PrepareOptions, categories: Categories, chunk: &Chunk) -> R
         match options.bad_rows {
             BadRows::Skip => skipped.add(chunk.file, line, defect),
             BadRows::Error => {
-                return Err(Error::BadRow {
+                return Err(Error::Criteo(CriteoError::BadRow {
                     path: options.raw[chunk.file].clone(),
                     line,
                     defect,
-                });
+                }));
             }
         }
         Ok(())
@@ -126,7 +130,7 @@ fn count_table(table: usize, counts: &mut CategoryCounts, chunks: &[Columns]) ->
     // Entries are numbered in 32 bits; one group of chunks is far below what is left here.
     if counts.len() > CategoryCounts::MOST {
         return Err(Error::TooManyCategories {
-            table: super::field_name(1 + super::CRITEO_DENSE + table),
+            table: super::field_name(1 + super::DENSE_FEATURES + table),
         });
     }
     Ok(())

@@ -1,44 +1,15 @@
 //! What can be wrong with a raw row.
 
 use super::{FIELDS, field_name};
-use crate::text::{Defect, MAX_LINE, shorten};
+use crate::text::{FieldDefect, LineDefect, shorten};
 
-/// Why a line is no Criteo row. `field` counts from 0 (0 is the label), messages count from 1.
+/// Why a line is not a Criteo row.
+pub type RowDefect = LineDefect<RowFieldDefect>;
+
+/// What is wrong with the fields of a line. `field` counts from 0 (the label), messages count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RowDefect {
-    /// Nothing between two line ends.
-    #[error("the line is empty")]
-    Empty,
-    /// Longer than any row can be; the rest of the line was not looked at.
-    #[error("the line is longer than {MAX_LINE} bytes, so it is no Criteo row")]
-    LineTooLong,
-    /// Too few or too many fields.
-    #[error(
-        "{found} fields separated by TAB instead of {FIELDS} (label, 13 integers, 26 categories)"
-    )]
-    FieldCount {
-        /// Number of fields.
-        found: usize,
-    },
-    /// A NUL byte.
-    #[error("a NUL byte at byte {byte} of the line: the file is damaged or no text")]
-    Nul {
-        /// Its place in the line, counted from 1.
-        byte: usize,
-    },
-    /// Bytes that are no UTF-8 text.
-    #[error("byte {byte} of the line is no UTF-8 text: the file is damaged or of another kind")]
-    NotUtf8 {
-        /// The first such byte, counted from 1.
-        byte: usize,
-    },
-    /// A carriage return that is no part of a line end.
-    #[error("a carriage return at byte {byte} of the line, which does not end the line there")]
-    CarriageReturn {
-        /// Its place in the line, counted from 1.
-        byte: usize,
-    },
+pub enum RowFieldDefect {
     /// A label other than 0 and 1.
     #[error("label (field 1) is \"{text}\" instead of 0 or 1")]
     Label {
@@ -79,52 +50,12 @@ pub enum RowDefect {
     },
 }
 
-impl RowDefect {
-    /// A short name for the kind of defect, under which skipped rows are counted.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Empty => "empty line",
-            Self::LineTooLong => "line too long",
-            Self::FieldCount { .. } => "wrong number of fields",
-            Self::Nul { .. } => "NUL byte",
-            Self::NotUtf8 { .. } => "not UTF-8",
-            Self::CarriageReturn { .. } => "stray carriage return",
-            Self::Label { .. } => "label not 0 or 1",
-            Self::Dense { .. } => "dense value no integer",
-            Self::DenseOverflow { .. } => "dense value beyond 32 bits",
-            Self::Category { .. } => "category not hexadecimal",
-            Self::CategoryTooLong { .. } => "category beyond 8 digits",
-        }
-    }
-
-    /// Says what is wrong with a line (without its line end) that [`super::parse_row`] refuses.
-    ///
-    /// `None` means that nothing is: the line is a row.
-    pub(crate) fn of(line: &[u8]) -> Option<Self> {
-        if line.len() > MAX_LINE {
-            return Some(Self::LineTooLong);
-        }
-        if line.is_empty() {
-            return Some(Self::Empty);
-        }
-        if let Some(at) = memchr::memchr(0, line) {
-            return Some(Self::Nul { byte: at + 1 });
-        }
-        if let Err(error) = std::str::from_utf8(line) {
-            let byte = error.valid_up_to() + 1;
-            return Some(Self::NotUtf8 { byte });
-        }
-        if let Some(at) = memchr::memchr(b'\r', line) {
-            return Some(Self::CarriageReturn { byte: at + 1 });
-        }
-        let found = memchr::memchr_iter(b'\t', line).count() + 1;
-        if found != FIELDS {
-            return Some(Self::FieldCount { found });
-        }
-        line.split(|&byte| byte == b'\t')
-            .enumerate()
-            .find_map(|(field, text)| Self::of_field(field, text))
-    }
+impl FieldDefect for RowFieldDefect {
+    const LINE: &'static str = "Criteo row";
+    const SEPARATOR: u8 = b'\t';
+    const SEPARATOR_NAME: &'static str = "TAB";
+    const FIELDS: usize = FIELDS;
+    const FIELD_NAMES: &'static str = "label, 13 integers, 26 categories";
 
     fn of_field(field: usize, text: &[u8]) -> Option<Self> {
         let shown = || shorten(text);
@@ -134,7 +65,7 @@ impl RowDefect {
         if text.is_empty() {
             return None;
         }
-        if field > super::CRITEO_DENSE {
+        if field > super::DENSE_FEATURES {
             if !text.iter().all(u8::is_ascii_hexdigit) {
                 return Some(Self::Category {
                     field,
@@ -159,11 +90,15 @@ impl RowDefect {
             text: shown(),
         })
     }
-}
 
-impl Defect for RowDefect {
     fn kind(&self) -> &'static str {
-        self.kind()
+        match self {
+            Self::Label { .. } => "label not 0 or 1",
+            Self::Dense { .. } => "dense value no integer",
+            Self::DenseOverflow { .. } => "dense value beyond 32 bits",
+            Self::Category { .. } => "category not hexadecimal",
+            Self::CategoryTooLong { .. } => "category beyond 8 digits",
+        }
     }
 }
 

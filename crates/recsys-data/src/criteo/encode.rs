@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::{CRITEO_TABLES, Numbering, RawRow};
+use super::{Numbering, RawRow, TABLES};
+use crate::batch::Batch;
 use crate::category_counts::CategoryCounts;
-use crate::{Batch, Vocabulary};
+use crate::vocabulary::Vocabulary;
 
 /// What happens to a category before it is counted or looked up.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +128,7 @@ impl Encoder {
         into.label.push(f32::from(row.label));
         into.dense
             .extend(row.dense.iter().map(|&value| self.logarithms.of(value)));
-        let mut ids = [0; CRITEO_TABLES];
+        let mut ids = [0; TABLES];
         let mut known = true;
         for (table, id) in ids.iter_mut().enumerate() {
             let found = self.id(&row, table);
@@ -243,7 +244,7 @@ mod tests {
         let encoder = Encoder::new(
             Categories::new(None, Numbering::Rank),
             std::iter::repeat_with(CategoryCounts::new)
-                .take(CRITEO_TABLES)
+                .take(TABLES)
                 .collect(),
         );
         let mut batch = Batch::default();

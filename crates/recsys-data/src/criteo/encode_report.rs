@@ -3,10 +3,13 @@
 use serde::Serialize;
 
 use super::PassReport;
-use crate::{SkippedRows, SourceFile, Split};
+use crate::packed::SourceFile;
+use crate::split::Split;
+use crate::text::SkippedRows;
 
 /// What encoding found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct EncodeReport {
     /// Rows written.
     pub rows: u64,
@@ -43,6 +46,7 @@ impl EncodeReport {
 
 /// Categories of a table that are not in the vocabulary.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct UnseenReport {
     /// The table.
     pub table: String,

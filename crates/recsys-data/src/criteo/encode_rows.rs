@@ -7,11 +7,16 @@ use std::time::Instant;
 use super::encode_report::{EncodeReport, UnseenReport};
 use super::parse::parse_rows;
 use super::row_encoder::{RowEncoder, Unseen};
-use super::{BadRows, CRITEO_DENSE, CRITEO_TABLES, PassReport, RowDefect, SplitReport};
-use crate::text::{Chunk, SkipLog, check_output, folder_bytes, read_all, staged, stored_bytes};
-use crate::{
-    Batch, Error, PackedDataset, PackedWriter, Progress, Provenance, Result, SkippedRows,
-    SourceFile, Split, SplitRows, Stage, WriterOptions,
+use super::{DENSE_FEATURES, PassReport, RowFieldDefect, SplitReport, TABLES};
+use crate::batch::Batch;
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::packed::{PackedDataset, PackedWriter, Provenance, SourceFile, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::split::{Split, SplitRows};
+use crate::text::Error as TextError;
+use crate::text::{
+    BadRows, Chunk, SkipLog, SkippedRows, check_output, folder_bytes, read_all, stored_bytes,
 };
 
 /// What to encode, by which vocabulary, and where to write it.
@@ -100,7 +105,7 @@ impl EncodeCriteo {
         };
         let schema = data.schema().clone();
         let mut writer = PackedWriter::create_locked(lock, schema, split_rows, writer_options)?;
-        for table in 0..CRITEO_TABLES {
+        for table in 0..TABLES {
             if let Some(vocabulary) = data.vocabulary(table)? {
                 writer.write_vocabulary(table, &vocabulary)?;
             }
@@ -194,24 +199,27 @@ struct Pass<'a> {
 struct Written {
     rows: u64,
     clicks: u64,
-    unseen: [u64; CRITEO_TABLES],
+    unseen: [u64; TABLES],
 }
 
 struct Encoded {
     batch: Batch,
-    unseen: [u64; CRITEO_TABLES],
+    unseen: [u64; TABLES],
     stored_bytes: u64,
 }
 
 impl Pass<'_> {
     fn changed(&self, file: usize) -> Error {
-        Error::SourceChanged {
+        Error::Text(TextError::SourceChanged {
             path: self.options.raw[file].clone(),
-        }
+        })
     }
 
     /// Counts rows and lines that are none.
-    fn count(&self, progress: &dyn Progress) -> Result<(u64, SkipLog<RowDefect>, Vec<SourceFile>)> {
+    fn count(
+        &self,
+        progress: &dyn Progress,
+    ) -> Result<(u64, SkipLog<RowFieldDefect>, Vec<SourceFile>)> {
         let (mut rows, mut skipped) = (0, SkipLog::default());
         let work = |chunk: Chunk| {
             let (mut rows, mut skipped) = (0u64, SkipLog::default());
@@ -223,11 +231,11 @@ impl Pass<'_> {
                     match self.bad_rows {
                         BadRows::Skip => skipped.add(chunk.file, line, defect),
                         BadRows::Error => {
-                            return Err(Error::BadRow {
+                            return Err(Error::Criteo(CriteoError::BadRow {
                                 path: self.options.raw[chunk.file].clone(),
                                 line,
                                 defect,
-                            });
+                            }));
                         }
                     }
                     Ok(())
@@ -235,7 +243,7 @@ impl Pass<'_> {
             )?;
             Ok((rows, skipped, chunk.stored_bytes))
         };
-        let consume = |chunks: Vec<(u64, SkipLog<RowDefect>, u64)>| {
+        let consume = |chunks: Vec<(u64, SkipLog<RowFieldDefect>, u64)>| {
             for (more, log, stored_bytes) in chunks {
                 rows += more;
                 skipped.append(log);
@@ -245,9 +253,9 @@ impl Pass<'_> {
         };
         let sources = read_all(&self.options.raw, work, consume)?;
         if rows == 0 {
-            return Err(Error::NoRows {
+            return Err(Error::Text(TextError::NoRows {
                 skipped: skipped.rows(),
-            });
+            }));
         }
         Ok((rows, skipped, sources))
     }
@@ -292,13 +300,13 @@ impl Pass<'_> {
         let lines = chunk.lines as usize;
         let mut encoded = Encoded {
             batch: Batch::default(),
-            unseen: [0; CRITEO_TABLES],
+            unseen: [0; TABLES],
             stored_bytes: chunk.stored_bytes,
         };
         let batch = &mut encoded.batch;
         batch.label.reserve_exact(lines);
-        batch.dense.reserve_exact(lines * CRITEO_DENSE);
-        batch.sparse.ids.reserve_exact(lines * CRITEO_TABLES);
+        batch.dense.reserve_exact(lines * DENSE_FEATURES);
+        batch.sparse.ids.reserve_exact(lines * TABLES);
         // Lines so far, good and bad ones, which two closures count.
         let line = Cell::new(chunk.first_line);
         let mut refused = None;
@@ -315,10 +323,12 @@ impl Pass<'_> {
                     }
                 }
                 Err(unseen) => {
-                    refused.get_or_insert_with(|| Error::UnseenInLine {
-                        path: self.options.raw[chunk.file].clone(),
-                        line: line.get(),
-                        unseen,
+                    refused.get_or_insert_with(|| {
+                        Error::Criteo(CriteoError::UnseenInLine {
+                            path: self.options.raw[chunk.file].clone(),
+                            line: line.get(),
+                            unseen,
+                        })
                     });
                 }
             }

@@ -8,6 +8,7 @@ mod defect;
 mod encode;
 mod encode_report;
 mod encode_rows;
+mod error;
 mod number;
 mod options;
 mod parse;
@@ -19,11 +20,12 @@ mod split;
 mod terabyte;
 mod write_pass;
 
-pub use defect::RowDefect;
+pub use defect::{RowDefect, RowFieldDefect};
 pub(crate) use encode::logarithm;
 pub use encode_report::{EncodeReport, UnseenReport};
 pub use encode_rows::{EncodeCriteo, EncodeOptions};
-pub use options::{BadRows, Numbering, PrepareOptions, Randomize, SplitRule};
+pub use error::Error;
+pub use options::{Numbering, PrepareOptions, Randomize, SplitRule};
 pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
 pub use report::{PassReport, PrepareReport, SplitReport};
@@ -33,17 +35,17 @@ pub use terabyte::{
 };
 
 /// Dense features of a Criteo row, I1 to I13.
-pub const CRITEO_DENSE: usize = 13;
+pub const DENSE_FEATURES: usize = 13;
 /// Categorical features of a Criteo row, C1 to C26.
-pub const CRITEO_TABLES: usize = 26;
+pub const TABLES: usize = 26;
 /// Fields of a Criteo row.
-pub(crate) const FIELDS: usize = 1 + CRITEO_DENSE + CRITEO_TABLES;
+pub(crate) const FIELDS: usize = 1 + DENSE_FEATURES + TABLES;
 
 /// "label", "I1" to "I13", "C1" to "C26": the name of a field, counted from 0.
 pub(crate) fn field_name(field: usize) -> String {
     match field {
         0 => "label".to_owned(),
-        1..=CRITEO_DENSE => format!("I{field}"),
-        _ => format!("C{}", field - CRITEO_DENSE),
+        1..=DENSE_FEATURES => format!("I{field}"),
+        _ => format!("C{}", field - DENSE_FEATURES),
     }
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::text::BadRows;
 
 /// How raw categories become ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Numbering {
     /// By frequency over all rows: 0 is the most frequent category of its table, ties in order of first appearance. A
     /// missing value is a category of its own.
@@ -19,20 +21,10 @@ pub enum Numbering {
     Reference,
 }
 
-/// What becomes of lines that are no rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BadRows {
-    /// The first one ends the preparation.
-    #[default]
-    Error,
-    /// They are left out, counted by kind and reported.
-    Skip,
-}
-
 /// Which training rows change places, once and for all, under [`SplitRule::ReferenceDays`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Randomize {
     /// None: file order.
     None,
@@ -46,6 +38,7 @@ pub enum Randomize {
 /// Which rows train, validate and test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "rule")]
+#[non_exhaustive]
 pub enum SplitRule {
     /// The first 6/7 of the rows train, the first half of the rest validates, the second half tests; all in file order.
     ///

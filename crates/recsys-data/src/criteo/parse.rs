@@ -1,7 +1,7 @@
 //! Rows out of bytes, without a copy of any field.
 
 use super::number::{decimal, hex, hex8};
-use super::{CRITEO_DENSE, CRITEO_TABLES, RowDefect};
+use super::{DENSE_FEATURES, RowDefect, TABLES};
 use crate::text::for_each_line;
 
 /// A row of raw Criteo text as numbers.
@@ -12,9 +12,9 @@ pub struct RawRow {
     /// Bit `t` is set where category `t` is missing.
     pub missing: u32,
     /// Integers I1 to I13 as written; a missing one is 0.
-    pub dense: [i32; CRITEO_DENSE],
+    pub dense: [i32; DENSE_FEATURES],
     /// Categories C1 to C26 as written in hexadecimal; a missing one is 0.
-    pub categories: [u32; CRITEO_TABLES],
+    pub categories: [u32; TABLES],
 }
 
 /// Reads the row at the front of `text` and returns the length of its line, line end included.
@@ -42,7 +42,7 @@ pub fn parse_row(text: &[u8], row: &mut RawRow) -> Option<usize> {
     }
     row.missing = 0;
     let mut categories = row.categories.iter_mut().enumerate();
-    for (table, value) in categories.by_ref().take(CRITEO_TABLES - 1) {
+    for (table, value) in categories.by_ref().take(TABLES - 1) {
         at = category(text, at, table, value, &mut row.missing)?;
         if *text.get(at)? != b'\t' {
             return None;
@@ -136,11 +136,11 @@ mod tests {
     fn rows() -> impl Strategy<Value = (RawRow, u16, bool)> {
         let values = (
             0u8..2,
-            0u32..1 << CRITEO_TABLES,
-            any::<[i32; CRITEO_DENSE]>(),
-            any::<[u32; CRITEO_TABLES]>(),
+            0u32..1 << TABLES,
+            any::<[i32; DENSE_FEATURES]>(),
+            any::<[u32; TABLES]>(),
         );
-        (values, 0u16..1 << CRITEO_DENSE, any::<bool>()).prop_map(
+        (values, 0u16..1 << DENSE_FEATURES, any::<bool>()).prop_map(
             |((label, missing, dense, categories), empty, upper)| {
                 let mut row = RawRow {
                     label,
@@ -148,10 +148,10 @@ mod tests {
                     dense,
                     categories,
                 };
-                for index in 0..CRITEO_DENSE {
+                for index in 0..DENSE_FEATURES {
                     row.dense[index] *= i32::from(empty >> index & 1 == 0);
                 }
-                for table in 0..CRITEO_TABLES {
+                for table in 0..TABLES {
                     row.categories[table] *= u32::from(missing >> table & 1 == 0);
                 }
                 (row, empty, upper)

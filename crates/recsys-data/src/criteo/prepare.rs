@@ -9,12 +9,13 @@ use super::encode::{Categories, Encoder, number};
 use super::report::{PassReport, PrepareReport, SplitReport};
 use super::split::Division;
 use super::write_pass::WritePass;
-use super::{CRITEO_DENSE, PrepareOptions, field_name};
-use crate::text::{check_output, folder_bytes, staged, stored_bytes};
-use crate::{
-    PackedWriter, Progress, Provenance, Result, Schema, SkippedRows, SourceFile, Stage,
-    TableSchema, Vocabulary, WriterOptions,
-};
+use super::{DENSE_FEATURES, PrepareOptions, field_name};
+use crate::error::Result;
+use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::schema::{Schema, TableSchema};
+use crate::text::{SkippedRows, check_output, folder_bytes, stored_bytes};
+use crate::vocabulary::Vocabulary;
 
 /// Prepares Criteo rows: pass one counts categories, pass two writes ids.
 ///
@@ -127,11 +128,11 @@ impl PrepareCriteo {
 /// The columns, for tables of so many rows.
 pub(super) fn schema(rows: impl IntoIterator<Item = u64>) -> Schema {
     let table = |(table, rows): (usize, u64)| TableSchema {
-        name: field_name(1 + CRITEO_DENSE + table),
+        name: field_name(1 + DENSE_FEATURES + table),
         rows,
     };
     Schema {
-        dense: (1..=CRITEO_DENSE).map(field_name).collect(),
+        dense: (1..=DENSE_FEATURES).map(field_name).collect(),
         tables: rows.into_iter().enumerate().map(table).collect(),
         ..Schema::default()
     }

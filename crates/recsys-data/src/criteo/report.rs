@@ -2,10 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Batch, SkippedRows, SourceFile, Split, Stage};
+use crate::batch::Batch;
+use crate::packed::SourceFile;
+use crate::progress::Stage;
+use crate::split::Split;
+use crate::text::SkippedRows;
 
 /// What a preparation found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct PrepareReport {
     /// Rows written.
     pub rows: u64,
@@ -46,6 +51,7 @@ impl PrepareReport {
 
 /// One split of a prepared data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SplitReport {
     /// Which one.
     pub split: Split,
@@ -74,6 +80,7 @@ impl SplitReport {
 
 /// One pass over the raw files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PassReport {
     /// What the pass is for.
     pub stage: Stage,

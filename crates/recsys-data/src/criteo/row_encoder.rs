@@ -6,14 +6,18 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::encode::{Categories, Encoder};
-use super::{CRITEO_DENSE, CRITEO_TABLES, Numbering, RawRow, field_name};
+use super::{DENSE_FEATURES, Numbering, RawRow, TABLES, field_name};
 use crate::category_counts::CategoryCounts;
-use crate::{Category, Error, Notation, PackedDataset, Result, Vocabulary};
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::packed::PackedDataset;
+use crate::vocabulary::{Category, Notation, Vocabulary};
 
 /// What becomes of a category that the vocabulary does not have, and of a missing one where the data that the vocabulary was made
 /// of missed none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Unseen {
     /// The id of rare categories, where the table has one, else that of missing ones; a table with neither is an error.
     #[default]
@@ -27,6 +31,7 @@ pub enum Unseen {
 
 /// A category that is not in a vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnseenCategory {
     /// Name of the column.
     pub table: String,
@@ -53,21 +58,22 @@ impl fmt::Display for UnseenCategory {
         }
         match self.policy {
             Unseen::Unknown => f.write_str(
-                ", and this table has an id neither for rare nor for missing categories: choose --unseen hash, or prepare the \
-                 first data with --min-count 2 or more",
+                ", and this table has an id neither for rare nor for missing categories: choose \
+                 `Unseen::Hash`, or prepare the first data with a `min_count` of 2 or more",
             ),
-            _ => f.write_str(": choose --unseen unknown or hash to go on"),
+            _ => f.write_str(": choose `Unseen::Unknown` or `Unseen::Hash` to go on"),
         }
     }
 }
 
 /// A row as a model takes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct EncodedRow {
     /// Ids of the 26 tables.
-    pub ids: [u32; CRITEO_TABLES],
+    pub ids: [u32; TABLES],
     /// `ln(max(x, 0) + 1)` of the 13 integers.
-    pub dense: [f32; CRITEO_DENSE],
+    pub dense: [f32; DENSE_FEATURES],
     /// Bit `t` is set where the category of table `t` is not in the vocabulary.
     pub unseen: u32,
 }
@@ -77,7 +83,11 @@ pub struct EncodedRow {
 /// Memory is 20 to 35 bytes for each category. Encoding allocates nothing and takes `&self`, so that threads can share an encoder.
 ///
 /// ```
-/// use recsys_data::{PackedDataset, Planted, PlantedOptions, PrepareCriteo, PrepareOptions, RawRow, RowEncoder, Unseen, parse_row};
+/// use recsys_data::criteo::{
+///     PrepareCriteo, PrepareOptions, RawRow, RowEncoder, Unseen, parse_row,
+/// };
+/// use recsys_data::generate::{Planted, PlantedOptions};
+/// use recsys_data::packed::PackedDataset;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
@@ -98,9 +108,9 @@ pub struct EncodedRow {
 /// ```
 pub struct RowEncoder {
     encoder: Encoder,
-    rows: [u64; CRITEO_TABLES],
+    rows: [u64; TABLES],
     /// The id that stands in for unseen categories.
-    unknown: [Option<u32>; CRITEO_TABLES],
+    unknown: [Option<u32>; TABLES],
     unseen: Unseen,
 }
 
@@ -119,17 +129,19 @@ impl RowEncoder {
     /// # Errors
     /// A data set of another kind or without vocabularies; a vocabulary that is damaged or has a category twice.
     pub fn new(data: &PackedDataset, unseen: Unseen) -> Result<Self> {
-        let refuse = |reason: String| Error::NotEncodable {
-            path: data.folder().to_path_buf(),
-            reason,
+        let refuse = |reason: String| {
+            Error::Criteo(CriteoError::NotEncodable {
+                path: data.folder().to_path_buf(),
+                reason,
+            })
         };
         let (schema, provenance) = (data.schema(), &data.manifest().provenance);
         let names = |first: usize, count: usize| (first..first + count).map(field_name);
         let tables = schema.tables.iter().map(|table| table.name.clone());
         if schema.multi_hot
             || schema.sequence_length.is_some()
-            || !schema.dense.iter().cloned().eq(names(1, CRITEO_DENSE))
-            || !tables.eq(names(1 + CRITEO_DENSE, CRITEO_TABLES))
+            || !schema.dense.iter().cloned().eq(names(1, DENSE_FEATURES))
+            || !tables.eq(names(1 + DENSE_FEATURES, TABLES))
         {
             return Err(refuse(format!(
                 "its columns are not those of Criteo's rows (it is \"{}\"); behaviour sequences need whole histories: prepare \
@@ -139,16 +151,19 @@ impl RowEncoder {
         }
         let option = |name: &str| provenance.options[name].clone();
         let numbering: Numbering = serde_json::from_value(option("ids")).map_err(|_| {
-            refuse("its manifest does not say how ids were numbered; prepare it with `prepare criteo-kaggle`".into())
+            refuse(
+                "its manifest does not say how ids were numbered; prepare it with `PrepareCriteo`"
+                    .into(),
+            )
         })?;
         let max_ind_range: Option<u64> = serde_json::from_value(option("max_ind_range"))
             .ok()
             .filter(|range| *range != Some(0))
             .ok_or_else(|| refuse("its manifest has no valid max_ind_range".into()))?;
 
-        let mut unknown = [None; CRITEO_TABLES];
-        let mut rows = [0; CRITEO_TABLES];
-        let mut indices = Vec::with_capacity(CRITEO_TABLES);
+        let mut unknown = [None; TABLES];
+        let mut rows = [0; TABLES];
+        let mut indices = Vec::with_capacity(TABLES);
         for (table, column) in schema.tables.iter().enumerate() {
             let Some(vocabulary) = data.vocabulary(table)? else {
                 return Err(refuse(format!("table {} has none", column.name)));
@@ -171,11 +186,11 @@ impl RowEncoder {
     /// Encodes a row.
     ///
     /// # Errors
-    /// [`Error::Unseen`], where the policy says so.
+    /// [`Error::Unseen`](crate::criteo::Error::Unseen), where the policy says so.
     #[inline]
     pub fn encode(&self, row: &RawRow) -> Result<EncodedRow> {
         self.try_encode(row)
-            .map_err(|unseen| Error::Unseen { unseen })
+            .map_err(|unseen| Error::Criteo(CriteoError::Unseen { unseen }))
     }
 
     #[inline]
@@ -186,7 +201,7 @@ impl RowEncoder {
         let mut row = *row;
         self.encoder.categories.apply(&mut row);
         let mut encoded = EncodedRow {
-            ids: [0; CRITEO_TABLES],
+            ids: [0; TABLES],
             dense: row.dense.map(|value| self.encoder.dense(value)),
             unseen: 0,
         };
@@ -218,7 +233,7 @@ impl RowEncoder {
             Unseen::Error => None,
         };
         id.ok_or_else(|| UnseenCategory {
-            table: field_name(1 + CRITEO_DENSE + table),
+            table: field_name(1 + DENSE_FEATURES + table),
             category: if missing {
                 Category::Missing
             } else {

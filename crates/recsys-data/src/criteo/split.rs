@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::permutation::LegacyGenerator;
 use super::{Randomize, SplitRule};
-use crate::{Error, Result, Split, SplitRows};
+use crate::error::{Error, Result};
+use crate::split::{Split, SplitRows};
 
 /// The division of rows `0..rows` into splits.
 pub(super) struct Division {

@@ -2,13 +2,18 @@
 
 use std::ops::Range;
 
+use super::PrepareOptions;
 use super::encode::Encoder;
 use super::parse::parse_rows;
 use super::report::SplitReport;
 use super::split::Division;
-use super::{BadRows, PrepareOptions};
-use crate::text::{Chunk, read_all};
-use crate::{Batch, Error, PackedWriter, Progress, Result, SourceFile, Split};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::packed::{PackedWriter, SourceFile};
+use crate::progress::Progress;
+use crate::split::Split;
+use crate::text::Error as TextError;
+use crate::text::{BadRows, Chunk, read_all};
 
 /// Where pass two is.
 pub(super) struct WritePass<'a> {
@@ -63,9 +68,9 @@ impl WritePass<'_> {
     }
 
     fn changed(&self, path: &std::path::Path) -> Error {
-        Error::SourceChanged {
+        Error::Text(TextError::SourceChanged {
             path: path.to_path_buf(),
-        }
+        })
     }
 
     fn encode(&self, chunk: &Chunk) -> Result<Encoded> {
@@ -73,8 +78,8 @@ impl WritePass<'_> {
         let lines = chunk.lines as usize;
         let mut batch = Batch::default();
         batch.label.reserve_exact(lines);
-        batch.dense.reserve_exact(lines * super::CRITEO_DENSE);
-        batch.sparse.ids.reserve_exact(lines * super::CRITEO_TABLES);
+        batch.dense.reserve_exact(lines * super::DENSE_FEATURES);
+        batch.sparse.ids.reserve_exact(lines * super::TABLES);
         let mut known = true;
         let good = |row: &super::RawRow| known &= self.encoder.encode(*row, &mut batch);
         parse_rows(&chunk.text, good, |_, _| match self.options.bad_rows {
@@ -135,8 +140,8 @@ fn copy_rows(batch: &Batch, rows: Range<usize>, into: &mut Batch) {
     into.clear();
     into.label.extend_from_slice(&batch.label[part(1)]);
     into.dense
-        .extend_from_slice(&batch.dense[part(super::CRITEO_DENSE)]);
+        .extend_from_slice(&batch.dense[part(super::DENSE_FEATURES)]);
     into.sparse
         .ids
-        .extend_from_slice(&batch.sparse.ids[part(super::CRITEO_TABLES)]);
+        .extend_from_slice(&batch.sparse.ids[part(super::TABLES)]);
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::options::{ForeignCut, ForeignParts};
-use crate::{Split, SplitRows};
+use crate::split::{Split, SplitRows};
 
 /// Splits as ranges of all samples, in reading order.
 #[derive(Debug, Clone, PartialEq, Eq)]

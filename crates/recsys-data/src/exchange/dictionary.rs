@@ -5,7 +5,8 @@ use hashbrown::HashTable;
 use super::foreign::{Bags, TableColumn, Values};
 use super::ranking::Ranking;
 use crate::category_counts::CategoryCounts;
-use crate::{Category, Error, Result, Texts, Vocabulary, WideCategories};
+use crate::error::{Error, Result};
+use crate::vocabulary::{Category, Texts, Vocabulary, WideCategories};
 
 /// What leads from a category to its id.
 #[derive(Debug)]

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::options::DenseValues;
 use crate::criteo::logarithm;
-use crate::{Category, Error, Result, SourceFile, Texts};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::SourceFile;
+use crate::vocabulary::{Category, Texts};
 
 /// The columns that files of another program hold.
 #[derive(Debug, Clone, Default)]
@@ -118,14 +121,14 @@ impl Place<'_> {
         value: impl ToString,
         problem: impl Into<String>,
     ) -> Error {
-        Error::BadForeignValue {
+        Error::Exchange(ExchangeError::BadForeignValue {
             path: self.path.to_path_buf(),
             unit: self.unit,
             number: self.number,
             column: column.into(),
             value: value.to_string().into(),
             problem: problem.into(),
-        }
+        })
     }
 
     /// A label, if it is one.
@@ -156,8 +159,8 @@ impl Place<'_> {
                 if f64::from(integer) == value {
                     return Ok(logarithm(integer));
                 }
-                "is no integer of 32 bits, of which the logarithm is taken: take values that are logarithms already \
-                 with --dense as-is"
+                "is no integer of 32 bits, of which the logarithm is taken: take values that are \
+                 logarithms already with `DenseValues::AsIs`"
             }
         };
         Err(self.bad(column, value, problem))

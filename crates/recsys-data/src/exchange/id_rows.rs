@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::foreign::{Bags, Columns, Foreign, Place, TableColumn, Values};
 use super::options::DenseValues;
-use crate::Result;
+use crate::error::Result;
 use crate::numpy::Array;
 
 /// Samples read at a time.

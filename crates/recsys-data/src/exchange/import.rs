@@ -11,14 +11,17 @@ use super::dictionary::TableIds;
 use super::foreign::{Bags, Columns, Foreign, ForeignReader};
 use super::mlperf::MlPerfFiles;
 use super::npz::{NpzFiles, read_counts};
-use super::options::{ForeignFormat, ForeignIds, ForeignOptions, ForeignReport};
+use super::options::{ForeignIds, ImportFormat, ImportOptions, ImportReport};
 use super::table::open_table;
 use super::torchrec::TorchRecFiles;
-use crate::text::{check_output, folder_bytes, staged, stored_bytes};
-use crate::{
-    Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, Schema, SourceFile,
-    SplitReport, Stage, TableSchema, WriterOptions,
-};
+use crate::batch::Batch;
+use crate::criteo::{PassReport, SplitReport};
+use crate::error::{Error, Result};
+use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::schema::{Schema, TableSchema};
+use crate::text::Error as TextError;
+use crate::text::{check_output, folder_bytes, stored_bytes};
 
 /// Imports samples of other programs: pass one counts categories, pass two writes ids.
 ///
@@ -27,12 +30,12 @@ use crate::{
 /// nothing behind.
 #[derive(Debug, Clone)]
 pub struct ImportForeign {
-    options: ForeignOptions,
+    options: ImportOptions,
 }
 
 impl ImportForeign {
     /// An import that has not begun.
-    pub fn new(options: ForeignOptions) -> Self {
+    pub fn new(options: ImportOptions) -> Self {
         Self { options }
     }
 
@@ -41,7 +44,7 @@ impl ImportForeign {
     /// # Errors
     /// A file that is missing, damaged, of another form or changes meanwhile; a value that is out of its range, with its file,
     /// sample and column; an output folder that holds something, unless it may be replaced; a full disk.
-    pub fn run(&self, progress: &dyn Progress) -> Result<ForeignReport> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<ImportReport> {
         let start = Instant::now();
         let options = &self.options;
         options.validate()?;
@@ -66,7 +69,7 @@ impl ImportForeign {
         })?;
         let rows: u64 = counted.rows.iter().sum();
         if rows == 0 {
-            return Err(Error::NoRows { skipped: 0 });
+            return Err(Error::Text(TextError::NoRows { skipped: 0 }));
         }
         tables.par_iter_mut().for_each(TableIds::rank);
 
@@ -94,7 +97,7 @@ impl ImportForeign {
         let sources = counted.sources;
         writer.finish(self.provenance(&sources, &splits, &categories))?;
 
-        Ok(ForeignReport {
+        Ok(ImportReport {
             rows,
             categories,
             splits,
@@ -109,7 +112,7 @@ impl ImportForeign {
     }
 
     fn reader(&self, names: &[PathBuf]) -> Result<Box<dyn ForeignReader>> {
-        let ForeignOptions { dense, ids, .. } = self.options;
+        let ImportOptions { dense, ids, .. } = self.options;
         let counts = self
             .options
             .counts
@@ -117,10 +120,10 @@ impl ImportForeign {
             .map(read_counts)
             .transpose()?;
         Ok(match &self.options.format {
-            ForeignFormat::Npz => Box::new(NpzFiles::open(names, counts, dense)?),
-            ForeignFormat::MlPerf => Box::new(MlPerfFiles::open(names, counts, dense)?),
-            ForeignFormat::TorchRec => Box::new(TorchRecFiles::open(names, counts, dense, ids)?),
-            ForeignFormat::Table(mapping) => open_table(mapping, names, ids)?,
+            ImportFormat::Npz => Box::new(NpzFiles::open(names, counts, dense)?),
+            ImportFormat::MlPerf => Box::new(MlPerfFiles::open(names, counts, dense)?),
+            ImportFormat::TorchRec => Box::new(TorchRecFiles::open(names, counts, dense, ids)?),
+            ImportFormat::Table(mapping) => open_table(mapping, names, ids)?,
         })
     }
 
@@ -132,7 +135,7 @@ impl ImportForeign {
     ) -> Provenance {
         let options = &self.options;
         let mapping = match &options.format {
-            ForeignFormat::Table(mapping) => Some(mapping),
+            ImportFormat::Table(mapping) => Some(mapping),
             _ => None,
         };
         Provenance {
@@ -219,8 +222,10 @@ impl WritePass<'_> {
         progress: &dyn Progress,
     ) -> Result<Vec<SplitReport>> {
         let mut splits = SplitReport::none();
-        let changed = |path: &Path| Error::SourceChanged {
-            path: path.to_path_buf(),
+        let changed = |path: &Path| {
+            Error::Text(TextError::SourceChanged {
+                path: path.to_path_buf(),
+            })
         };
         let (mut next, mut before) = (0, counted.sources.iter());
         for (name, &rows) in names.iter().zip(&counted.rows) {

@@ -6,11 +6,14 @@ use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns};
 use super::npz::check_counts;
 use super::options::DenseValues;
+use crate::criteo::{DENSE_FEATURES, TABLES};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::SourceFile;
 use crate::text::{Source, stored_bytes};
-use crate::{CRITEO_DENSE, CRITEO_TABLES, Error, Result, SourceFile};
 
 /// Numbers of a sample.
-pub(super) const NUMBERS: usize = 1 + CRITEO_DENSE + CRITEO_TABLES;
+pub(super) const NUMBERS: usize = 1 + DENSE_FEATURES + TABLES;
 /// Bytes of a sample.
 pub(super) const SAMPLE_BYTES: usize = 4 * NUMBERS;
 
@@ -28,10 +31,10 @@ impl MlPerfFiles {
         for path in paths {
             stored_bytes(path)?;
         }
-        let tables = CRITEO_TABLES as u64;
+        let tables = TABLES as u64;
         check_counts(counts.as_deref(), tables, &paths[0])?;
         Ok(Self {
-            columns: columns(CRITEO_DENSE as u64, tables, counts.as_deref()),
+            columns: columns(DENSE_FEATURES as u64, tables, counts.as_deref()),
             dense,
         })
     }
@@ -44,7 +47,7 @@ impl MlPerfFiles {
 /// A label other than 0 and 1, or a negative id.
 #[doc(hidden)]
 pub fn parse_mlperf(bytes: &[u8]) -> Result<usize> {
-    let columns = columns(CRITEO_DENSE as u64, CRITEO_TABLES as u64, None);
+    let columns = columns(DENSE_FEATURES as u64, TABLES as u64, None);
     let place = Place {
         path: Path::new("bytes"),
         unit: "sample",
@@ -68,8 +71,8 @@ fn check(bytes: &[u8], place: Place<'_>, columns: &Columns, rule: DenseValues) -
     };
     let rows = IdRows {
         labels: samples.iter().map(label),
-        dense: part(1, 1 + CRITEO_DENSE),
-        ids: part(1 + CRITEO_DENSE, NUMBERS),
+        dense: part(1, 1 + DENSE_FEATURES),
+        ids: part(1 + DENSE_FEATURES, NUMBERS),
     };
     rows.check(place, columns, rule)
 }
@@ -92,13 +95,13 @@ impl ForeignReader for MlPerfFiles {
             let filled = source.fill(&mut bytes, number)?;
             if !filled.is_multiple_of(SAMPLE_BYTES) {
                 let size = number * SAMPLE_BYTES as u64 + filled as u64;
-                return Err(Error::BadForeignFile {
+                return Err(Error::Exchange(ExchangeError::BadForeignFile {
                     path: path.to_path_buf(),
                     problem: format!(
                         "has {size} bytes, which are no whole number of samples of {SAMPLE_BYTES} bytes: it is cut off or \
                          no MLPerf binary"
                     ),
-                });
+                }));
             }
             if filled == 0 {
                 return Ok(vec![source.identity()]);

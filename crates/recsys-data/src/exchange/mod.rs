@@ -3,6 +3,7 @@
 
 mod cuts;
 mod dictionary;
+mod error;
 mod export;
 mod foreign;
 mod id_rows;
@@ -15,11 +16,15 @@ mod rerank;
 mod table;
 mod torchrec;
 
+pub use crate::numpy::parse_npy_header;
+#[doc(hidden)]
+pub use error::Error;
 pub use export::{ExportForeign, ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use import::ImportForeign;
+#[doc(hidden)]
 pub use mlperf::parse_mlperf;
 pub use options::{
-    DenseValues, ForeignCut, ForeignFormat, ForeignIds, ForeignOptions, ForeignParts, ForeignReport,
+    DenseValues, ForeignCut, ForeignIds, ForeignParts, ImportFormat, ImportOptions, ImportReport,
 };
 pub use ranking::Ranking;
 pub use rerank::{Rerank, RerankOptions};

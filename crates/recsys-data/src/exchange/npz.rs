@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::options::DenseValues;
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
 use crate::numpy::Array;
+use crate::packed::SourceFile;
 use crate::text::{ZipEntry, ZipPlace, entries_of_zip, identity, stored_bytes};
-use crate::{Error, Result, SourceFile};
 
 type Member = Array<ZipEntry<File>>;
 
@@ -38,11 +40,12 @@ impl NpzFiles {
             if counts.is_none() && has(&places, "counts") {
                 let found = counts_in(path, &places)?;
                 if known.as_ref().is_some_and(|known| *known != found) {
-                    let problem = "has other counts than the files before it: give those of all files with --counts";
-                    return Err(Error::BadForeignFile {
+                    let problem = "has other counts than the files before it: give those of all \
+                                   files with `counts`";
+                    return Err(Error::Exchange(ExchangeError::BadForeignFile {
                         path: path.clone(),
                         problem: problem.to_owned(),
-                    });
+                    }));
                 }
                 known = Some(found);
             }
@@ -60,13 +63,15 @@ impl NpzFiles {
 /// Counts for another number of tables.
 pub(super) fn check_counts(counts: Option<&[u64]>, tables: u64, path: &Path) -> Result<()> {
     match counts {
-        Some(counts) if counts.len() as u64 != tables => Err(Error::BadForeignFile {
-            path: path.to_path_buf(),
-            problem: format!(
-                "has {tables} categorical columns and the counts are those of {}: give the counts of these files",
-                counts.len()
-            ),
-        }),
+        Some(counts) if counts.len() as u64 != tables => {
+            Err(Error::Exchange(ExchangeError::BadForeignFile {
+                path: path.to_path_buf(),
+                problem: format!(
+                    "has {tables} categorical columns and the counts are those of {}: give the counts of these files",
+                    counts.len()
+                ),
+            }))
+        }
         _ => Ok(()),
     }
 }
@@ -81,12 +86,12 @@ fn has(places: &[ZipPlace], name: &str) -> bool {
 fn places(path: &Path) -> Result<Vec<ZipPlace>> {
     let places = entries_of_zip(path)?;
     if has(&places, "0") && !has(&places, "X_cat") {
-        let problem = "looks like a multi-hot archive of TorchRec (0.npy, 1.npy …), which is not read: map its columns in a \
-                       Parquet file instead (`prepare table`)";
-        return Err(Error::BadForeignFile {
+        let problem = "looks like a multi-hot archive of TorchRec (0.npy, 1.npy …), which is not read: \
+                       map its columns in a Parquet file instead, with `ImportFormat::Table`";
+        return Err(Error::Exchange(ExchangeError::BadForeignFile {
             path: path.to_path_buf(),
             problem: problem.to_owned(),
-        });
+        }));
     }
     Ok(places)
 }

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::table::TableMapping;
-use crate::{Error, PassReport, Result, SourceFile, Split, SplitReport};
+use crate::criteo::{PassReport, SplitReport};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::split::Split;
 
 /// How the files of another program are laid out.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum ForeignFormat {
+pub enum ImportFormat {
     /// `.npz` archives of the original: `X_int`, `X_cat`, `y` and perhaps `counts`.
     Npz,
     /// The MLPerf binary: 40 little-endian integers of 32 bits for each sample.
@@ -22,7 +25,7 @@ pub enum ForeignFormat {
     Table(TableMapping),
 }
 
-impl ForeignFormat {
+impl ImportFormat {
     /// A word for messages.
     pub fn name(&self) -> &'static str {
         match self {
@@ -45,6 +48,7 @@ impl ForeignFormat {
 /// What dense values are in files of another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum DenseValues {
     /// Integers of 32 bits there, `ln(max(x, 0) + 1)` here.
     Log,
@@ -55,6 +59,7 @@ pub enum DenseValues {
 /// What becomes of the ids of another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ForeignIds {
     /// They are renumbered by frequency over all samples, ties by the original id, which the vocabulary keeps.
     Rank,
@@ -65,6 +70,7 @@ pub enum ForeignIds {
 /// How files in the order of time are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ForeignCut {
     /// The first `n - n / 7` of all samples train, the first half of the rest validates, the second half tests.
     TimeOrdered,
@@ -131,9 +137,9 @@ impl ForeignParts {
 
 /// What to import, and how.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ForeignOptions {
+pub struct ImportOptions {
     /// How the files are laid out.
-    pub format: ForeignFormat,
+    pub format: ImportFormat,
     /// The files.
     pub parts: ForeignParts,
     /// Folder of the packed data set.
@@ -150,9 +156,9 @@ pub struct ForeignOptions {
     pub shard_rows: u64,
 }
 
-impl ForeignOptions {
+impl ImportOptions {
     /// The usual options for a format.
-    pub fn new(format: ForeignFormat, parts: ForeignParts, out: PathBuf) -> Self {
+    pub fn new(format: ImportFormat, parts: ForeignParts, out: PathBuf) -> Self {
         Self {
             dense: format.usual_dense(),
             format,
@@ -179,7 +185,7 @@ impl ForeignOptions {
         if files.is_empty() {
             return invalid("input", "no file".to_owned(), "one file or more");
         }
-        let is_table = matches!(self.format, ForeignFormat::Table(_));
+        let is_table = matches!(self.format, ImportFormat::Table(_));
         if is_table && self.counts.is_some() {
             return invalid(
                 "counts",
@@ -203,7 +209,8 @@ impl ForeignOptions {
 
 /// What an import found and did.
 #[derive(Debug, Clone, Serialize)]
-pub struct ForeignReport {
+#[non_exhaustive]
+pub struct ImportReport {
     /// Samples written.
     pub rows: u64,
     /// Rows of every table.

@@ -5,7 +5,7 @@ use std::cmp::{Ordering, Reverse};
 /// A renumbering of the ids of a table: new id 0 is the most frequent one, 1 the next, and so on.
 ///
 /// ```
-/// let ranking = recsys_data::Ranking::by_count(&[3, 9, 0, 9]);
+/// let ranking = recsys_data::exchange::Ranking::by_count(&[3, 9, 0, 9]);
 /// assert_eq!(ranking.new_ids(), [2, 0, 3, 1]);
 /// assert_eq!(ranking.old_ids(), [1, 3, 0, 2]);
 /// ```

@@ -6,14 +6,19 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::id_rows::SAMPLES;
-use super::options::ForeignReport;
+use super::options::ImportReport;
 use super::ranking::Ranking;
-use crate::packed::{MANIFEST_FILE, OutputLock};
-use crate::text::{check_output, folder_bytes, identity, staged};
-use crate::{
-    Batch, Dataset, PackedDataset, PackedWriter, PassReport, Progress, Provenance, Result, Split,
-    SplitReport, SplitRows, Stage, Texts, Vocabulary, WideCategories, WriterOptions,
+use crate::batch::Batch;
+use crate::criteo::{PassReport, SplitReport};
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::packed::{
+    MANIFEST_FILE, OutputLock, PackedDataset, PackedWriter, Provenance, WriterOptions,
 };
+use crate::progress::{Progress, Stage, staged};
+use crate::split::{Split, SplitRows};
+use crate::text::{check_output, folder_bytes, identity};
+use crate::vocabulary::{Texts, Vocabulary, WideCategories};
 
 /// What to renumber, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl Rerank {
     ///
     /// # Errors
     /// A data set that is damaged; an output folder that holds something, unless it may be replaced; a full disk.
-    pub fn run(&self, progress: &dyn Progress) -> Result<ForeignReport> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<ImportReport> {
         let start = Instant::now();
         let options = &self.options;
         let data = PackedDataset::open(&options.data)?;
@@ -86,7 +91,7 @@ impl Rerank {
             options: serde_json::json!({ "rank": true, "shard_rows": options.shard_rows }),
             report: serde_json::json!({ "splits": splits, "categories": categories }),
         })?;
-        Ok(ForeignReport {
+        Ok(ImportReport {
             rows,
             categories,
             splits,

@@ -6,9 +6,11 @@ use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::npz::check_counts;
 use super::options::{DenseValues, ForeignIds};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
 use crate::numpy::Array;
+use crate::packed::SourceFile;
 use crate::text::{Source, stored_bytes};
-use crate::{Error, Result, SourceFile};
 
 /// What the names of the three files end with.
 pub(super) const ENDINGS: [&str; 3] = ["labels", "dense", "sparse"];
@@ -30,11 +32,12 @@ impl TorchRecFiles {
             let triple = triple(path);
             let multi_hot = member(path, "sparse_multi_hot.npz");
             if !triple[2].exists() && multi_hot.exists() {
-                let problem = "is multi-hot, which is not read: map its columns in a Parquet file instead (`prepare table`)";
-                return Err(Error::BadForeignFile {
+                let problem = "is multi-hot, which is not read: map its columns in a Parquet \
+                               file instead, with `ImportFormat::Table`";
+                return Err(Error::Exchange(ExchangeError::BadForeignFile {
                     path: multi_hot,
                     problem: problem.to_owned(),
-                });
+                }));
             }
             for path in &triple {
                 stored_bytes(path)?;

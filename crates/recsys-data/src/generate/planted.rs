@@ -12,7 +12,10 @@ use super::planted_options::PlantedOptions;
 use super::separation::auc_of_samples;
 use super::text;
 use super::zipf::{TopicShifts, Zipf};
-use crate::{Batch, Dataset, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
 
 /// Families of random numbers: the calibration does not depend on the number of samples.
 const SAMPLES: u64 = 0;

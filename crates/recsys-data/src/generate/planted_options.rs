@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Schema, TableSchema};
+use crate::error::{Error, Result};
+use crate::schema::{Schema, TableSchema};
 
 /// One categorical column of a planted data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct PlantedTable {
     pub missing: f64,
 }
 
-/// Options of [`Planted`](crate::Planted).
+/// Options of [`Planted`](crate::generate::Planted).
 ///
 /// The three effects are standard deviations of the parts of the hidden logit: the larger they are, the better clicks
 /// can be predicted. A linear model can learn the effects of single categories, and the dense ones in part; curved

@@ -9,7 +9,10 @@ use super::planted_sequences_options::PlantedSequencesOptions;
 use super::separation::auc_of_samples;
 use super::user_behaviour;
 use super::zipf::Zipf;
-use crate::{Batch, Dataset, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
 
 /// Family of random numbers, beside those of the behaviour.
 const SAMPLES: u64 = 2;

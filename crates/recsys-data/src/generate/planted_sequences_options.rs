@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use super::planted_options::check;
-use crate::{Result, Schema, TableSchema};
+use crate::error::Result;
+use crate::schema::{Schema, TableSchema};
 
-/// Options of [`PlantedSequences`](crate::PlantedSequences).
+/// Options of [`PlantedSequences`](crate::generate::PlantedSequences).
 ///
 /// The less drift and noise there are, and the more categories, the better the next event can be predicted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

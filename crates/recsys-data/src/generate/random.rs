@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::{Counter, Draws};
 use super::planted_options::criteo_schema;
-use crate::{Batch, Dataset, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::schema::Schema;
 
 /// Options of [`RandomData`]: the original's `--data-generation random`, with its defaults where it has one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The AUC over numbered samples, drawn in parallel; `scored` gives a sample's score and its two weights, as
 /// [`weighted_auc`] takes them, and has memory of type `R` that is reused.

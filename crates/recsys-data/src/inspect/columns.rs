@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::sample::Sample;
-use crate::Schema;
+use crate::schema::Schema;
 
 /// A dense feature over a sample, all positions of sequences together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ColumnSummary {
     /// Its name.
     pub name: String,

@@ -8,7 +8,10 @@ mod tables;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{PackedDataset, Result, Schema, SourceFile, Split};
+use crate::error::Result;
+use crate::packed::{PackedDataset, SourceFile};
+use crate::schema::Schema;
+use crate::split::Split;
 
 pub use columns::ColumnSummary;
 pub use rows::DecodedRow;
@@ -21,8 +24,8 @@ use sample::Sample;
 ///
 /// ```
 /// # fn main() -> recsys_data::Result<()> {
-/// # let data = recsys_data::PackedDataset::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sample/v1"))?;
-/// let inspection = recsys_data::Inspect::new(&data).with_rows(1).run()?;
+/// # let data = recsys_data::packed::PackedDataset::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sample/v1"))?;
+/// let inspection = recsys_data::inspect::Inspect::new(&data).with_rows(1).run()?;
 /// for table in &inspection.tables {
 ///     println!("{}: {} rows, {:.0}% of lookups go to one of them", table.name, table.rows, 100.0 * table.top_1);
 /// }
@@ -144,6 +147,7 @@ fn reported_positives(report: &Value, split: Split) -> Option<u64> {
 
 /// What a packed data set looks like.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Inspection {
     /// What it is called.
     pub dataset: String,
@@ -188,6 +192,7 @@ impl Inspection {
 
 /// One split.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SplitSummary {
     /// Which one.
     pub split: Split,

@@ -2,11 +2,16 @@
 
 use serde::Serialize;
 
+use crate::batch::Batch;
 use crate::criteo::logarithm;
-use crate::{Batch, Dataset, Notation, PackedSplit, Result, Vocabulary};
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::packed::PackedSplit;
+use crate::vocabulary::{Notation, Vocabulary};
 
 /// A sample, its ids decoded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct DecodedRow {
     /// Its number in the split.
     pub sample: u64,

@@ -1,7 +1,9 @@
 //! Some blocks of a split.
 
-use crate::packed::BLOCK_SAMPLES;
-use crate::{Batch, Dataset, PackedSplit, Result};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::packed::{BLOCK_SAMPLES, PackedSplit};
 
 /// Samples of a split, in their order.
 #[derive(Debug, Default)]

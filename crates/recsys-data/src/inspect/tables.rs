@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::sample::Sample;
-use crate::{Manifest, Schema, Vocabulary};
+use crate::packed::Manifest;
+use crate::schema::Schema;
+use crate::vocabulary::Vocabulary;
 
 /// Bars of a sketch.
 const BARS: usize = 10;
@@ -14,6 +16,7 @@ const BARS: usize = 10;
 /// What the counts of a table were taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Counted {
     /// All raw data, as the vocabulary has them.
     Vocabulary,
@@ -23,6 +26,7 @@ pub enum Counted {
 
 /// Ids in a bag of multi-hot data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Pooling {
     /// Least of the sample.
     pub least: u64,
@@ -34,6 +38,7 @@ pub struct Pooling {
 
 /// A table and its lookups.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct TableSummary {
     /// Name of its column.
     pub name: String,
@@ -73,52 +78,54 @@ pub(super) fn summaries(
     // The counts of a vocabulary that was taken over from another data set are not of these rows.
     let foreign = !manifest.provenance.options["vocabulary"].is_null();
     let tables = schema.tables.iter().zip(vocabularies).enumerate();
-    let summary =
-        |(place, (table, vocabulary)): (usize, (&crate::TableSchema, &Option<Vocabulary>))| {
-            let own = vocabulary.as_ref().filter(|_| !foreign);
-            let in_sample = if own.is_none() {
-                count(sample, schema, place)
-            } else {
-                HashMap::new()
-            };
-            let mut counts: Vec<u64> = match own {
-                Some(vocabulary) => vocabulary.counts.clone(),
-                None => in_sample.values().copied().collect(),
-            };
-            counts.sort_unstable_by_key(|&count| Reverse(count));
-            let lookups: u64 = counts.iter().sum();
-            let share = |lookups_of: u64| lookups_of as f64 / lookups.max(1) as f64;
-            let top = |rows: u64| {
-                let rows = (rows as usize).min(counts.len());
-                share(counts[..rows].iter().sum())
-            };
-            let special = |id: Option<u32>| {
-                let count = |id: u32| match own {
-                    Some(vocabulary) => vocabulary.counts.get(id as usize).copied(),
-                    None => in_sample.get(&id).copied(),
-                };
-                id.map(|id| share(count(id).unwrap_or(0)))
-            };
-            TableSummary {
-                name: table.name.clone(),
-                rows: table.rows,
-                counted: own.map_or(Counted::Sample, |_| Counted::Vocabulary),
-                lookups,
-                once: counts.iter().filter(|&&count| count == 1).count() as u64,
-                missing: special(
-                    vocabulary
-                        .as_ref()
-                        .and_then(|vocabulary| vocabulary.missing),
-                ),
-                other: special(vocabulary.as_ref().and_then(|vocabulary| vocabulary.other)),
-                top_1: top(1),
-                top_10: top(10),
-                top_1_percent: top(table.rows.div_ceil(100)),
-                top_10_percent: top(table.rows.div_ceil(10)),
-                sketch: sketch(&counts, table.rows).into_iter().map(share).collect(),
-                pooling: pooling(sample, schema, place),
-            }
+    let summary = |(place, (table, vocabulary)): (
+        usize,
+        (&crate::schema::TableSchema, &Option<Vocabulary>),
+    )| {
+        let own = vocabulary.as_ref().filter(|_| !foreign);
+        let in_sample = if own.is_none() {
+            count(sample, schema, place)
+        } else {
+            HashMap::new()
         };
+        let mut counts: Vec<u64> = match own {
+            Some(vocabulary) => vocabulary.counts.clone(),
+            None => in_sample.values().copied().collect(),
+        };
+        counts.sort_unstable_by_key(|&count| Reverse(count));
+        let lookups: u64 = counts.iter().sum();
+        let share = |lookups_of: u64| lookups_of as f64 / lookups.max(1) as f64;
+        let top = |rows: u64| {
+            let rows = (rows as usize).min(counts.len());
+            share(counts[..rows].iter().sum())
+        };
+        let special = |id: Option<u32>| {
+            let count = |id: u32| match own {
+                Some(vocabulary) => vocabulary.counts.get(id as usize).copied(),
+                None => in_sample.get(&id).copied(),
+            };
+            id.map(|id| share(count(id).unwrap_or(0)))
+        };
+        TableSummary {
+            name: table.name.clone(),
+            rows: table.rows,
+            counted: own.map_or(Counted::Sample, |_| Counted::Vocabulary),
+            lookups,
+            once: counts.iter().filter(|&&count| count == 1).count() as u64,
+            missing: special(
+                vocabulary
+                    .as_ref()
+                    .and_then(|vocabulary| vocabulary.missing),
+            ),
+            other: special(vocabulary.as_ref().and_then(|vocabulary| vocabulary.other)),
+            top_1: top(1),
+            top_10: top(10),
+            top_1_percent: top(table.rows.div_ceil(100)),
+            top_10_percent: top(table.rows.div_ceil(10)),
+            sketch: sketch(&counts, table.rows).into_iter().map(share).collect(),
+            pooling: pooling(sample, schema, place),
+        }
+    };
     tables.map(summary).collect()
 }
 

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use super::permutation::Permutation;
 use super::queue::Queue;
 use super::{Buffers, Order, Source};
-use crate::{Batch, Error, Result};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
 
 /// The batches of an epoch, in order: an iterator made by [`Loader::epoch`](crate::Loader::epoch).
 pub struct Epoch<E: Default + Send + 'static> {
@@ -63,7 +64,8 @@ impl<E: Default + Send> Source<E> {
     /// Fills `samples` with the numbers of a batch's samples.
     fn list(&self, order: Option<Permutation>, batch: u64, samples: &mut Vec<u64>) {
         let size = self.options.batch_size as u64;
-        let places = batch * size..((batch + 1) * size).min(self.dataset.len());
+        let start = batch * size;
+        let places = start..start.saturating_add(size).min(self.dataset.len());
         samples.clear();
         match order {
             None => samples.extend(places),
@@ -112,7 +114,9 @@ impl<E: Default + Send + 'static> Epoch<E> {
         let queue = Arc::new(Queue::new(first, batches, options.prefetch));
         let order = (options.order == Order::Shuffled)
             .then(|| Permutation::new(source.dataset.len(), options.seed, epoch));
-        let workers = (0..options.threads)
+        // More threads than batches or places ahead would only wait.
+        let threads = options.threads.min(options.prefetch) as u64;
+        let workers = (0..threads.min(batches - first))
             .map(|_| {
                 let (source, queue) = (Arc::clone(&source), Arc::clone(&queue));
                 std::thread::spawn(move || {

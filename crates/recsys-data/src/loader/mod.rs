@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Batch, Dataset, Error, Result};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 
 pub use epoch::{Epoch, Loaded};
 pub(crate) use permutation::Permutation;
@@ -16,6 +18,7 @@ pub(crate) use permutation::Permutation;
 /// In which order samples come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Order {
     /// As they lie in the data set.
     #[default]
@@ -23,6 +26,9 @@ pub enum Order {
     /// In a new order in every epoch, a function of seed, epoch and number of samples.
     Shuffled,
 }
+
+/// More threads than any machine reads with; each takes memory of its own.
+const MAX_THREADS: usize = 1024;
 
 /// How a [`Loader`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +39,10 @@ pub struct LoaderOptions {
     pub order: Order,
     /// Seed of the shuffles.
     pub seed: u64,
-    /// Background threads.
+    /// Background threads, 1 to 1024.
     pub threads: usize,
-    /// Batches that may be ready or in work ahead of their use.
+    /// Batches that may be ready or in work ahead of their use. Each takes its memory, so that an epoch takes no more than
+    /// the smaller of this number and that of its batches.
     pub prefetch: usize,
 }
 
@@ -99,7 +106,7 @@ impl<E: Default + Send + 'static> Loader<E> {
     /// A loader that calls `prepare` for every batch on the thread that has read it.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] where batch size, threads or prefetch is 0.
+    /// [`Error::InvalidOption`] where batch size, threads or prefetch is 0, or threads are more than 1024.
     pub fn new(
         dataset: Arc<dyn Dataset>,
         options: LoaderOptions,
@@ -123,6 +130,13 @@ impl<E: Default + Send + 'static> Loader<E> {
                     allowed: "1 or more",
                 });
             }
+        }
+        if options.threads > MAX_THREADS {
+            return Err(Error::InvalidOption {
+                option: "loader threads",
+                value: options.threads.to_string(),
+                allowed: "at most 1024",
+            });
         }
         Ok(Self {
             source: Arc::new(Source {
@@ -156,7 +170,7 @@ impl<E> Source<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RandomData, RandomDataOptions};
+    use crate::generate::{RandomData, RandomDataOptions};
 
     fn dataset(samples: u64) -> Arc<dyn Dataset> {
         let options = RandomDataOptions {
@@ -289,6 +303,28 @@ mod tests {
         };
         let loader = Loader::new(dataset(100), options, |_, ()| panic!("prepare gave up")).unwrap();
         let _ = loader.epoch(0, 0).count();
+    }
+
+    #[test]
+    fn any_prefetch_and_batch_size_neither_panics_nor_aborts() {
+        for huge in [usize::MAX, 1 << 40] {
+            for (batch_size, batches) in [(10, 11), (huge, 1)] {
+                let options = LoaderOptions {
+                    batch_size,
+                    prefetch: huge,
+                    threads: MAX_THREADS,
+                    ..LoaderOptions::default()
+                };
+                let loader = Loader::plain(dataset(103), options).unwrap();
+                assert_eq!(loader.epoch(0, 0).map(Result::unwrap).count(), batches);
+                let options = LoaderOptions {
+                    threads: huge,
+                    ..options
+                };
+                let error = Loader::plain(dataset(103), options).err().unwrap();
+                assert!(error.to_string().contains("1024"), "{error}");
+            }
+        }
     }
 
     #[test]

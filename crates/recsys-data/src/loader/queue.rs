@@ -32,7 +32,8 @@ impl<T> Queue<T> {
             next: first,
             end,
             ahead,
-            items: VecDeque::with_capacity(ahead),
+            // `ahead` may be any number; room for more comes when it is used.
+            items: VecDeque::with_capacity(ahead.min(64)),
             first,
             panicked: false,
         };

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Element, NpyHeader};
-use crate::text::{ZipEntry, ZipPlace, io_error};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::text::{ZipEntry, ZipPlace, first_names, io_error};
 
 /// The array `name` of an archive that holds `places`.
 ///
@@ -22,7 +22,7 @@ fn find_member<'a>(path: &Path, places: &'a [ZipPlace], name: &str) -> Result<&'
             Error::BadArray {
                 path: path.to_path_buf(),
                 array: name.to_owned(),
-                problem: format!("is missing; there are: {}", crate::error::some(&names)),
+                problem: format!("is missing; there are: {}", first_names(&names)),
             }
         })
 }

@@ -1,7 +1,10 @@
 //! The bytes of a block of samples as they lie in a shard, and the check of their values.
 
-use super::Split;
-use crate::{Batch, Error, Result, Schema};
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::packed::error::Error as PackedError;
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// Little-endian floats.
 pub(super) fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
@@ -87,14 +90,14 @@ impl BadValue {
             value,
             allowed,
         } = self;
-        Error::BadValue {
+        Error::Packed(PackedError::BadValue {
             path: path.into(),
             split,
             sample: number(sample),
             column,
             value,
             allowed,
-        }
+        })
     }
 }
 
@@ -142,7 +145,8 @@ impl BlockBytes<'_> {
             return None;
         }
         for (position, row) in self.ids.chunks_exact(4 * tables.len()).enumerate() {
-            let beyond = |(id, table): (u32, &crate::TableSchema)| u64::from(id) >= table.rows;
+            let beyond =
+                |(id, table): (u32, &crate::schema::TableSchema)| u64::from(id) >= table.rows;
             if ids(row)
                 .zip(tables)
                 .fold(false, |any, pair| any | beyond(pair))
@@ -217,7 +221,7 @@ impl BlockBuffer {
         self.last_offset
     }
 
-    /// Adds samples `range` of a batch that [`check_shape`] accepted.
+    /// Adds samples `range` of a batch that [`Batch::check`] accepted.
     pub(super) fn push(&mut self, batch: &Batch, range: std::ops::Range<usize>, schema: &Schema) {
         let (dense, bags) = (schema.dense_values(), schema.bags());
         self.samples += range.len();
@@ -254,49 +258,5 @@ impl BlockBuffer {
             ids: &self.ids,
             offsets: &self.offsets,
         }
-    }
-}
-
-/// Checks that a batch has the columns of a schema.
-///
-/// # Errors
-/// [`Error::BatchShape`].
-pub(super) fn check_shape(batch: &Batch, schema: &Schema) -> Result<()> {
-    let check = |what, found: usize, expected: usize| {
-        if found == expected {
-            Ok(())
-        } else {
-            Err(Error::BatchShape {
-                what,
-                found,
-                expected,
-            })
-        }
-    };
-    let (samples, sparse) = (batch.len(), &batch.sparse);
-    check(
-        "dense values",
-        batch.dense.len(),
-        samples * schema.dense_values(),
-    )?;
-    let bags = samples * schema.bags();
-    if sparse.is_single_hot() || !schema.multi_hot {
-        check("ids", sparse.ids.len(), bags)?;
-        return check(
-            "offsets (the schema is single-hot)",
-            sparse.offsets.len(),
-            0,
-        );
-    }
-    check("offsets", sparse.offsets.len(), bags + 1)?;
-    check("first offset", sparse.offsets[0] as usize, 0)?;
-    check("ids", sparse.ids.len(), sparse.offsets[bags] as usize)?;
-    match sparse.offsets.windows(2).find(|pair| pair[1] < pair[0]) {
-        Some(pair) => check(
-            "an offset that follows a larger one",
-            pair[1] as usize,
-            pair[0] as usize,
-        ),
-        None => Ok(()),
     }
 }

@@ -1,8 +1,9 @@
 //! Where everything lies in a shard.
 
 use super::header::{TensorEntry, encode_header};
-use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION, Split};
-use crate::Schema;
+use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION};
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// The shape of a shard. `checksums` and `offsets` come first, because eight-byte elements need the stricter alignment, and
 /// `ids` last, because in multi-hot data its size is known only at the end.

@@ -5,8 +5,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, Split, xxh3_hex};
-use crate::{Error, Result, Schema};
+use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, xxh3_hex};
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// A raw file that a data set was made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,7 @@ pub struct Provenance {
 
 /// A shard in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ShardFile {
     /// File name in the data set's folder.
     pub file: String,
@@ -49,6 +53,7 @@ pub struct ShardFile {
 
 /// The shards of one split, in sample order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SplitFiles {
     /// Number of samples.
     pub rows: u64,
@@ -58,6 +63,7 @@ pub struct SplitFiles {
 
 /// The shards of every split.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Splits {
     /// [`Split::Train`].
     pub train: SplitFiles,
@@ -88,6 +94,7 @@ impl Splits {
 
 /// A vocabulary in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VocabularyFile {
     /// Name of the table's column.
     pub table: String,
@@ -101,6 +108,7 @@ pub struct VocabularyFile {
 
 /// The contents of `dataset.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Manifest {
     /// Always "recsys-packed".
     pub format: String,
@@ -158,14 +166,14 @@ impl Manifest {
             Ok(bytes) => bytes,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
                 let exists = folder.is_dir();
-                return Err(Error::NotPacked {
+                return Err(Error::Packed(PackedError::NotPacked {
                     path: folder.into(),
                     reason: if exists {
                         "it holds no dataset.json"
                     } else {
                         "there is no such folder"
                     },
-                });
+                }));
             }
             Err(source) => {
                 return Err(Error::Io {
@@ -175,42 +183,46 @@ impl Manifest {
                 });
             }
         };
-        let value: Value = serde_json::from_slice(&bytes).map_err(|source| Error::Manifest {
-            path: path.clone(),
-            source,
+        let value: Value = serde_json::from_slice(&bytes).map_err(|source| {
+            Error::Packed(PackedError::Manifest {
+                path: path.clone(),
+                source,
+            })
         })?;
         if value["format"] != FORMAT {
-            return Err(Error::NotPacked {
+            return Err(Error::Packed(PackedError::NotPacked {
                 path: folder.into(),
                 reason: "its dataset.json is of another format",
-            });
+            }));
         }
         let found = &value["format_version"];
         if found != FORMAT_VERSION {
-            return Err(Error::FormatVersion {
+            return Err(Error::Packed(PackedError::FormatVersion {
                 path,
                 found: found.to_string(),
                 supported: FORMAT_VERSION,
-            });
+            }));
         }
         let checked = bytes
             .strip_suffix(END.as_bytes())
             .and_then(|text| text.split_last_chunk::<16>());
         if checked.is_none_or(|(text, found)| xxh3_hex(text).as_bytes() != found) {
-            return Err(Error::Altered {
+            return Err(Error::Packed(PackedError::Altered {
                 path,
                 part: "the file",
-            });
+            }));
         }
-        let manifest: Self = serde_json::from_value(value).map_err(|source| Error::Manifest {
-            path: path.clone(),
-            source,
+        let manifest: Self = serde_json::from_value(value).map_err(|source| {
+            Error::Packed(PackedError::Manifest {
+                path: path.clone(),
+                source,
+            })
         })?;
         if !manifest.adds_up() {
-            return Err(Error::Altered {
+            return Err(Error::Packed(PackedError::Altered {
                 path,
                 part: "the number of rows",
-            });
+            }));
         }
         Ok(manifest)
     }
@@ -224,10 +236,10 @@ impl Manifest {
             .and_then(|text| text.split_last_chunk::<16>());
         let checked = checked.filter(|(text, found)| xxh3_hex(text).as_bytes() == *found);
         let Some((_, checksum)) = checked else {
-            return Err(Error::Altered {
+            return Err(Error::Packed(PackedError::Altered {
                 path,
                 part: "the file",
-            });
+            }));
         };
         Ok(String::from_utf8_lossy(checksum).into_owned())
     }

@@ -3,6 +3,7 @@
 mod access;
 mod block;
 pub(crate) mod disk_space;
+mod error;
 mod header;
 mod layout;
 mod manifest;
@@ -12,17 +13,16 @@ mod reader;
 mod shard;
 mod shard_files;
 mod shard_writer;
-mod split;
 mod split_writer;
 mod verify;
 mod verify_report;
 mod writer;
 
+pub use error::Error;
 pub use manifest::{
     Manifest, Provenance, ShardFile, SourceFile, SplitFiles, Splits, VocabularyFile,
 };
 pub use reader::{PackedDataset, PackedSplit};
-pub use split::{Split, SplitRows};
 pub use verify::Verify;
 pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};

@@ -6,9 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::output_lock::OutputLock;
-use super::{FORMAT, MANIFEST_FILE, Split, VOCABULARY_FOLDER};
+use super::{FORMAT, MANIFEST_FILE, VOCABULARY_FOLDER};
+use crate::error::{Error, Result};
 use crate::output_file::{self, folder_of};
-use crate::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::split::Split;
 
 /// Behind the name of a folder that is being written: the process.
 const PARTIAL: &str = ".partial-";
@@ -113,17 +115,17 @@ pub(crate) fn check_target(target: &Path, force: bool) -> Result<()> {
         return Ok(());
     }
     if !force {
-        return Err(Error::OutputExists {
+        return Err(Error::Packed(PackedError::OutputExists {
             path: target.into(),
-        });
+        }));
     }
     let manifest = fs::read(target.join(MANIFEST_FILE)).unwrap_or_default();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
     if manifest["format"] != FORMAT {
-        return Err(Error::NotReplaceable {
+        return Err(Error::Packed(PackedError::NotReplaceable {
             path: target.into(),
             entry: None,
-        });
+        }));
     }
     for entry in fs::read_dir(target).map_err(Error::io("cannot read", target))? {
         let name = entry.map_err(Error::io("cannot read", target))?.file_name();
@@ -135,10 +137,10 @@ pub(crate) fn check_target(target: &Path, force: bool) -> Result<()> {
             number.is_some_and(|rest| rest.ends_with(".safetensors"))
         });
         if !shard && name != MANIFEST_FILE && name != VOCABULARY_FOLDER {
-            return Err(Error::NotReplaceable {
+            return Err(Error::Packed(PackedError::NotReplaceable {
                 path: target.into(),
                 entry: Some(name.into_owned()),
-            });
+            }));
         }
     }
     Ok(())

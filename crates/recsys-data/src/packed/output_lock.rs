@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::output_folder::sibling;
+use crate::error::{Error, Result};
 use crate::output_file::{folder_of, lock_by_name};
-use crate::{Error, Result};
+use crate::packed::error::Error as PackedError;
 
 /// Whoever holds this is alone in making an output folder; the system drops the lock of a killed process.
 ///
@@ -23,7 +24,7 @@ impl OutputLock {
     /// Takes the lock of an output folder, which need not exist.
     ///
     /// # Errors
-    /// [`Error::OutputBusy`] where another writer holds it; a path without a name; a folder around it that cannot be made or
+    /// [`Error::OutputBusy`](crate::packed::Error::OutputBusy) where another writer holds it; a path without a name; a folder around it that cannot be made or
     /// written.
     pub(crate) fn take(out: &Path) -> Result<Self> {
         // Through a link, the folder it names is the one to replace.
@@ -49,7 +50,7 @@ impl OutputLock {
         lock.file = lock_by_name(&lock.path).map_err(Error::io("cannot create", &lock.path))?;
         match lock.file {
             Some(_) => Ok(lock),
-            None => Err(Error::OutputBusy { path: target }),
+            None => Err(Error::Packed(PackedError::OutputBusy { path: target })),
         }
     }
 

@@ -10,8 +10,14 @@ use super::access::Access;
 use super::layout::ShardLayout;
 use super::manifest::{Manifest, VocabularyFile};
 use super::shard::Shard;
-use super::{Split, xxh3_hex};
-use crate::{Batch, Dataset, Error, IdBlock, Result, Schema, TableSchema, Vocabulary};
+use super::xxh3_hex;
+use crate::batch::Batch;
+use crate::dataset::{Dataset, IdBlock};
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::schema::{Schema, TableSchema};
+use crate::split::Split;
+use crate::vocabulary::Vocabulary;
 
 /// A packed data set on disk, memory-mapped. Cheap to clone.
 ///
@@ -20,7 +26,7 @@ use crate::{Batch, Dataset, Error, IdBlock, Result, Schema, TableSchema, Vocabul
 /// dense values are numbers.
 ///
 /// The files must not be changed while they are open; the system may end a process that reads a mapped file which was
-/// truncated. Writing a new data set over an open one with [`PackedWriter`](crate::PackedWriter) is safe, because it
+/// truncated. Writing a new data set over an open one with [`PackedWriter`](crate::packed::PackedWriter) is safe, because it
 /// replaces the folder and never the contents of a file.
 #[derive(Debug, Clone)]
 pub struct PackedDataset {
@@ -145,23 +151,23 @@ pub(super) fn read_vocabulary(
     let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
     let found = bytes.len() as u64;
     if found != entry.bytes {
-        return Err(Error::FileSize {
+        return Err(Error::Packed(PackedError::FileSize {
             path,
             expected: entry.bytes,
             found,
-        });
+        }));
     }
     if xxh3_hex(&bytes) != entry.xxh3 {
-        return Err(Error::Altered {
+        return Err(Error::Packed(PackedError::Altered {
             path,
             part: "the file",
-        });
+        }));
     }
     let Some(vocabulary) = Vocabulary::from_bytes(&bytes) else {
-        return Err(Error::Altered {
+        return Err(Error::Packed(PackedError::Altered {
             path,
             part: "a tensor's shape",
-        });
+        }));
     };
     vocabulary.check(column)?;
     Ok(vocabulary)
@@ -276,9 +282,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
     use super::*;
-    use crate::{
-        PackedWriter, Provenance, RandomData, RandomDataOptions, SplitRows, WriterOptions,
-    };
+    use crate::generate::{RandomData, RandomDataOptions};
+    use crate::packed::manifest::Provenance;
+    use crate::packed::writer::{PackedWriter, WriterOptions};
+    use crate::split::SplitRows;
 
     #[test]
     fn asking_for_samples_changes_none_of_them() {

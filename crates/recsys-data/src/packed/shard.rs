@@ -13,7 +13,11 @@ use super::header::parse_header;
 use super::layout::ShardLayout;
 use super::manifest::ShardFile;
 use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION, xxh3_hex};
-use crate::{Batch, Error, IdBlock, Result, Schema, SparseIds};
+use crate::batch::{Batch, SparseIds};
+use crate::dataset::IdBlock;
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::schema::Schema;
 
 /// A shard whose header and checksums are those of the manifest. Blocks are checked when they are first touched.
 #[derive(Debug)]
@@ -46,17 +50,19 @@ impl Shard {
         // documentation of `PackedDataset`; this crate replaces data sets by renaming and never writes to a finished file.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io("cannot map", &path))?;
         check_identity(&path, &map, &layout, entry)?;
-        let altered = |part| Error::Altered {
-            path: path.clone(),
-            part,
+        let altered = |part| {
+            Error::Packed(PackedError::Altered {
+                path: path.clone(),
+                part,
+            })
         };
         let found = map.len() as u64;
         if found != entry.bytes {
-            return Err(Error::FileSize {
+            return Err(Error::Packed(PackedError::FileSize {
                 path,
                 expected: entry.bytes,
                 found,
-            });
+            }));
         }
         let Some((header, _)) = parse_header(&map) else {
             return Err(altered("the header"));
@@ -187,12 +193,14 @@ impl Shard {
     /// checksum.
     pub(super) fn examine(&self, block: u64, schema: &Schema, errors: &mut Vec<Error>) {
         let rows = self.rows_of(block..block + 1);
-        let damaged = |tensor| Error::DamagedBlock {
-            path: self.path.clone(),
-            tensor,
-            split: self.layout.split,
-            first: self.first_sample + rows.start,
-            last: self.first_sample + rows.end - 1,
+        let damaged = |tensor| {
+            Error::Packed(PackedError::DamagedBlock {
+                path: self.path.clone(),
+                tensor,
+                split: self.layout.split,
+                first: self.first_sample + rows.start,
+                last: self.first_sample + rows.end - 1,
+            })
         };
         let tensors = self.layout.checked_tensors();
         let width = 8 * tensors.len() as u64;
@@ -393,20 +401,22 @@ fn extend_offsets(bytes: BlockBytes<'_>, sparse: &mut SparseIds) -> bool {
 /// Compares what a file says about itself with what the manifest expects under its name, so that a file of another version
 /// or a swapped one is called just that.
 fn check_identity(path: &Path, file: &[u8], layout: &ShardLayout, entry: &ShardFile) -> Result<()> {
-    let size = || Error::FileSize {
-        path: path.into(),
-        expected: entry.bytes,
-        found: file.len() as u64,
+    let size = || {
+        Error::Packed(PackedError::FileSize {
+            path: path.into(),
+            expected: entry.bytes,
+            found: file.len() as u64,
+        })
     };
     let Some((header, json)) = parse_header(file) else {
         let short = (file.len() as u64) < entry.bytes;
         return Err(if short {
             size()
         } else {
-            Error::Altered {
+            Error::Packed(PackedError::Altered {
                 path: path.into(),
                 part: "the header",
-            }
+            })
         });
     };
     if xxh3_hex(header) == entry.header_xxh3 {
@@ -418,26 +428,26 @@ fn check_identity(path: &Path, file: &[u8], layout: &ShardLayout, entry: &ShardF
             .unwrap_or("")
     };
     if field("format") != FORMAT {
-        return Err(Error::Altered {
+        return Err(Error::Packed(PackedError::Altered {
             path: path.into(),
             part: "the header (it is not that of a packed shard)",
-        });
+        }));
     }
     if field("version") != FORMAT_VERSION.to_string() {
         let found = field("version").to_owned();
-        return Err(Error::FormatVersion {
+        return Err(Error::Packed(PackedError::FormatVersion {
             path: path.into(),
             found,
             supported: FORMAT_VERSION,
-        });
+        }));
     }
     let (split, shard) = (field("split"), field("shard"));
     if split != layout.split.name() || shard != layout.shard.to_string() {
-        return Err(Error::WrongShard {
+        return Err(Error::Packed(PackedError::WrongShard {
             path: path.into(),
             expected: format!("shard {} of {}", layout.shard, layout.split),
             found: format!("shard {shard} of {split}"),
-        });
+        }));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::disk_space;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Files that are kept open at a time, well below the limits that systems start with.
 const MOST_OPEN: usize = 128;

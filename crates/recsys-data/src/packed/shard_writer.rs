@@ -9,8 +9,12 @@ use super::manifest::ShardFile;
 use super::output_folder::sync_folder;
 use super::shard_files::ShardFiles;
 use super::split_writer::{ShardPlan, SplitWriter};
-use super::{Split, xxh3_hex};
-use crate::{Batch, Error, Result, Schema};
+use super::xxh3_hex;
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// Which shard of a data set, and how many samples it takes. Single-hot data only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,7 @@ impl ShardPlace {
         let (found_header, checksums) = front.split_at(header.len());
         if found_header != header || found != bytes {
             let part = "the header or the size";
-            return Err(Error::Altered { path, part });
+            return Err(Error::Packed(PackedError::Altered { path, part }));
         }
         Ok(Some(ShardFile {
             file: self.name(),

@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use super::block::{BlockBuffer, BlockBytes, check_shape};
+use super::block::{BlockBuffer, BlockBytes};
 use super::layout::ShardLayout;
 use super::manifest::{ShardFile, SplitFiles};
 use super::shard_files::ShardFiles;
-use super::{BLOCK_SAMPLES, Split, xxh3_hex};
-use crate::{Batch, Error, Result, Schema};
+use super::{BLOCK_SAMPLES, xxh3_hex};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// A shard to be written: its name, its shape, and where its tensors start in the file.
 #[derive(Debug)]
@@ -192,11 +196,11 @@ impl SplitWriter {
     fn check_room(&self, more: usize) -> Result<()> {
         let written = self.written + more as u64;
         if written > self.announced {
-            return Err(Error::TooManyRows {
+            return Err(Error::Packed(PackedError::TooManyRows {
                 split: self.split,
                 announced: self.announced,
                 written,
-            });
+            }));
         }
         Ok(())
     }
@@ -209,12 +213,16 @@ impl SplitWriter {
         batch: &Batch,
         target: &Path,
     ) -> Result<()> {
-        check_shape(batch, schema)?;
+        batch.check(schema)?;
         self.check_room(batch.len())?;
         match self.mode {
             Mode::Fresh => self.mode = Mode::Append,
             Mode::Append => {}
-            Mode::Scatter(_) => return Err(Error::MixedWriting { split: self.split }),
+            Mode::Scatter(_) => {
+                return Err(Error::Packed(PackedError::MixedWriting {
+                    split: self.split,
+                }));
+            }
         }
         let mut at = 0;
         while at < batch.len() {
@@ -272,7 +280,7 @@ impl SplitWriter {
         batch: &Batch,
         target: &Path,
     ) -> Result<()> {
-        check_shape(batch, schema)?;
+        batch.check(schema)?;
         if positions.len() != batch.len() {
             return Err(Error::BatchShape {
                 what: "positions",
@@ -281,14 +289,16 @@ impl SplitWriter {
             });
         }
         if schema.multi_hot {
-            return Err(Error::ScatterMultiHot);
+            return Err(Error::Packed(PackedError::ScatterMultiHot));
         }
         self.check_room(batch.len())?;
         if let Mode::Fresh = self.mode {
             self.mode = Mode::Scatter(vec![0; self.announced.div_ceil(64) as usize]);
         }
         let Mode::Scatter(seen) = &mut self.mode else {
-            return Err(Error::MixedWriting { split: self.split });
+            return Err(Error::Packed(PackedError::MixedWriting {
+                split: self.split,
+            }));
         };
         for &row in positions {
             if row >= self.announced {
@@ -299,10 +309,10 @@ impl SplitWriter {
             }
             let (word, bit) = ((row / 64) as usize, 1 << (row % 64));
             if seen[word] & bit != 0 {
-                return Err(Error::RowWrittenTwice {
+                return Err(Error::Packed(PackedError::RowWrittenTwice {
                     split: self.split,
                     row,
-                });
+                }));
             }
             seen[word] |= bit;
         }
@@ -343,11 +353,11 @@ impl SplitWriter {
     /// Closes the shards.
     pub(super) fn finish(mut self, files: &mut ShardFiles) -> Result<SplitFiles> {
         if self.written < self.announced {
-            return Err(Error::RowsMissing {
+            return Err(Error::Packed(PackedError::RowsMissing {
                 split: self.split,
                 announced: self.announced,
                 written: self.written,
-            });
+            }));
         }
         if let Mode::Scatter(_) = self.mode {
             for plan in &self.shards {

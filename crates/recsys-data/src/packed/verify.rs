@@ -12,9 +12,12 @@ use super::manifest::{Manifest, ShardFile, VocabularyFile};
 use super::reader::read_vocabulary;
 use super::shard::Shard;
 use super::verify_report::{Defect, FileContent, FileReport, VerifyReport};
-use super::{MANIFEST_FILE, Split, SplitRows, VOCABULARY_FOLDER};
-use crate::text::staged;
-use crate::{Error, Progress, Result, Schema, Stage};
+use super::{MANIFEST_FILE, VOCABULARY_FOLDER};
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::progress::{Progress, Stage, staged};
+use crate::schema::Schema;
+use crate::split::{Split, SplitRows};
 
 /// Blocks that a thread checks between two reports of progress: some megabytes.
 const BLOCKS_AT_ONCE: u64 = 64;
@@ -27,7 +30,7 @@ const BLOCKS_AT_ONCE: u64 = 64;
 /// (samples, positive samples, categories) is what lies there. Blocks are checked on the threads of the current rayon pool.
 ///
 /// ```no_run
-/// let report = recsys_data::Verify::new("kaggle").run(&())?;
+/// let report = recsys_data::packed::Verify::new("kaggle").run(&())?;
 /// for file in report.files.iter().filter(|file| !file.is_sound()) {
 ///     println!("{}: {:?}", file.file, file.defects);
 /// }
@@ -265,7 +268,10 @@ impl Verify {
 fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, Option<Error>)> {
     match Manifest::read(folder) {
         Ok(manifest) => Ok((Some(manifest), None)),
-        Err(error @ (Error::Altered { .. } | Error::Manifest { .. })) => {
+        Err(
+            error @ (Error::Packed(PackedError::Altered { .. })
+            | Error::Packed(PackedError::Manifest { .. })),
+        ) => {
             let path = folder.join(MANIFEST_FILE);
             let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
             let manifest: Option<Manifest> = serde_json::from_slice(&bytes).ok();

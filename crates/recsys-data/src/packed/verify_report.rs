@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{SourceFile, Split, SplitRows};
-use crate::Error;
+use super::SourceFile;
+use crate::error::Error;
+use crate::packed::error::Error as PackedError;
+use crate::split::{Split, SplitRows};
 
 /// Something wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,45 +31,47 @@ impl Defect {
     /// What an error says, without the file and the remedy, which the report names once.
     pub(super) fn of_error(error: &Error) -> Self {
         let (problem, column, samples) = match error {
-            Error::DamagedBlock {
+            Error::Packed(PackedError::DamagedBlock {
                 tensor,
                 first,
                 last,
                 ..
-            } => (
+            }) => (
                 "does not match its checksum".to_owned(),
                 Some((*tensor).to_owned()),
                 Some((*first, *last)),
             ),
-            Error::BadValue {
+            Error::Packed(PackedError::BadValue {
                 sample,
                 column,
                 value,
                 allowed,
                 ..
-            } => (
+            }) => (
                 format!("{value} is not allowed ({allowed})"),
                 Some(column.clone()),
                 Some((*sample, *sample)),
             ),
-            Error::FileSize {
+            Error::Packed(PackedError::FileSize {
                 expected, found, ..
-            } => (
+            }) => (
                 format!("{found} bytes instead of {expected}: it was truncated or replaced"),
                 None,
                 None,
             ),
-            Error::WrongShard {
+            Error::Packed(PackedError::WrongShard {
                 expected, found, ..
-            } => (
+            }) => (
                 format!("it holds {found} instead of {expected}: files were swapped"),
                 None,
                 None,
             ),
-            Error::Altered { part, .. } => {
+            Error::Packed(PackedError::Altered { part, .. }) => {
                 (format!("{part} does not match its checksum"), None, None)
             }
-            Error::Manifest { source, .. } => (format!("no manifest: {source}"), None, None),
+            Error::Packed(PackedError::Manifest { source, .. }) => {
+                (format!("no manifest: {source}"), None, None)
+            }
             Error::Io { action, source, .. } => (format!("{action}: {source}"), None, None),
             other => (other.to_string(), None, None),
         };
@@ -120,6 +124,7 @@ pub enum FileContent {
 
 /// What was found in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FileReport {
     /// Name in the data set's folder.
     pub file: String,
@@ -169,6 +174,7 @@ impl FileReport {
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// What the data set is called in its manifest; empty where that cannot be read.
     pub dataset: String,

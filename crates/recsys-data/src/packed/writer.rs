@@ -8,8 +8,13 @@ use super::output_folder::{OutputFolder, sync_folder};
 use super::output_lock::OutputLock;
 use super::shard_files::{ShardFiles, write_file};
 use super::split_writer::SplitWriter;
-use super::{MANIFEST_FILE, Split, SplitRows, VOCABULARY_FOLDER, disk_space, xxh3_hex};
-use crate::{Batch, Error, Result, Schema, Vocabulary};
+use super::{MANIFEST_FILE, VOCABULARY_FOLDER, disk_space, xxh3_hex};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::packed::error::Error as PackedError;
+use crate::schema::Schema;
+use crate::split::{Split, SplitRows};
+use crate::vocabulary::Vocabulary;
 
 /// How to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,9 +232,9 @@ impl PackedWriter {
 
     fn check_usable(&self) -> Result<()> {
         if self.failed {
-            Err(Error::WriterFailed {
+            Err(Error::Packed(PackedError::WriterFailed {
                 path: self.folder.target().into(),
-            })
+            }))
         } else {
             Ok(())
         }
@@ -246,9 +251,11 @@ pub(crate) fn write_manifest(
 ) -> Result<Manifest> {
     let manifest = Manifest::new(schema, splits, vocabulary, provenance);
     let path = folder.join(MANIFEST_FILE);
-    let text = manifest.to_text().map_err(|source| Error::Manifest {
-        path: path.clone(),
-        source,
+    let text = manifest.to_text().map_err(|source| {
+        Error::Packed(PackedError::Manifest {
+            path: path.clone(),
+            source,
+        })
     })?;
     write_file(&path, text.as_bytes())?;
     Ok(manifest)
@@ -270,10 +277,10 @@ fn check_schema(schema: &Schema) -> Result<()> {
         } else {
             continue;
         };
-        return Err(Error::ColumnName {
+        return Err(Error::Packed(PackedError::ColumnName {
             name: name.clone(),
             problem,
-        });
+        }));
     }
     Ok(())
 }

@@ -1,10 +1,16 @@
 //! Pass one: who and what there is, and every event to its user.
 
 use super::store::{Event, EventStore};
-use super::{Behaviour, EventDefect, OutOfRange, RawEvent, TaobaoOptions, parse_events};
+use super::{
+    Behaviour, EventDefect, EventFieldDefect, OutOfRange, PrepareOptions, RawEvent, parse_events,
+};
 use crate::category_counts::CategoryCounts;
-use crate::text::{Chunk, SkipLog, read_all};
-use crate::{BadRows, Error, Progress, Result, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::progress::Progress;
+use crate::taobao::error::Error as TaobaoError;
+use crate::text::Error as TextError;
+use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// What pass one found.
 pub(super) struct Counted {
@@ -24,7 +30,7 @@ pub(super) struct Counted {
     pub(super) out_of_range: u64,
     /// Minutes and their events, where samples are divided by time.
     pub(super) minutes: Option<CategoryCounts>,
-    pub(super) skipped: SkipLog<EventDefect>,
+    pub(super) skipped: SkipLog<EventFieldDefect>,
     pub(super) sources: Vec<SourceFile>,
 }
 
@@ -35,7 +41,7 @@ struct Parsed {
     first_line: u64,
     /// Lines of the chunk that hold no event, counted from 0, in order.
     bad_lines: Vec<u64>,
-    skipped: SkipLog<EventDefect>,
+    skipped: SkipLog<EventFieldDefect>,
     stored_bytes: u64,
 }
 
@@ -54,7 +60,7 @@ impl Parsed {
 const LEFT_OUT: u32 = u32::MAX;
 
 impl Counted {
-    fn new(options: &TaobaoOptions, folder: &std::path::Path, by_minute: bool) -> Self {
+    fn new(options: &PrepareOptions, folder: &std::path::Path, by_minute: bool) -> Self {
         Self {
             users: CategoryCounts::new(),
             items: CategoryCounts::new(),
@@ -74,7 +80,7 @@ impl Counted {
     /// Takes the events of some chunks, which follow those before in the text.
     fn take(
         &mut self,
-        options: &TaobaoOptions,
+        options: &PrepareOptions,
         chunks: Vec<Parsed>,
         progress: &dyn Progress,
     ) -> Result<()> {
@@ -97,10 +103,10 @@ impl Counted {
             ("item", self.items.len(), Event::MOST_ITEMS),
         ] {
             if len > most {
-                return Err(Error::TooManyDistinct {
+                return Err(Error::Taobao(TaobaoError::TooManyDistinct {
                     table,
                     most: most as u64,
-                });
+                }));
             }
         }
         self.last.resize(self.users.len(), i32::MIN);
@@ -114,7 +120,7 @@ impl Counted {
 
     fn take_chunk(
         &mut self,
-        options: &TaobaoOptions,
+        options: &PrepareOptions,
         chunk: &Parsed,
         users: &[u32],
         items: &[u32],
@@ -145,25 +151,25 @@ impl Counted {
     /// An event whose item has another category than before: an error, or left out.
     fn second_category(
         &mut self,
-        options: &TaobaoOptions,
+        options: &PrepareOptions,
         chunk: &Parsed,
         place: usize,
         user: u32,
     ) -> Result<()> {
         let event = &chunk.events[place];
         let known = self.items.entry(event.item);
-        let defect = EventDefect::SecondCategory {
+        let defect = EventDefect::Field(EventFieldDefect::SecondCategory {
             item: event.item,
             known: known.map_or(0, |item| self.categories[item as usize]),
             found: event.category,
-        };
+        });
         let line = chunk.line(place);
         if options.bad_rows == BadRows::Error {
-            return Err(Error::BadEvent {
+            return Err(Error::Taobao(TaobaoError::BadEvent {
                 path: options.raw[chunk.file].clone(),
                 line,
                 defect,
-            });
+            }));
         }
         self.users.remove(user);
         self.skipped.add(chunk.file, line, defect);
@@ -176,7 +182,7 @@ impl Counted {
 /// # Errors
 /// A file that cannot be read; a bad row, unless those are skipped; no event at all; a temporary file that cannot be written.
 pub(super) fn count(
-    options: &TaobaoOptions,
+    options: &PrepareOptions,
     folder: &std::path::Path,
     by_minute: bool,
     progress: &dyn Progress,
@@ -186,14 +192,14 @@ pub(super) fn count(
     let sources = read_all(&options.raw, |chunk| parse(options, &chunk), consume)?;
     counted.sources = sources;
     if counted.store.len() == 0 {
-        return Err(Error::NoRows {
+        return Err(Error::Text(TextError::NoRows {
             skipped: counted.skipped.rows(),
-        });
+        }));
     }
     Ok(counted)
 }
 
-fn parse(options: &TaobaoOptions, chunk: &Chunk) -> Result<Parsed> {
+fn parse(options: &PrepareOptions, chunk: &Chunk) -> Result<Parsed> {
     let mut events: Vec<RawEvent> = Vec::with_capacity(chunk.lines as usize);
     let mut late: Vec<usize> = Vec::new();
     let mut bad_lines = Vec::new();
@@ -206,11 +212,11 @@ fn parse(options: &TaobaoOptions, chunk: &Chunk) -> Result<Parsed> {
             skipped.add(chunk.file, chunk.first_line + line, defect);
             Ok(())
         }
-        BadRows::Error => Err(Error::BadEvent {
+        BadRows::Error => Err(Error::Taobao(TaobaoError::BadEvent {
             path: options.raw[chunk.file].clone(),
             line: chunk.first_line + line,
             defect,
-        }),
+        })),
     };
     let good = |event: &RawEvent| {
         if refused && !(from..until).contains(&event.time) {
@@ -236,21 +242,21 @@ fn parse(options: &TaobaoOptions, chunk: &Chunk) -> Result<Parsed> {
 }
 
 /// Leaves out events whose time is out of range.
-fn leave_out(options: &TaobaoOptions, parsed: &mut Parsed, late: &[usize]) -> Result<()> {
+fn leave_out(options: &PrepareOptions, parsed: &mut Parsed, late: &[usize]) -> Result<()> {
     let mut lines = Vec::with_capacity(late.len());
     for &place in late {
         let line = parsed.line(place);
-        let defect = EventDefect::TimeOutOfRange {
+        let defect = EventDefect::Field(EventFieldDefect::TimeOutOfRange {
             time: parsed.events[place].time,
             from: options.from,
             until: options.until - 1,
-        };
+        });
         if options.bad_rows == BadRows::Error {
-            return Err(Error::BadEvent {
+            return Err(Error::Taobao(TaobaoError::BadEvent {
                 path: options.raw[parsed.file].clone(),
                 line,
                 defect,
-            });
+            }));
         }
         parsed.skipped.add(parsed.file, line, defect);
         lines.push(line - parsed.first_line);

@@ -1,44 +1,15 @@
 //! What can be wrong with an event.
 
 use super::{Behaviour, FIELDS};
-use crate::text::{Defect, MAX_LINE, shorten};
+use crate::text::{FieldDefect, LineDefect, shorten};
 
-/// Why a line is no event. `field` counts from 0 (0 is the user), messages count from 1.
+/// Why a line is not an event.
+pub type EventDefect = LineDefect<EventFieldDefect>;
+
+/// What is wrong with the fields of a line. `field` counts from 0 (the user), messages count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum EventDefect {
-    /// Nothing between two line ends.
-    #[error("the line is empty")]
-    Empty,
-    /// Longer than any event can be; the rest of the line was not looked at.
-    #[error("the line is longer than {MAX_LINE} bytes, so it is no event")]
-    LineTooLong,
-    /// Too few or too many fields.
-    #[error(
-        "{found} fields separated by commas instead of {} (user, item, category, behaviour, time)", FIELDS.len()
-    )]
-    FieldCount {
-        /// Number of fields.
-        found: usize,
-    },
-    /// A NUL byte.
-    #[error("a NUL byte at byte {byte} of the line: the file is damaged or no text")]
-    Nul {
-        /// Its place in the line, counted from 1.
-        byte: usize,
-    },
-    /// Bytes that are no UTF-8 text.
-    #[error("byte {byte} of the line is no UTF-8 text: the file is damaged or of another kind")]
-    NotUtf8 {
-        /// The first such byte, counted from 1.
-        byte: usize,
-    },
-    /// A carriage return that is no part of a line end.
-    #[error("a carriage return at byte {byte} of the line, which does not end the line there")]
-    CarriageReturn {
-        /// Its place in the line, counted from 1.
-        byte: usize,
-    },
+pub enum EventFieldDefect {
     /// A user, item or category that is no number.
     #[error("{name} (field {number}) is \"{text}\", which is no decimal number without sign", name = FIELDS[*field], number = field + 1)]
     Id {
@@ -99,64 +70,12 @@ pub enum EventDefect {
     },
 }
 
-impl EventDefect {
-    /// A short name for the kind of defect, under which skipped lines are counted.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Empty => "empty line",
-            Self::LineTooLong => "line too long",
-            Self::FieldCount { .. } => "wrong number of fields",
-            Self::Nul { .. } => "NUL byte",
-            Self::NotUtf8 { .. } => "not UTF-8",
-            Self::CarriageReturn { .. } => "stray carriage return",
-            Self::Id { .. } => "id no number",
-            Self::IdOverflow { .. } => "id beyond 32 bits",
-            Self::Behaviour { .. } => "unknown behaviour",
-            Self::Time { .. } => "time no integer",
-            Self::TimeOverflow { .. } => "time beyond 32 bits",
-            Self::TimeOutOfRange { .. } => "time out of range",
-            Self::SecondCategory { .. } => "item in two categories",
-        }
-    }
-
-    /// What a user can do about it.
-    pub(crate) fn remedy(&self) -> &'static str {
-        match self {
-            Self::TimeOutOfRange { .. } => {
-                "keep such events with --out-of-range keep, or leave them out with --bad-rows skip"
-            }
-            _ => "mend the file, or leave such lines out with --bad-rows skip",
-        }
-    }
-
-    /// Says what is wrong with a line (without its line end) that [`super::parse_event`] refuses.
-    ///
-    /// `None` means that nothing is: the line is an event.
-    pub(crate) fn of(line: &[u8]) -> Option<Self> {
-        if line.len() > MAX_LINE {
-            return Some(Self::LineTooLong);
-        }
-        if line.is_empty() {
-            return Some(Self::Empty);
-        }
-        if let Some(at) = memchr::memchr(0, line) {
-            return Some(Self::Nul { byte: at + 1 });
-        }
-        if let Err(error) = std::str::from_utf8(line) {
-            let byte = error.valid_up_to() + 1;
-            return Some(Self::NotUtf8 { byte });
-        }
-        if let Some(at) = memchr::memchr(b'\r', line) {
-            return Some(Self::CarriageReturn { byte: at + 1 });
-        }
-        let found = memchr::memchr_iter(b',', line).count() + 1;
-        if found != FIELDS.len() {
-            return Some(Self::FieldCount { found });
-        }
-        line.split(|&byte| byte == b',')
-            .enumerate()
-            .find_map(|(field, text)| Self::of_field(field, text))
-    }
+impl FieldDefect for EventFieldDefect {
+    const LINE: &'static str = "event";
+    const SEPARATOR: u8 = b',';
+    const SEPARATOR_NAME: &'static str = "commas";
+    const FIELDS: usize = FIELDS.len();
+    const FIELD_NAMES: &'static str = "user, item, category, behaviour, time";
 
     fn of_field(field: usize, text: &[u8]) -> Option<Self> {
         let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
@@ -189,10 +108,28 @@ impl EventDefect {
             }
         }
     }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Id { .. } => "id no number",
+            Self::IdOverflow { .. } => "id beyond 32 bits",
+            Self::Behaviour { .. } => "unknown behaviour",
+            Self::Time { .. } => "time no integer",
+            Self::TimeOverflow { .. } => "time beyond 32 bits",
+            Self::TimeOutOfRange { .. } => "time out of range",
+            Self::SecondCategory { .. } => "item in two categories",
+        }
+    }
 }
 
-impl Defect for EventDefect {
-    fn kind(&self) -> &'static str {
-        self.kind()
+impl EventDefect {
+    /// What a user can do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Field(EventFieldDefect::TimeOutOfRange { .. }) => {
+                "keep such events with `OutOfRange::Keep`, or leave them out with `BadRows::Skip`"
+            }
+            _ => "mend the file, or leave such lines out with `BadRows::Skip`",
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Which samples train, validate and test.
 
 use super::SequenceSplit;
-use crate::Split;
 use crate::category_counts::CategoryCounts;
 use crate::generate::Counter;
+use crate::split::Split;
 
 /// The rule of one data set.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use crate::Vocabulary;
 use crate::category_counts::CategoryCounts;
+use crate::vocabulary::Vocabulary;
 
 /// The ids of everything, and what they stand for.
 pub(super) struct Ids {

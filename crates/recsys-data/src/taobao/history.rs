@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Duplicates;
 use super::store::{Event, EventStore};
-use crate::Result;
+use crate::error::Result;
 
 /// The users of one partition with their events.
 pub(super) struct Histories {
@@ -87,7 +87,7 @@ fn duplicates(events: &mut Vec<Event>, remove: bool) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Behaviour::{Buy, PageView};
+    use crate::taobao::Behaviour::{Buy, PageView};
 
     #[test]
     fn ties_keep_the_order_of_the_text_and_duplicates_are_found() {

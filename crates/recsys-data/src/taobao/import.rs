@@ -10,12 +10,16 @@ use super::encode::rank;
 use super::npz::read_npz;
 use super::sequence_text::{Use, samples_of};
 use super::{PointsPerUser, TABLES, schema};
+use crate::batch::Batch;
 use crate::category_counts::CategoryCounts;
-use crate::text::{check_output, folder_bytes, identity, read_all, staged, stored_bytes};
-use crate::{
-    Batch, Error, PackedWriter, PassReport, Progress, Provenance, Result, SourceFile, Split,
-    SplitReport, SplitRows, Stage, WriterOptions,
-};
+use crate::criteo::{PassReport, SplitReport};
+use crate::error::{Error, Result};
+use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::split::{Split, SplitRows};
+use crate::taobao::error::Error as TaobaoError;
+use crate::text::Error as TextError;
+use crate::text::{check_output, folder_bytes, identity, read_all, stored_bytes};
 
 /// Positions of a sample of the original programs.
 const POSITIONS: u32 = 21;
@@ -64,6 +68,7 @@ impl Default for ImportOptions {
 
 /// What an import found and did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ImportReport {
     /// Distinct users, items and categories.
     pub categories: [u64; 3],
@@ -134,7 +139,7 @@ impl ImportTaobao {
         })?;
         let samples = rows.train + rows.validation + rows.test;
         if samples == 0 {
-            return Err(Error::NoRows { skipped: 0 });
+            return Err(Error::Text(TextError::NoRows { skipped: 0 }));
         }
 
         let vocabularies = tables.each_mut().map(|table| {
@@ -167,17 +172,17 @@ impl ImportTaobao {
                 report.rows += foreign.label.len() as u64;
                 match translated(foreign, &tables) {
                     Some(batch) => writer.append(split, &batch),
-                    None => Err(Error::SourceChanged {
+                    None => Err(Error::Text(TextError::SourceChanged {
                         path: files[0].1.to_path_buf(),
-                    }),
+                    })),
                 }
             })
         })?;
         for ((now, before), (_, path)) in again.iter().zip(&sources).zip(&files) {
             if now != before {
-                return Err(Error::SourceChanged {
+                return Err(Error::Text(TextError::SourceChanged {
                     path: path.to_path_buf(),
-                });
+                }));
             }
         }
         writer.finish(Provenance {
@@ -260,10 +265,10 @@ impl ImportTaobao {
     fn check_ids(&self, tables: &[CategoryCounts; 3]) -> Result<()> {
         for (table, counts) in TABLES.into_iter().zip(tables) {
             if counts.len() > CategoryCounts::MOST {
-                return Err(Error::TooManyDistinct {
+                return Err(Error::Taobao(TaobaoError::TooManyDistinct {
                     table,
                     most: CategoryCounts::MOST as u64,
-                });
+                }));
             }
         }
         Ok(())

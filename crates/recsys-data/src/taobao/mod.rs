@@ -8,6 +8,7 @@ mod count_pass;
 mod defect;
 mod division;
 mod encode;
+mod error;
 mod history;
 mod import;
 mod npz;
@@ -22,18 +23,19 @@ mod store;
 mod windows;
 mod write_pass;
 
-pub use defect::EventDefect;
+pub use defect::{EventDefect, EventFieldDefect};
+pub use error::Error;
 pub use import::{ImportOptions, ImportReport, ImportTaobao};
 pub use options::{
-    Duplicates, OutOfRange, PointsPerUser, SequenceRules, SequenceSplit, ShortHistory,
-    TaobaoOptions,
+    Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,
+    ShortHistory,
 };
 pub use parse::{Behaviour, RawEvent, parse_event, parse_events};
 pub use prepare::PrepareTaobao;
-pub use report::{Spread, TaobaoReport};
+pub use report::{PrepareReport, Spread};
 pub use sequence_text::SequenceDefect;
 
-use crate::Schema;
+use crate::schema::Schema;
 
 /// Fields of an event.
 pub(crate) const FIELDS: [&str; 5] = ["user", "item", "category", "behaviour", "time"];
@@ -42,7 +44,7 @@ pub(crate) const TABLES: [&str; 3] = ["user", "item", "category"];
 
 /// The columns of a data set of sequences of `positions` positions; `rows` of the tables in order.
 pub(crate) fn schema(positions: u32, rows: [u64; 3]) -> Schema {
-    let table = |(name, rows): (&str, u64)| crate::TableSchema {
+    let table = |(name, rows): (&str, u64)| crate::schema::TableSchema {
         name: name.to_owned(),
         rows,
     };

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::import::Foreign;
-use crate::Result;
+use crate::error::Result;
 use crate::numpy::Array;
 use crate::text::entries_of_zip;
 

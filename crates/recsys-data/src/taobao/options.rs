@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BadRows, Error, Result};
+use crate::error::{Error, Result};
+use crate::text::BadRows;
 
 /// By which rules samples are made of a user's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SequenceRules {
     /// Every window gives a positive sample, whose candidate is the event after the history, and a negative one with the same
     /// history, whose candidate is an item that the user never touched.
@@ -22,6 +24,7 @@ pub enum SequenceRules {
 /// How samples are divided; always so that no sample is in two parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SequenceSplit {
     /// The last windows of every user test, those before them validate, the others train.
     #[default]
@@ -35,6 +38,7 @@ pub enum SequenceSplit {
 /// How many windows a user gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum PointsPerUser {
     /// All, where all users together have at most [`PointsPerUser::AUTO`] windows, and else at most 10, as in the original.
     #[default]
@@ -55,6 +59,7 @@ impl PointsPerUser {
 /// What becomes of users with less events than a history and a candidate need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ShortHistory {
     /// Windows with a whole history only.
     #[default]
@@ -67,6 +72,7 @@ pub enum ShortHistory {
 /// What becomes of events outside the days that the data are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OutOfRange {
     /// They are counted and kept.
     #[default]
@@ -78,6 +84,7 @@ pub enum OutOfRange {
 /// What becomes of an event that occurred before: the same user, item, behaviour and second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Duplicates {
     /// They are counted and kept.
     #[default]
@@ -88,7 +95,7 @@ pub enum Duplicates {
 
 /// What to read, how to make samples of it, and where to write them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TaobaoOptions {
+pub struct PrepareOptions {
     /// Raw text, plain, `.gz`, `.zst` or a `.zip` with one file; several files are read in this order as if they were one.
     pub raw: Vec<PathBuf>,
     /// Folder of the packed data set.
@@ -129,7 +136,7 @@ pub struct TaobaoOptions {
     pub shard_rows: u64,
 }
 
-impl Default for TaobaoOptions {
+impl Default for PrepareOptions {
     fn default() -> Self {
         Self {
             raw: Vec::new(),
@@ -155,7 +162,7 @@ impl Default for TaobaoOptions {
     }
 }
 
-impl TaobaoOptions {
+impl PrepareOptions {
     /// Checks what can be checked without the files.
     ///
     /// # Errors

@@ -8,17 +8,19 @@ use super::division::Division;
 use super::encode::Ids;
 use super::history::Histories;
 use super::reference::Reference;
-use super::report::{Spread, TaobaoReport};
+use super::report::{PrepareReport, Spread};
 use super::rules::{Rules, WindowRules, windows};
 use super::store::Event;
 use super::write_pass::{BYTES_PER_EVENT, survey, write};
-use super::{Duplicates, PointsPerUser, SequenceRules, SequenceSplit, TaobaoOptions, schema};
+use super::{Duplicates, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit, schema};
+use crate::criteo::PassReport;
+use crate::error::{Error, Result};
 use crate::generate::Counter;
-use crate::text::{check_output, folder_bytes, staged, stored_bytes};
-use crate::{
-    BadRows, Error, PackedWriter, PassReport, Progress, Provenance, Result, SplitRows, Stage,
-    WriterOptions,
-};
+use crate::packed::{PackedWriter, Provenance, WriterOptions};
+use crate::progress::{Progress, Stage, staged};
+use crate::split::SplitRows;
+use crate::taobao::error::Error as TaobaoError;
+use crate::text::{BadRows, check_output, folder_bytes, stored_bytes};
 
 /// The family of draws that divide users.
 const USERS: u64 = 5;
@@ -32,7 +34,7 @@ const USERS: u64 = 5;
 /// bytes for any limit and any number of threads. It appears under its name when it is complete; an error leaves nothing behind.
 #[derive(Debug, Clone)]
 pub struct PrepareTaobao {
-    options: TaobaoOptions,
+    options: PrepareOptions,
 }
 
 /// What the passes over the events know before samples are written.
@@ -45,7 +47,7 @@ struct Plan {
 
 impl PrepareTaobao {
     /// A preparation that has not begun.
-    pub fn new(options: TaobaoOptions) -> Self {
+    pub fn new(options: PrepareOptions) -> Self {
         Self { options }
     }
 
@@ -55,7 +57,7 @@ impl PrepareTaobao {
     /// An option without meaning; a raw file that is missing, empty or damaged; a bad row, unless those are skipped; data of
     /// which no sample can be made; a user who touched every item; an output folder that holds something, unless it may be
     /// replaced; a full disk.
-    pub fn run(&self, progress: &dyn Progress) -> Result<TaobaoReport> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<PrepareReport> {
         let start = Instant::now();
         let options = &self.options;
         options.validate()?;
@@ -150,7 +152,7 @@ impl PrepareTaobao {
             .copied()
             .filter(|&events| events > 0)
             .collect();
-        let mut report = TaobaoReport {
+        let mut report = PrepareReport {
             events: counted.store.len() - removed,
             users: distinct[0],
             items: distinct[1],
@@ -174,10 +176,10 @@ impl PrepareTaobao {
             packed_bytes: 0,
         };
         if samples == 0 {
-            return Err(Error::NoWindows {
+            return Err(Error::Taobao(TaobaoError::NoWindows {
                 needed: needed_events(options),
                 report: Box::new(report),
-            });
+            }));
         }
 
         let writer_options = WriterOptions {
@@ -211,7 +213,7 @@ impl PrepareTaobao {
         }
     }
 
-    fn provenance(&self, report: &TaobaoReport) -> Provenance {
+    fn provenance(&self, report: &PrepareReport) -> Provenance {
         Provenance {
             dataset: "taobao-userbehavior".to_owned(),
             sources: report.sources.clone(),
@@ -244,7 +246,7 @@ fn pass(stage: Stage, rows: u64, seconds: f64) -> PassReport {
 }
 
 /// Windows that become samples, for every user.
-fn points_of(options: &TaobaoOptions, counted: &Counted) -> Vec<u32> {
+fn points_of(options: &PrepareOptions, counted: &Counted) -> Vec<u32> {
     let events = counted.users.counts().iter();
     let windows = events.map(|&events| windows(options, events));
     let most = match options.points_per_user {
@@ -260,7 +262,7 @@ fn points_of(options: &TaobaoOptions, counted: &Counted) -> Vec<u32> {
 
 /// Counts samples by split where that depends on their times.
 fn tally(
-    options: &TaobaoOptions,
+    options: &PrepareOptions,
     counted: &Counted,
     rules: &WindowRules<'_>,
     progress: &dyn Progress,
@@ -288,7 +290,7 @@ fn tally(
 
 /// Takes back the counts of events that occurred before; returns how many there are.
 fn remove_duplicates(
-    options: &TaobaoOptions,
+    options: &PrepareOptions,
     counted: &mut Counted,
     progress: &dyn Progress,
 ) -> Result<u64> {
@@ -306,7 +308,7 @@ fn remove_duplicates(
     )?;
     if let Some(event) = all.first().filter(|_| options.bad_rows == BadRows::Error) {
         let item = event.item() as usize;
-        return Err(Error::DuplicateEvent {
+        return Err(Error::Taobao(TaobaoError::DuplicateEvent {
             event: format!(
                 "{},{},{},{},{}",
                 counted.users.values()[event.user as usize],
@@ -315,7 +317,7 @@ fn remove_duplicates(
                 event.behaviour().name(),
                 event.time
             ),
-        });
+        }));
     }
     for event in &all {
         counted.users.remove(event.user);
@@ -328,7 +330,7 @@ fn remove_duplicates(
 }
 
 /// Events that a user must have for a sample.
-fn needed_events(options: &TaobaoOptions) -> u64 {
+fn needed_events(options: &PrepareOptions) -> u64 {
     match options.rules {
         SequenceRules::Reference => 11,
         SequenceRules::Windows if options.pads() => 2,

@@ -13,10 +13,13 @@ use super::rules::{Rules, Samples, add};
 use super::store::{Event, EventStore};
 use super::windows::below;
 use super::write_pass::survey;
-use super::{Duplicates, PointsPerUser, TaobaoOptions};
+use super::{Duplicates, PointsPerUser, PrepareOptions};
 use crate::category_counts::CategoryCounts;
+use crate::error::{Error, Result};
 use crate::generate::{Counter, Draws};
-use crate::{Error, Progress, Result, Split, SplitRows};
+use crate::progress::Progress;
+use crate::split::{Split, SplitRows};
+use crate::taobao::error::Error as TaobaoError;
 
 /// Events of a sequence, the target among them.
 pub(super) const SEQUENCE: usize = 200;
@@ -65,7 +68,7 @@ enum Role {
 
 /// The rules of the original for one data set.
 pub(super) struct Reference<'a> {
-    options: &'a TaobaoOptions,
+    options: &'a PrepareOptions,
     ids: &'a Ids,
     users: &'a CategoryCounts,
     /// The item with the smallest raw number, which the original cannot tell from padding.
@@ -83,7 +86,7 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// A temporary file cannot be read.
     pub(super) fn new(
-        options: &'a TaobaoOptions,
+        options: &'a PrepareOptions,
         ids: &'a Ids,
         users: &'a CategoryCounts,
         (items, last): (&CategoryCounts, &[i32]),
@@ -211,16 +214,16 @@ impl<'a> Reference<'a> {
             .filter(|&item| !own(item))
             .collect();
         if others.is_empty() {
-            return Err(Error::NoNegative {
+            return Err(Error::Taobao(TaobaoError::NoNegative {
                 user: self.users.values()[user as usize],
                 items: self.pool.len() as u64,
-            });
+            }));
         }
         Ok(others[below(draws, others.len() as u64) as usize])
     }
 }
 
-fn points_per_user(options: &TaobaoOptions) -> u32 {
+fn points_per_user(options: &PrepareOptions) -> u32 {
     match options.points_per_user {
         PointsPerUser::Most(most) => most,
         PointsPerUser::Auto | PointsPerUser::All => PointsPerUser::REFERENCE,
@@ -228,7 +231,7 @@ fn points_per_user(options: &TaobaoOptions) -> u32 {
 }
 
 /// Users whose last event is later than that of 70% of the users test; of the others as many train as are asked for.
-fn roles(options: &TaobaoOptions, users: &CategoryCounts, last: &[i32]) -> Vec<Role> {
+fn roles(options: &PrepareOptions, users: &CategoryCounts, last: &[i32]) -> Vec<Role> {
     let mut roles = vec![Role::None; users.len()];
     let present = |user: &u32| users.counts()[*user as usize] > 0;
     let mut times: Vec<i32> = (0..users.len() as u32)

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
-use crate::{PassReport, SkippedRows, SourceFile, SplitReport};
+use crate::criteo::{PassReport, SplitReport};
+use crate::packed::SourceFile;
+use crate::text::SkippedRows;
 
 /// What a preparation of events found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize)]
-pub struct TaobaoReport {
+#[non_exhaustive]
+pub struct PrepareReport {
     /// Events read, without those left out.
     pub events: u64,
     /// Distinct users, items and categories.
@@ -51,7 +54,7 @@ pub struct TaobaoReport {
     pub packed_bytes: u64,
 }
 
-impl TaobaoReport {
+impl PrepareReport {
     /// Events per second over all passes and everything between.
     pub fn events_per_second(&self) -> f64 {
         self.events as f64 / self.seconds
@@ -70,6 +73,7 @@ impl TaobaoReport {
 
 /// How numbers are spread. Between two of them a quantile is interpolated linearly.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Spread {
     /// The smallest.
     pub least: f64,

@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
-use super::TaobaoOptions;
+use super::PrepareOptions;
 use super::division::Division;
 use super::encode::Ids;
 use super::store::Event;
 use super::windows::choose;
 use super::{ShortHistory, positions};
+use crate::batch::Batch;
 use crate::category_counts::CategoryCounts;
+use crate::error::{Error, Result};
 use crate::generate::{Counter, mix};
-use crate::{Batch, Error, Result, Split, SplitRows};
+use crate::split::{Split, SplitRows};
+use crate::taobao::error::Error as TaobaoError;
 
 /// How samples are made of the events of a user, point by point. A point is one or more samples.
 pub(super) trait Rules: Sync {
@@ -72,7 +75,7 @@ impl Samples {
 
 /// The default rules.
 pub(super) struct WindowRules<'a> {
-    options: &'a TaobaoOptions,
+    options: &'a PrepareOptions,
     ids: &'a Ids,
     /// Raw numbers of users, for messages.
     users: &'a CategoryCounts,
@@ -86,7 +89,7 @@ pub(super) struct WindowRules<'a> {
 
 impl<'a> WindowRules<'a> {
     pub(super) fn new(
-        options: &'a TaobaoOptions,
+        options: &'a PrepareOptions,
         ids: &'a Ids,
         users: &'a CategoryCounts,
         division: &'a Division,
@@ -153,10 +156,10 @@ impl<'a> WindowRules<'a> {
     fn negative(&self, user: u32, number: u64, touched: &[u32]) -> Result<u32> {
         let (items, first) = self.ids.item_range();
         if touched.len() as u64 >= items {
-            return Err(Error::NoNegative {
+            return Err(Error::Taobao(TaobaoError::NoNegative {
                 user: self.users.values()[user as usize],
                 items,
-            });
+            }));
         }
         let hash = number.wrapping_mul(2_654_435_761).wrapping_add(self.shift) & 0xffff_ffff;
         let mut rank = hash % items;
@@ -171,7 +174,7 @@ impl<'a> WindowRules<'a> {
 }
 
 /// Windows of a user with some events.
-pub(super) fn windows(options: &TaobaoOptions, events: u64) -> u64 {
+pub(super) fn windows(options: &PrepareOptions, events: u64) -> u64 {
     events.saturating_sub(match options.short_history {
         ShortHistory::Skip => u64::from(options.history),
         ShortHistory::Pad => 1,
@@ -179,7 +182,7 @@ pub(super) fn windows(options: &TaobaoOptions, events: u64) -> u64 {
 }
 
 /// The draws that choose windows.
-fn counter(options: &TaobaoOptions) -> Counter {
+fn counter(options: &PrepareOptions) -> Counter {
     Counter::new(options.seed, super::windows::FAMILY)
 }
 

@@ -9,8 +9,9 @@ use super::parse::decimal;
 use super::positions;
 use super::reference::{SEQUENCE, points_of, window_draws, window_end};
 use super::windows::below;
+use crate::error::{Error, Result};
+use crate::taobao::error::Error as TaobaoError;
 use crate::text::{Chunk, shorten};
-use crate::{Error, Result};
 
 /// The columns of a line.
 const COLUMNS: [&str; 8] = [
@@ -101,10 +102,12 @@ pub(super) fn samples_of(
             break;
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let sequence = sequence(line).map_err(|defect| Error::BadSequence {
-            path: path.to_path_buf(),
-            line: number,
-            defect,
+        let sequence = sequence(line).map_err(|defect| {
+            Error::Taobao(TaobaoError::BadSequence {
+                path: path.to_path_buf(),
+                line: number,
+                defect,
+            })
         })?;
         match usage {
             Use::Target => sequence.push(&mut foreign, &dense, SEQUENCE - 1, None),

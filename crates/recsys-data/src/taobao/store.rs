@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::Behaviour;
+use crate::error::{Error, Result};
 use crate::packed::disk_space;
-use crate::{Error, Result};
 
 /// An event of known users and items, both numbered in the order of their first appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

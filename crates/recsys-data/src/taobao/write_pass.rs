@@ -7,8 +7,12 @@ use rayon::prelude::*;
 use super::history::Histories;
 use super::rules::{Rules, Samples};
 use super::store::EventStore;
-use super::{Duplicates, TaobaoOptions};
-use crate::{PackedWriter, Progress, Result, Split, SplitReport};
+use super::{Duplicates, PrepareOptions};
+use crate::criteo::SplitReport;
+use crate::error::Result;
+use crate::packed::PackedWriter;
+use crate::progress::Progress;
+use crate::split::Split;
 
 /// Events loaded at a time, for each thread, unless one partition has more.
 const EVENTS_PER_THREAD: usize = 1 << 18;
@@ -88,7 +92,7 @@ pub(super) struct Written {
 /// # Errors
 /// There is no item for a negative sample; a file cannot be read or written.
 pub(super) fn write(
-    options: &TaobaoOptions,
+    options: &PrepareOptions,
     store: &EventStore,
     rules: &dyn Rules,
     writer: &mut PackedWriter,
@@ -157,7 +161,7 @@ fn pieces<'a>(histories: &'a [Histories], rules: &dyn Rules) -> Vec<Piece<'a>> {
     pieces
 }
 
-fn make(options: &TaobaoOptions, rules: &dyn Rules, piece: &Piece<'_>) -> Result<Samples> {
+fn make(options: &PrepareOptions, rules: &dyn Rules, piece: &Piece<'_>) -> Result<Samples> {
     let mut samples = Samples::new(options.positions());
     for (user, events, points) in piece {
         rules.make(*user, events, points.clone(), &mut samples)?;

@@ -2,7 +2,8 @@
 
 use super::MAX_LINE;
 use super::input::Source;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::text::error::Error as TextError;
 
 /// Text is handed out in pieces of about this size.
 const CHUNK: usize = 1 << 20;
@@ -122,9 +123,9 @@ impl Chunks {
     }
 
     fn empty(&self) -> Error {
-        Error::EmptyFile {
+        Error::Text(TextError::EmptyFile {
             path: self.source.path().to_path_buf(),
-        }
+        })
     }
 }
 

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{ZipEntry, entries_of_zip};
-use crate::packed::OutputLock;
-use crate::{Error, Result, SourceFile};
+use crate::error::{Error, Result};
+use crate::packed::Error as PackedError;
+use crate::packed::{OutputLock, SourceFile};
+use crate::text::error::Error as TextError;
 
 /// How a raw file is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,15 +110,15 @@ pub(crate) fn stored_bytes(path: &Path) -> Result<u64> {
         } else {
             "a pipe or device, which cannot be read twice"
         };
-        return Err(Error::NotAFile {
+        return Err(Error::Text(TextError::NotAFile {
             path: path.to_path_buf(),
             found,
-        });
+        }));
     }
     if metadata.len() == 0 {
-        return Err(Error::EmptyFile {
+        return Err(Error::Text(TextError::EmptyFile {
             path: path.to_path_buf(),
-        });
+        }));
     }
     Ok(metadata.len())
 }
@@ -136,11 +138,11 @@ impl Source {
         file.rewind().map_err(io)?;
         let (expected, compression) = (Compression::of_name(path), Compression::of_content(&first));
         if expected != compression {
-            return Err(Error::WrongCompression {
+            return Err(Error::Text(TextError::WrongCompression {
                 path: path.to_path_buf(),
                 expected: expected.name(),
                 found: compression.name(),
-            });
+            }));
         }
         let stored = Arc::<Stored>::default();
         let metered = Metered {
@@ -159,13 +161,13 @@ impl Source {
             Compression::Zip => {
                 let mut places = entries_of_zip(path)?;
                 let (Some(place), true) = (places.pop(), places.is_empty()) else {
-                    return Err(Error::ZipFiles {
+                    return Err(Error::Text(TextError::ZipFiles {
                         path: path.to_path_buf(),
                         found: entries_of_zip(path)?
                             .into_iter()
                             .map(|place| place.name)
                             .collect(),
-                    });
+                    }));
                 };
                 Box::new(ZipEntry::new(metered, place).map_err(io)?)
             }
@@ -206,13 +208,13 @@ impl Source {
         }
         let cut_off = source.kind() == io::ErrorKind::UnexpectedEof;
         let problem = if cut_off { "is cut off" } else { "is damaged" };
-        Error::DamagedStream {
+        Error::Text(TextError::DamagedStream {
             path,
             format: self.compression.name(),
             problem,
             line: lines + 1,
             source,
-        }
+        })
     }
 
     /// Bytes read so far of the file as it is stored.
@@ -271,7 +273,7 @@ impl Read for Source {
 /// writer: whoever holds it is alone with the output folder from the first pass on.
 ///
 /// # Errors
-/// [`Error::OutputBusy`], [`Error::OutputExists`], [`Error::OutputHoldsSource`].
+/// [`Error::OutputBusy`](crate::packed::Error::OutputBusy), [`Error::OutputExists`](crate::packed::Error::OutputExists), [`Error::OutputHoldsSource`](crate::text::Error::OutputHoldsSource).
 pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<OutputLock> {
     let lock = OutputLock::take(out)?;
     check_contents(out, raw, force)?;
@@ -287,17 +289,17 @@ pub(crate) fn check_contents(out: &Path, raw: &[PathBuf], force: bool) -> Result
         .read_dir()
         .is_ok_and(|mut entries| entries.next().is_some());
     if filled && !force {
-        return Err(Error::OutputExists {
+        return Err(Error::Packed(PackedError::OutputExists {
             path: out.to_path_buf(),
-        });
+        }));
     }
     for raw in raw {
         let inside = raw.canonicalize().is_ok_and(|raw| raw.starts_with(&folder));
         if inside {
-            return Err(Error::OutputHoldsSource {
+            return Err(Error::Text(TextError::OutputHoldsSource {
                 out: out.to_path_buf(),
                 path: raw.clone(),
-            });
+            }));
         }
     }
     Ok(())

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use super::chunk::{Chunk, Chunks};
 use super::input::Source;
-use crate::{Result, SourceFile};
+use crate::error::Result;
+use crate::packed::SourceFile;
 
 /// Chunks in work at a time for each thread: enough that the threads rarely wait for the slowest one.
 const CHUNKS_PER_THREAD: usize = 6;
@@ -60,7 +61,7 @@ pub(crate) fn read_all<T: Send>(
 fn next_group(
     receiver: &Receiver<Result<Chunk>>,
     most: usize,
-    failure: &mut Option<crate::Error>,
+    failure: &mut Option<crate::error::Error>,
 ) -> Vec<Chunk> {
     let mut chunks = Vec::with_capacity(most);
     let mut received = receiver.recv().ok();

@@ -6,16 +6,25 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What is wrong with a line, of one kind of files.
-pub(crate) trait Defect: std::fmt::Display {
-    /// A short name for the kind of defect, under which skipped lines are counted.
-    fn kind(&self) -> &'static str;
+use super::line_defect::{FieldDefect, LineDefect};
+
+/// What becomes of lines that are no rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum BadRows {
+    /// The first one ends the preparation.
+    #[default]
+    Error,
+    /// They are left out, counted by kind and reported.
+    Skip,
 }
 
 /// Lines that were left out for one kind of defect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SkippedRows {
-    /// The kind, as in [`RowDefect::kind`](crate::RowDefect::kind) or [`EventDefect::kind`](crate::EventDefect::kind).
+    /// The kind, as in [`LineDefect::kind`].
     pub kind: Cow<'static, str>,
     /// How many lines.
     pub rows: u64,
@@ -29,24 +38,24 @@ pub struct SkippedRows {
 
 /// Lines left out so far. Logs of neighbouring pieces of text are merged in their order.
 #[derive(Debug)]
-pub(crate) struct SkipLog<D>(BTreeMap<&'static str, Skipped<D>>);
+pub(crate) struct SkipLog<F: FieldDefect>(BTreeMap<&'static str, Skipped<F>>);
 
-impl<D> Default for SkipLog<D> {
+impl<F: FieldDefect> Default for SkipLog<F> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
 #[derive(Debug)]
-struct Skipped<D> {
+struct Skipped<F: FieldDefect> {
     rows: u64,
     file: usize,
     line: u64,
-    defect: D,
+    defect: LineDefect<F>,
 }
 
-impl<D: Defect> SkipLog<D> {
-    pub(crate) fn add(&mut self, file: usize, line: u64, defect: D) {
+impl<F: FieldDefect> SkipLog<F> {
+    pub(crate) fn add(&mut self, file: usize, line: u64, defect: LineDefect<F>) {
         let skipped = self.0.entry(defect.kind()).or_insert(Skipped {
             rows: 0,
             file,
@@ -80,7 +89,7 @@ impl<D: Defect> SkipLog<D> {
                 .to_string_lossy()
                 .into_owned()
         };
-        let report = |(kind, skipped): (&'static str, Skipped<D>)| SkippedRows {
+        let report = |(kind, skipped): (&'static str, Skipped<F>)| SkippedRows {
             kind: kind.into(),
             rows: skipped.rows,
             file: name(skipped.file),

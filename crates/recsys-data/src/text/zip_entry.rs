@@ -8,7 +8,8 @@ use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
 use super::io_error;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::text::error::Error as TextError;
 
 /// Read ahead of the decoder.
 const READ: usize = 1 << 18;
@@ -35,10 +36,10 @@ pub(crate) fn entries_of_zip(path: &Path) -> Result<Vec<ZipPlace>> {
             zip::result::ZipError::Io(source) => source,
             other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
         };
-        Error::DamagedZip {
+        Error::Text(TextError::DamagedZip {
             path: path.to_path_buf(),
             source,
-        }
+        })
     };
     let file = File::open(path).map_err(|source| io_error("cannot open", path, source))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
@@ -52,7 +53,7 @@ pub(crate) fn entries_of_zip(path: &Path) -> Result<Vec<ZipPlace>> {
         let method = entry.compression();
         let deflated = method == zip::CompressionMethod::DEFLATE;
         if entry.encrypted() || !(deflated || method == zip::CompressionMethod::STORE) {
-            return Err(Error::ZipMethod {
+            return Err(Error::Text(TextError::ZipMethod {
                 path: path.to_path_buf(),
                 entry: name,
                 found: if entry.encrypted() {
@@ -60,7 +61,7 @@ pub(crate) fn entries_of_zip(path: &Path) -> Result<Vec<ZipPlace>> {
                 } else {
                     format!("packed by {method:?}")
                 },
-            });
+            }));
         }
         places.push(ZipPlace {
             name,

@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PrepareCriteo, PrepareOptions, PrepareReport, Result, Split,
-};
+use recsys_data::criteo::{PrepareCriteo, PrepareOptions, PrepareReport};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Batch, Dataset, Result, Split};
 
 /// Row `index` of a made-up file: every table repeats, some categories and integers are missing.
 pub(crate) fn row(index: u64) -> String {

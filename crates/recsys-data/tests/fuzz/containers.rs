@@ -4,8 +4,9 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use recsys_data::{PackedDataset, PrepareTaobao, ShortHistory, TaobaoOptions};
-use testing::Target;
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::{PrepareOptions, PrepareTaobao, ShortHistory};
+use testing::fuzzing::Target;
 
 use crate::reference;
 use crate::taobao_text::{Workplace, events, zip};
@@ -57,7 +58,7 @@ fn container(
 ) -> Target<'static> {
     let place = Workplace::new();
     let has_reference = decode(&seeds[0]).is_some();
-    let options = TaobaoOptions {
+    let options = PrepareOptions {
         history: 2,
         short_history: ShortHistory::Pad,
         ..place.options(&[file])

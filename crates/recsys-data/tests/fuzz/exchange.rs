@@ -1,10 +1,11 @@
 //! Files of other programs.
 
-use recsys_data::{
-    ForeignCut, ForeignFormat, ForeignOptions, ForeignParts, ImportForeign, PackedDataset,
-    TableMapping, parse_mlperf,
+use recsys_data::exchange::{
+    ForeignCut, ForeignParts, ImportForeign, ImportFormat, ImportOptions, TableMapping,
+    parse_mlperf,
 };
-use testing::{Check, Target};
+use recsys_data::packed::PackedDataset;
+use testing::fuzzing::{Check, Target};
 
 use crate::sequences::npy;
 use crate::taobao_text::{Workplace, zip};
@@ -25,12 +26,12 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
             executions: 5_000,
             check: Box::new(|bytes| parse_mlperf(bytes).is_ok()),
         },
-        target("MLPerf binary", "day.bin", ForeignFormat::MlPerf, mlperf()),
-        target("npz of clicks", "day.npz", ForeignFormat::Npz, npz()),
+        target("MLPerf binary", "day.bin", ImportFormat::MlPerf, mlperf()),
+        target("npz of clicks", "day.npz", ImportFormat::Npz, npz()),
         target(
             "CSV",
             "day.csv",
-            ForeignFormat::Table(table),
+            ImportFormat::Table(table),
             csv.into_bytes(),
         ),
         Target {
@@ -51,7 +52,7 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
 fn target(
     name: &'static str,
     file: &'static str,
-    format: ForeignFormat,
+    format: ImportFormat,
     seed: Vec<u8>,
 ) -> Target<'static> {
     Target {
@@ -62,13 +63,13 @@ fn target(
     }
 }
 
-fn importer(file: &'static str, format: ForeignFormat) -> Check<'static> {
+fn importer(file: &'static str, format: ImportFormat) -> Check<'static> {
     let place = Workplace::new();
     let parts = ForeignParts::InOrder {
         files: vec![place.path(file)],
         cut: ForeignCut::TimeOrdered,
     };
-    let options = ForeignOptions::new(format, parts, place.path("out"));
+    let options = ImportOptions::new(format, parts, place.path("out"));
     Box::new(move |input| {
         place.file(file, input);
         match ImportForeign::new(options.clone()).run(&()) {

@@ -25,5 +25,5 @@ fn damaged_inputs_are_refused_or_read_as_the_reference_reads_them() {
     targets.extend(sequences::targets());
     targets.extend(containers::targets());
     targets.extend(exchange::targets());
-    testing::run(&mut targets);
+    testing::fuzzing::run(&mut targets);
 }

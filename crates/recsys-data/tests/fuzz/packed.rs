@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use recsys_data::{
-    Batch, Dataset, PackedDataset, Result, Split, SplitRows, Vocabulary, WriterOptions,
-};
+use recsys_data::packed::{PackedDataset, WriterOptions};
+use recsys_data::vocabulary::Vocabulary;
+use recsys_data::{Batch, Dataset, Result, Split, SplitRows};
 use safetensors::SafeTensors;
-use testing::Target;
+use testing::fuzzing::Target;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::numbered::{schema, sequences, write};

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use recsys_data::{Behaviour, CRITEO_DENSE, RawEvent, RawRow};
+use recsys_data::criteo::{DENSE_FEATURES, RawRow};
+use recsys_data::taobao::{Behaviour, RawEvent};
 
 /// The lines of a text without their ends.
 pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -34,10 +35,10 @@ pub(crate) fn row(line: &[u8]) -> Option<RawRow> {
         },
         ..RawRow::default()
     };
-    if values.len() != CRITEO_DENSE + row.categories.len() {
+    if values.len() != DENSE_FEATURES + row.categories.len() {
         return None;
     }
-    let (dense, categories) = values.split_at(CRITEO_DENSE);
+    let (dense, categories) = values.split_at(DENSE_FEATURES);
     for (value, text) in row.dense.iter_mut().zip(dense) {
         if !text.is_empty() {
             *value = number(text)?;

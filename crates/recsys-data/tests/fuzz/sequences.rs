@@ -1,7 +1,8 @@
 //! Files of the original programs.
 
-use recsys_data::{ImportOptions, ImportTaobao, PackedDataset};
-use testing::{Check, Target};
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::{ImportOptions, ImportTaobao};
+use testing::fuzzing::{Check, Target};
 
 use crate::reference;
 use crate::taobao_text::{Workplace, zip};

@@ -1,10 +1,8 @@
 //! Text that is parsed in memory.
 
-use recsys_data::{
-    Card, EventDefect, RawEvent, RawRow, RowDefect, parse_event, parse_events, parse_row,
-    parse_rows,
-};
-use testing::Target;
+use recsys_data::criteo::{RawRow, RowDefect, parse_row, parse_rows};
+use recsys_data::taobao::{EventDefect, RawEvent, parse_event, parse_events};
+use testing::fuzzing::Target;
 
 use crate::reference;
 use crate::taobao_text::event;
@@ -27,12 +25,6 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
             ],
             executions: 20_000,
             check: Box::new(taobao),
-        },
-        Target {
-            name: "data set card",
-            seeds: Card::names().map(card_text).collect(),
-            executions: 1_000,
-            check: Box::new(card),
         },
     ]
 }
@@ -107,25 +99,4 @@ fn split<'a, T>(lines: impl Iterator<Item = (&'a [u8], Option<T>)>) -> (Vec<T>, 
         }
     }
     (good, bad)
-}
-
-fn card_text(name: &str) -> Vec<u8> {
-    toml::to_string(&Card::builtin(name).unwrap())
-        .unwrap()
-        .into_bytes()
-}
-
-fn card(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    match Card::parse(&text, "mine.toml") {
-        Ok(card) => {
-            let again = Card::parse(&toml::to_string(&card).unwrap(), "again.toml").unwrap();
-            assert!(again == card || text.contains("nan"));
-            true
-        }
-        Err(error) => {
-            assert!(error.to_string().starts_with("mine.toml, line "), "{error}");
-            false
-        }
-    }
 }

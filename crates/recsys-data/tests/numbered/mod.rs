@@ -5,10 +5,9 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use recsys_data::{
-    Batch, Dataset, Manifest, PackedWriter, Provenance, Result, Schema, SourceFile, SparseIds,
-    Split, SplitRows, TableSchema, Vocabulary, WriterOptions,
-};
+use recsys_data::packed::{Manifest, PackedWriter, Provenance, SourceFile, WriterOptions};
+use recsys_data::vocabulary::Vocabulary;
+use recsys_data::{Batch, Dataset, Result, Schema, SparseIds, Split, SplitRows, TableSchema};
 
 /// splitmix64.
 pub(crate) fn mix(value: u64) -> u64 {

@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use recsys_data::{
-    Batch, Dataset, PackedDataset, PrepareTaobao, Result, Split, TaobaoOptions, TaobaoReport,
-};
+use recsys_data::packed::PackedDataset;
+use recsys_data::taobao::{PrepareOptions, PrepareReport, PrepareTaobao};
+use recsys_data::{Batch, Dataset, Result, Split};
 
 /// Event `index` of a made-up log: users come back at irregular times, popular items often, some events share a second.
 pub(crate) fn event(index: u64) -> String {
@@ -53,12 +53,12 @@ impl Workplace {
     }
 
     /// Options for the files named, with the output in `out`.
-    pub(crate) fn options(&self, raw: &[&str]) -> TaobaoOptions {
-        TaobaoOptions {
+    pub(crate) fn options(&self, raw: &[&str]) -> PrepareOptions {
+        PrepareOptions {
             raw: raw.iter().map(|name| self.path(name)).collect(),
             out: self.path("out"),
             force: true,
-            ..TaobaoOptions::default()
+            ..PrepareOptions::default()
         }
     }
 
@@ -73,7 +73,7 @@ impl Workplace {
     }
 }
 
-pub(crate) fn prepare(options: &TaobaoOptions) -> Result<TaobaoReport> {
+pub(crate) fn prepare(options: &PrepareOptions) -> Result<PrepareReport> {
     PrepareTaobao::new(options.clone()).run(&())
 }
 

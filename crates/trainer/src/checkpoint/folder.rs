@@ -1,4 +1,5 @@
-//! The folder of a run's checkpoints: one writer, complete checkpoints under their names, and nothing else.
+//! The folder of a run's checkpoints: one writer, complete checkpoints under their names, and
+//! nothing else.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -91,7 +92,8 @@ impl Folder {
         self.path.join(format!("{PREFIX}{step:010}"))
     }
 
-    /// Has a checkpoint written, and gives it its name when everything is durable. What stood under that name is replaced.
+    /// Has a checkpoint written, and gives it its name when everything is durable. What stood under
+    /// that name is replaced.
     ///
     /// # Errors
     /// Those of `write`, or files that cannot be written; nothing is left behind then.
@@ -134,5 +136,6 @@ pub(super) fn remove(checkpoint: &Path) -> Result<()> {
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    recsys_data::sync_folder(folder).map_err(|source| Error::io("cannot sync", folder, source))
+    recsys_data::output_file::sync_folder(folder)
+        .map_err(|source| Error::io("cannot sync", folder, source))
 }

@@ -10,15 +10,16 @@ use serde_json::Value;
 use super::differences::differences;
 use super::folder::{Folder, remove, steps};
 use super::manifest::{
-    MANIFEST_FILE, MODEL_FILE, Manifest, Order, SavedFile, Settings, TABLES_FILE,
+    MANIFEST_FILE, MODEL_FILE, Manifest, Order, SavedFile, Settings, TABLES_FILE, VERSION,
 };
 use super::saved::{Checkpoint, dense_state_name, distinct_parameters};
 use super::{CheckpointEvery, Checkpoints};
 use crate::inputs::Feed;
+use crate::observer::Watch;
 use crate::progress::Progress;
 use crate::tensor_file::{Entry, TensorWriter, Written};
 use crate::weights::{entry, pieces, rows_name, state_name, write_dense};
-use crate::{Error, Event, Model, Observer, Result, Trainer};
+use crate::{Error, Event, Model, Result, Trainer};
 
 /// The checkpoints of a run that is going on.
 pub(crate) struct Keeper<'a> {
@@ -87,7 +88,7 @@ impl<'a> Keeper<'a> {
         &mut self,
         trainer: &mut Trainer<M, S>,
         feed: &Feed<'_>,
-        observer: &mut dyn Observer,
+        watch: &mut Watch<'_>,
     ) -> Result<Option<Moment>> {
         if !self.options.resume {
             return Ok(None);
@@ -103,13 +104,13 @@ impl<'a> Keeper<'a> {
                     .map(|(step, _)| step),
             );
             let problem = error.to_string();
-            observer.observe(&Event::CheckpointDamaged {
+            watch.tell(&Event::CheckpointDamaged {
                 path,
                 problem: &problem,
             })
         })?;
         let Some(checkpoint) = newest else {
-            observer.observe(&Event::NothingToResume {
+            watch.tell(&Event::NothingToResume {
                 folder: folder.path(),
             })?;
             return Ok(None);
@@ -117,7 +118,7 @@ impl<'a> Keeper<'a> {
         let moment = self.moment(&checkpoint, feed)?;
         checkpoint.load(trainer)?;
         self.whole.insert(checkpoint.step());
-        observer.observe(&Event::Resumed {
+        watch.tell(&Event::Resumed {
             path: checkpoint.path(),
             step: moment.progress.step,
             samples: moment.progress.samples,
@@ -152,10 +153,11 @@ impl<'a> Keeper<'a> {
                     .iter()
                     .zip(feed.lanes())
                     .all(|(&done, all)| done <= all)
-                && progress
-                    .epoch
-                    .turn
-                    .is_none_or(|turn| turn.lane < feed.lanes().len());
+                && progress.epoch.turn.is_none_or(|turn| {
+                    let (all, done) = (feed.lanes(), &progress.epoch.done);
+                    let lane = all.get(turn.lane).zip(done.get(turn.lane));
+                    lane.is_some_and(|(all, done)| turn.batches <= all.saturating_sub(*done))
+                });
             if !fits {
                 return Err(Error::CheckpointDamaged {
                     path: checkpoint.path().into(),
@@ -185,7 +187,7 @@ impl<'a> Keeper<'a> {
         trainer: &Trainer<M, S>,
         progress: &Progress,
         schedule: Value,
-        observer: &mut dyn Observer,
+        watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (step, clock) = (progress.step, Instant::now());
         if !self.whole.contains(&step) {
@@ -193,6 +195,7 @@ impl<'a> Keeper<'a> {
                 let model = write_model(&path.join(MODEL_FILE), trainer)?;
                 let tables = write_tables(&path.join(TABLES_FILE), trainer)?;
                 let manifest = Manifest {
+                    version: VERSION,
                     settings: self.settings.clone(),
                     order: self.order.clone(),
                     progress: progress.clone(),
@@ -208,7 +211,7 @@ impl<'a> Keeper<'a> {
             })?;
             self.whole.insert(step);
             self.damaged.remove(&step);
-            observer.observe(&Event::Saved {
+            watch.tell(&Event::Saved {
                 path: &self.folder.of_step(step),
                 step,
                 bytes,
@@ -250,9 +253,9 @@ fn write_model<M: Model, S: EmbeddingStore>(
     let dense = trainer.model().named_weights()?;
     let mut entries: Vec<Entry> = dense.iter().map(entry).collect();
     let mut states = Vec::new();
-    for index in 0..distinct_parameters(trainer.model()) {
+    for (index, (name, _)) in distinct_parameters(trainer.model())?.iter().enumerate() {
         if let Some(state) = trainer.optimizer().state(index)? {
-            entries.push((dense_state_name(index), vec![state.len() as u64]));
+            entries.push((dense_state_name(name), vec![state.len() as u64]));
             states.push(state);
         }
     }
@@ -264,7 +267,8 @@ fn write_model<M: Model, S: EmbeddingStore>(
     out.sync()
 }
 
-/// Writes the rows of every part under their names, each followed by its optimizer state where it has one.
+/// Writes the rows of every part under their names, each followed by its optimizer state where it
+/// has one.
 fn write_tables<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,

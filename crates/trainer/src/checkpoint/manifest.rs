@@ -20,7 +20,11 @@ pub(super) const MODEL_FILE: &str = "model.safetensors";
 pub(super) const TABLES_FILE: &str = "tables.safetensors";
 
 const FORMAT: &str = "recsys-checkpoint";
-const VERSION: u64 = 1;
+/// Since version 2, state of the dense optimizer is saved under the parameters' names; version 1
+/// had their numbers.
+pub(super) const VERSION: u64 = 2;
+/// The oldest version that can be read.
+const OLDEST_VERSION: u64 = 1;
 /// Files beyond this are not read.
 const MOST_BYTES: u64 = 256 << 20;
 
@@ -28,12 +32,15 @@ const MOST_BYTES: u64 = 256 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
+    /// Of the format.
+    #[serde(skip)]
+    pub(super) version: u64,
     pub(super) settings: Settings,
     pub(super) order: Order,
     pub(super) progress: Progress,
     pub(super) schedule: Value,
-    /// Of the store, as [`EmbeddingStore::updates`](embedding_store::EmbeddingStore::updates) counts them; left out where nothing depends
-    /// on them.
+    /// Of the store, as [`EmbeddingStore::updates`](embedding_store::EmbeddingStore::updates)
+    /// counts them; left out where nothing depends on them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) updates: u64,
     pub(super) files: Vec<SavedFile>,
@@ -130,17 +137,23 @@ impl Manifest {
         if stored != Some(json!(hash(&content))) {
             return Err(damaged("its hash is another than the one it holds".into()));
         }
-        if content["format"] != FORMAT || content["version"] != VERSION {
+        let version = content["version"].as_u64();
+        let version = version.filter(|version| (OLDEST_VERSION..=VERSION).contains(version));
+        let (Some(version), true) = (version, content["format"] == FORMAT) else {
             return Err(Error::CheckpointFormat {
                 path: path.into(),
                 found: format!("{} {}", content["format"], content["version"]),
-                expected: format!("\"{FORMAT}\" {VERSION}"),
+                expected: format!("\"{FORMAT}\" {OLDEST_VERSION} to {VERSION}"),
             });
-        }
+        };
         if let Some(fields) = content.as_object_mut() {
             fields.remove("format");
             fields.remove("version");
         }
-        Self::deserialize(content).map_err(|error| damaged(error.to_string()))
+        let manifest = Self::deserialize(content).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self {
+            version,
+            ..manifest
+        })
     }
 }

@@ -18,9 +18,10 @@ pub use saved::Checkpoint;
 
 /// Where and when a run writes checkpoints, and whether it goes on from one.
 ///
-/// Besides the moments asked for, a checkpoint is written at every evaluation that is the best so far, at the end, and when the
-/// run is told to stop. Each is a folder `step-0000001234` that appears only when it is complete and durable; the last
-/// [`keep`](Self::keep) and the one of the best evaluation stay, the others are removed.
+/// Besides the moments asked for, a checkpoint is written at every evaluation that is the best so
+/// far, at the end, and when the run is told to stop. Each is a folder `step-0000001234` that
+/// appears only when it is complete and durable; the last [`keep`](Self::keep) and the one of the
+/// best evaluation stay, the others are removed.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     /// The folder; it is made if it does not exist.
@@ -29,14 +30,16 @@ pub struct Checkpoints {
     pub every: CheckpointEvery,
     /// So many of the last ones stay, at least one.
     pub keep: usize,
-    /// Whether to go on from the newest one that is not damaged; without any, the run starts afresh. Where this is false, a folder with
-    /// checkpoints is refused.
+    /// Whether to go on from the newest one that is not damaged; without any, the run starts
+    /// afresh. Where this is false, a folder with checkpoints is refused.
     pub resume: bool,
-    /// What decides the run's numbers and is not known here: the model's shape, the data set's identity … A run goes on only from
-    /// a checkpoint with equal settings. Programs that read checkpoints find it in [`Checkpoint::settings`].
+    /// What decides the run's numbers and is not known here: the model's shape, the data set's
+    /// identity … A run goes on only from a checkpoint with equal settings. Programs that read
+    /// checkpoints find it in [`Checkpoint::settings`].
     pub settings: Value,
-    /// What decides the order of the batches in an epoch and is not known here: the schedule's rules, which inputs are hot. It must
-    /// be equal in the middle of an epoch; at the end of one, a run may go on with another.
+    /// What decides the order of the batches in an epoch and is not known here: the schedule's
+    /// rules, which inputs are hot. It must be equal in the middle of an epoch; at the end of
+    /// one, a run may go on with another.
     pub order: Value,
     /// Set to true, it ends the run after the current step with a checkpoint.
     pub stop: Arc<AtomicBool>,

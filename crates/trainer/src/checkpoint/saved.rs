@@ -3,13 +3,16 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use candle_core::Var;
 use embedding_store::EmbeddingStore;
+use recsys_model::distinct_names;
 use serde_json::Value;
 
 use super::folder::steps;
 use super::manifest::{MANIFEST_FILE, MODEL_FILE, Manifest, SavedFile, TABLES_FILE};
 use crate::tensor_file::{TensorReader, measure};
-use crate::weights::{TensorSource, check_dense, check_rows, read_dense, read_rows};
+use crate::tensor_source::TensorSource;
+use crate::weights::{check_dense, check_rows, read_dense, read_rows};
 use crate::{Error, Model, Result, Trainer};
 
 /// A checkpoint whose files are complete and unaltered.
@@ -23,7 +26,8 @@ impl Checkpoint {
     /// Opens the folder of one checkpoint and checks size and hash of its files.
     ///
     /// # Errors
-    /// [`Error::CheckpointDamaged`] where something is missing or altered, [`Error::CheckpointFormat`], or a file that cannot be read.
+    /// [`Error::CheckpointDamaged`] where something is missing or altered,
+    /// [`Error::CheckpointFormat`], or a file that cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let manifest = Manifest::read(&path.join(MANIFEST_FILE))?;
         for name in [MODEL_FILE, TABLES_FILE] {
@@ -52,11 +56,12 @@ impl Checkpoint {
         })
     }
 
-    /// Opens the newest checkpoint in a folder that is not damaged; `damaged` is told of those that are. `None` where there are no
-    /// checkpoints.
+    /// Opens the newest checkpoint in a folder that is not damaged; `damaged` is told of those that
+    /// are. `None` where there are no checkpoints.
     ///
     /// # Errors
-    /// [`Error::NoUsableCheckpoint`] where all are damaged, [`Error::CheckpointFormat`], or files that cannot be read.
+    /// [`Error::NoUsableCheckpoint`] where all are damaged, [`Error::CheckpointFormat`], or files
+    /// that cannot be read.
     pub fn newest(
         folder: &Path,
         damaged: &mut dyn FnMut(&Path, &Error) -> Result<()>,
@@ -93,15 +98,18 @@ impl Checkpoint {
         self.manifest.progress.step
     }
 
-    /// What the program that wrote it gave as [`Checkpoints::settings`](crate::Checkpoints::settings).
+    /// What the program that wrote it gave as
+    /// [`Checkpoints::settings`](crate::Checkpoints::settings).
     pub fn settings(&self) -> &Value {
         &self.manifest.settings.program
     }
 
-    /// Reads all weights of model and store, whatever their placement. Optimizer state starts afresh.
+    /// Reads all weights of model and store, whatever their placement. Optimizer state starts
+    /// afresh.
     ///
     /// # Errors
-    /// A missing weight, or one of another shape than the model's; all of that is found before anything is changed.
+    /// A missing weight, or one of another shape than the model's; all of that is found before
+    /// anything is changed.
     pub fn load_weights<M: Model, S: EmbeddingStore>(
         &self,
         trainer: &mut Trainer<M, S>,
@@ -128,18 +136,19 @@ impl Checkpoint {
         let mut tables = TensorReader::open(&self.path.join(TABLES_FILE))?;
         check_dense(&model, trainer.model())?;
         if with_state {
-            check_dense_state(&model, trainer)?;
+            check_dense_state(&model, self.manifest.version, trainer.model())?;
         }
         check_rows(&tables, trainer, with_state)?;
         read_dense(&mut model, trainer.model_mut())?;
         if with_state {
-            read_dense_state(&mut model, trainer)?;
+            read_dense_state(&mut model, self.manifest.version, trainer)?;
         }
         read_rows(&mut tables, trainer, with_state)
     }
 }
 
-/// Whether an error says that a file is not what was written, rather than that it could not be read.
+/// Whether an error says that a file is not what was written, rather than that it could not be
+/// read.
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::CheckpointDamaged { .. } => true,
@@ -148,43 +157,58 @@ fn is_damage(error: &Error) -> bool {
     }
 }
 
-/// Name of the optimizer state of a dense parameter, by its place among the model's parameters.
-pub(super) fn dense_state_name(index: usize) -> String {
-    format!("optimizer.{index}")
+/// Name of the optimizer state of a dense parameter. No version 1 name has a stroke.
+pub(super) fn dense_state_name(parameter: &str) -> String {
+    format!("optimizer/{parameter}")
 }
 
-/// Number of the model's parameters, copies apart.
-pub(super) fn distinct_parameters<M: Model>(model: &M) -> usize {
-    model.parameters().len() / model.copies().max(1)
+/// The model's parameters, copies apart, whose names differ.
+pub(super) fn distinct_parameters<M: Model>(model: &M) -> Result<Vec<(String, Var)>> {
+    let mut parameters = model.named_parameters();
+    parameters.truncate(parameters.len() / model.copies().max(1));
+    distinct_names(parameters.iter().map(|(name, _)| name.as_str()))?;
+    Ok(parameters)
 }
 
-fn check_dense_state<M: Model, S: EmbeddingStore>(
-    file: &TensorReader,
-    trainer: &Trainer<M, S>,
-) -> Result<()> {
-    let model = trainer.model();
-    for (index, parameter) in model.parameters().iter().enumerate() {
-        let name = dense_state_name(index % distinct_parameters(model));
-        if file.has(&name) {
-            file.check(&name, &[parameter.elem_count() as u64])?;
+/// The name of the state of every distinct parameter in a checkpoint of a version. Version 1 knew
+/// them by their number.
+fn dense_state_names<M: Model>(version: u64, model: &M) -> Result<Vec<String>> {
+    let parameters = distinct_parameters(model)?;
+    let named = parameters.iter().enumerate();
+    let name = |(index, (name, _)): (usize, &(String, Var))| match version {
+        1 => format!("optimizer.{index}"),
+        _ => dense_state_name(name),
+    };
+    Ok(named.map(name).collect())
+}
+
+fn check_dense_state<M: Model>(file: &TensorReader, version: u64, model: &M) -> Result<()> {
+    let names = dense_state_names(version, model)?;
+    for (name, (_, parameter)) in names.iter().zip(model.named_parameters()) {
+        if file.has(name) {
+            file.check(name, &[parameter.elem_count() as u64])?;
         }
     }
     Ok(())
 }
 
-/// Gives every copy of a parameter the state that is in the file; those without one were never updated.
+/// Gives every copy of a parameter the state that is in the file; those without one were never
+/// updated.
 fn read_dense_state<M: Model, S: EmbeddingStore>(
     file: &mut TensorReader,
+    version: u64,
     trainer: &mut Trainer<M, S>,
 ) -> Result<()> {
-    let distinct = distinct_parameters(trainer.model());
-    for (index, parameter) in trainer.model().parameters().iter().enumerate() {
-        let name = dense_state_name(index % distinct);
-        let state = match file.has(&name) {
-            true => Some(file.read(&name, 0, parameter.elem_count())?),
+    let names = dense_state_names(version, trainer.model())?;
+    let parameters = trainer.model().named_parameters().into_iter();
+    for (index, ((_, parameter), name)) in parameters.zip(names.iter().cycle()).enumerate() {
+        let state = match file.has(name) {
+            true => Some(file.read(name, 0, parameter.elem_count())?),
             false => None,
         };
-        trainer.optimizer_mut().set_state(index, parameter, state)?;
+        trainer
+            .optimizer_mut()
+            .set_state(index, &parameter, state)?;
     }
     Ok(())
 }

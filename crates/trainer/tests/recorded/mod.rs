@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
-use dlrm::{Dlrm, DlrmConfig, Output};
-use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec, cuda_device};
-use recsys_data::{
-    Dataset, Order, PlantedSequences, PlantedSequencesOptions, RandomData, RandomDataOptions,
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Output};
+use embedding_store::{EmbeddingStore, Optimizer, StoreOptions, TableSpec};
+use recsys_data::generate::{
+    PlantedSequences, PlantedSequencesOptions, RandomData, RandomDataOptions,
 };
-use tbsm::{Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
+use recsys_data::{Dataset, Order};
+use recsys_device::cuda_device;
+use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    ApplyGradient, Evaluations, FusedDlrm, FusedTbsm, InputShape, LossGradient, Model, Placement,
-    Result, TrainOptions, Trainer, fit,
+    ApplyGradient, Evaluations, InputShape, LossGradient, Model, Placement, Result, TrainOptions,
+    Trainer, fit,
 };
 
 const HISTORY: u32 = 4;
@@ -26,23 +28,23 @@ const BATCH: usize = 16;
 struct Unrecorded<M>(M);
 
 impl<M: Model> Model for Unrecorded<M> {
-    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> recsys_model::Result<Tensor> {
         self.0.forward(dense, rows)
     }
 
-    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> recsys_model::Result<Tensor> {
         self.0.infer(dense, rows)
     }
 
-    fn parameters(&self) -> Vec<Var> {
-        self.0.parameters()
+    fn named_parameters(&self) -> Vec<(String, Var)> {
+        self.0.named_parameters()
     }
 
-    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+    fn named_weights(&self) -> recsys_model::Result<Vec<(String, Tensor)>> {
         self.0.named_weights()
     }
 
-    fn load_weights(&mut self, weights: &HashMap<String, Tensor>) -> Result<()> {
+    fn load_weights(&self, weights: &HashMap<String, Tensor>) -> recsys_model::Result<()> {
         self.0.load_weights(weights)
     }
 
@@ -57,7 +59,7 @@ impl<M: Model> Model for Unrecorded<M> {
         rows_grad: &Tensor,
         loss: &mut LossGradient<'_>,
         apply: &mut ApplyGradient<'_>,
-    ) -> Result<()> {
+    ) -> recsys_model::Result<()> {
         self.0.forward_backward(dense, rows, rows_grad, loss, apply)
     }
 }
@@ -118,7 +120,7 @@ fn train<M: Model>(
     let tables = ROWS.map(|rows| TableSpec::full(rows.into())).to_vec();
     let options = StoreOptions {
         dim: tower().dim,
-        optimizer: Optimizer::adagrad(),
+        optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
     let store = placement
@@ -135,7 +137,7 @@ fn train<M: Model>(
         batch_size: BATCH,
         order: Order::Shuffled,
         learning_rate: 0.05,
-        lookahead: 1,
+        lookahead: Some(1),
         ..TrainOptions::default()
     };
     let evaluations = Evaluations::default();

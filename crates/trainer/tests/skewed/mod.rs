@@ -9,12 +9,12 @@
 use std::sync::{Arc, Mutex};
 
 use candle_core::Device;
-use dlrm::{Dlrm, DlrmConfig, Interaction, SliceSize};
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction, SliceSize};
 use embedding_store::{Combine, EmbeddingStore, Encoding, Optimizer, StoreOptions, TableSpec};
-use recsys_data::{
-    Batch, Dataset, RandomData, RandomDataOptions, Result as DataResult, SampleList, Schema, Subset,
-};
-use trainer::{FusedDlrm, Model, Placement, Replicas, Trainer};
+use recsys_data::generate::{RandomData, RandomDataOptions};
+use recsys_data::views::{SampleList, Subset};
+use recsys_data::{Batch, Dataset, Result as DataResult, Schema};
+use trainer::{Model, Placement, Replicas, Trainer};
 
 pub(crate) const ROWS: [u64; 4] = [40, 6, 90, 25];
 pub(crate) const DIM: usize = 4;
@@ -122,7 +122,7 @@ pub(crate) fn sliced(
     replicas: usize,
 ) -> AnyTrainer {
     let options = StoreOptions {
-        optimizer,
+        optimizer: optimizer.into(),
         ..StoreOptions::default()
     };
     with_options(slice, placement, options, hot, replicas)

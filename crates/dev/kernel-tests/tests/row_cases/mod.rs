@@ -9,9 +9,9 @@
 use std::ops::{Deref, DerefMut};
 use std::ptr::{null, null_mut};
 
+use embedding_store::kernel_input::{BatchLists, ClassLists};
 use embedding_store::{
-    BatchLists, ClassLists, CpuStore, EmbeddingStore, Ids, Optimizer, Plan, Rows, StoreOptions,
-    TableSpec,
+    CpuStore, EmbeddingStore, Ids, Optimizer, Plan, Rows, StoreOptions, TableSpec,
 };
 use kernel_tests::Launch;
 
@@ -148,7 +148,7 @@ impl Case {
         let tables = self.rows.iter().map(|&rows| TableSpec::full(rows));
         let options = StoreOptions {
             dim: self.dim,
-            optimizer: self.optimizer,
+            optimizer: self.optimizer.into(),
             seed: 5,
             ..StoreOptions::default()
         };
@@ -161,7 +161,7 @@ impl Case {
             offsets: &self.offsets,
         };
         planner.plan(ids, &mut plan).unwrap();
-        let lists = BatchLists::of_plan(&planner, &plan, &self.hot_rows).unwrap();
+        let lists = planner.batch_lists(&plan, &self.hot_rows).unwrap();
         Step {
             case: self,
             store,
@@ -373,12 +373,7 @@ pub fn launch(blocks: u32, threads: u32) -> Launch {
 pub const RATE: f32 = 0.1;
 
 pub fn epsilon(optimizer: Optimizer) -> f32 {
-    match optimizer {
-        Optimizer::Adagrad { epsilon, .. } | Optimizer::RowwiseAdagrad { epsilon, .. } => {
-            epsilon as f32
-        }
-        _ => 0.0,
-    }
+    optimizer.epsilon() as f32
 }
 
 pub const OPTIMIZERS: [Optimizer; 3] = [

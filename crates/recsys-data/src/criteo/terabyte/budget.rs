@@ -3,7 +3,8 @@
 use super::Limits;
 use super::columns::BlockLayout;
 use super::tally::Tally;
-use crate::{Error, Result};
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
 
 /// The program itself, its stacks, and what allocators keep.
 const BASE: u64 = 64 << 20;
@@ -27,11 +28,11 @@ impl Budget {
     /// Less memory than the work needs.
     pub(super) fn new(memory: u64, threads: usize, limits: Limits) -> Result<Self> {
         if memory < LEAST {
-            return Err(Error::LittleMemory {
+            return Err(Error::Criteo(CriteoError::LittleMemory {
                 found: memory,
                 least: LEAST,
                 threads,
-            });
+            }));
         }
         let free = memory - BASE;
         Ok(Self {

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::RawRow;
 use super::super::encode::Logarithms;
-use crate::{CRITEO_DENSE, CRITEO_TABLES, Error, Result};
+use crate::criteo::error::Error as CriteoError;
+use crate::criteo::{DENSE_FEATURES, TABLES};
+use crate::error::{Error, Result};
 
 /// Where everything lies in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +39,8 @@ impl BlockLayout {
     }
 
     pub(super) fn dense(self) -> Range<usize> {
-        let start = CRITEO_TABLES * self.column_bytes();
-        start..start + self.rows * CRITEO_DENSE * 4
+        let start = TABLES * self.column_bytes();
+        start..start + self.rows * DENSE_FEATURES * 4
     }
 
     pub(super) fn labels(self) -> Range<usize> {
@@ -146,7 +148,7 @@ impl<'a> ColumnWriter<'a> {
             self.block[bits + at / 8] |= 1 << (at % 8);
             missing &= missing - 1;
         }
-        let dense = layout.dense().start + at * CRITEO_DENSE * 4;
+        let dense = layout.dense().start + at * DENSE_FEATURES * 4;
         for (column, &value) in row.dense.iter().enumerate() {
             let value = self.logarithms.of(value);
             put(&mut self.block, dense + column * 4, value.to_le_bytes());
@@ -177,7 +179,7 @@ impl<'a> ColumnWriter<'a> {
         if full == small {
             return;
         }
-        for table in 0..CRITEO_TABLES {
+        for table in 0..TABLES {
             let (from, to) = (full.column(table).start, small.column(table).start);
             self.block.copy_within(from..from + small.rows * 4, to);
             let bits = from + full.rows * 4;
@@ -251,10 +253,10 @@ impl ColumnFile {
             .metadata()
             .map_err(Error::io("cannot read", &self.path))?;
         if found.len() != self.bytes() {
-            return Err(Error::WorkFile {
+            return Err(Error::Criteo(CriteoError::WorkFile {
                 path: self.path.clone(),
                 problem: "was truncated or replaced",
-            });
+            }));
         }
         Ok(OpenColumns { of: self, file })
     }
@@ -317,7 +319,7 @@ mod tests {
                 assert_eq!(bytes[layout.labels()][at], row.label);
                 let dense = &bytes[layout.dense()][at * 52 + 4..][..4];
                 assert_eq!(dense, logarithms.of(row.dense[1]).to_le_bytes());
-                for table in 0..CRITEO_TABLES {
+                for table in 0..TABLES {
                     let column = Column::new(layout, &bytes[layout.column(table)]);
                     let mut keys = [0; GROUP];
                     column.keys(at / 64, u64::MAX, &mut keys);

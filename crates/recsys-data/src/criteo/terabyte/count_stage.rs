@@ -14,7 +14,9 @@ use super::tally::{MISSING, TallyTable};
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
 use super::{TerabyteOptions, table_name};
-use crate::{CRITEO_TABLES, Error, Result};
+use crate::criteo::TABLES;
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
 
 /// What all tables are counted with.
 pub(super) struct CountStage<'a> {
@@ -50,7 +52,7 @@ impl CountStage<'_> {
     pub(super) fn run(&self, progress: &RowMeter<'_>) -> Result<Vec<Numbered>> {
         let workers = self.budget.counters();
         let table = || TallyTable::new(self.budget.count_slots());
-        in_order(CRITEO_TABLES, workers, table, |counts, table| {
+        in_order(TABLES, workers, table, |counts, table| {
             if Numbered::load(self.folder, table)?.is_some() {
                 return Ok(());
             }
@@ -59,18 +61,20 @@ impl CountStage<'_> {
             number(self.options, self.folder, &self.budget, table, &names)
         })?;
         let load = |table| {
-            Numbered::load(self.folder, table)?.ok_or_else(|| Error::WorkFile {
-                path: self.folder.at(&Numbered::name(table)),
-                problem: "is missing",
+            Numbered::load(self.folder, table)?.ok_or_else(|| {
+                Error::Criteo(CriteoError::WorkFile {
+                    path: self.folder.at(&Numbered::name(table)),
+                    problem: "is missing",
+                })
             })
         };
-        (0..CRITEO_TABLES).map(load).collect()
+        (0..TABLES).map(load).collect()
     }
 
     /// Bytes that are still to be read.
     pub(super) fn bytes(&self) -> Result<u64> {
         let mut bytes = 0;
-        for table in 0..CRITEO_TABLES {
+        for table in 0..TABLES {
             if Numbered::load(self.folder, table)?.is_none() {
                 let start = self.runs(table)?.last().map_or(0, |run| run.end);
                 bytes += (self.days.rows() - start) * 4;

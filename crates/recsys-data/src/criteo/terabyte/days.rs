@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::Limits;
 use super::columns::ColumnFile;
 use super::work_folder::WorkFolder;
-use crate::{Error, Result, SkippedRows, SourceFile};
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::text::SkippedRows;
 
 /// What a day holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,11 +47,13 @@ impl Day {
     ) -> Result<Option<Self>> {
         let found: Option<Self> = folder.load(&Self::name(day))?;
         match found {
-            Some(found) if found.source.bytes != bytes => Err(Error::ParsedSourceChanged {
-                path: path.to_path_buf(),
-                before: found.source.bytes,
-                now: bytes,
-            }),
+            Some(found) if found.source.bytes != bytes => {
+                Err(Error::Criteo(CriteoError::ParsedSourceChanged {
+                    path: path.to_path_buf(),
+                    before: found.source.bytes,
+                    now: bytes,
+                }))
+            }
             found => Ok(found),
         }
     }

@@ -8,7 +8,9 @@ use super::columns::{Column, GROUP};
 use super::numbering::Numbered;
 use super::tally::MISSING;
 use super::work_folder::WorkFolder;
-use crate::{CRITEO_TABLES, Error, Result};
+use crate::criteo::TABLES;
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
 
 /// No entry: an id that no table has.
 const EMPTY: u64 = u64::MAX;
@@ -32,11 +34,7 @@ fn bytes(categories: u64) -> u64 {
 
 /// Divides the partitions from `done[table]` on into groups whose dictionaries fit `memory` at a time. The last group is empty
 /// only if nothing is left.
-pub(super) fn groups(
-    tables: &[Numbered],
-    done: &[usize; CRITEO_TABLES],
-    memory: u64,
-) -> Vec<Vec<Part>> {
+pub(super) fn groups(tables: &[Numbered], done: &[usize; TABLES], memory: u64) -> Vec<Vec<Part>> {
     let mut groups: Vec<Vec<Part>> = vec![Vec::new()];
     let mut used = 0;
     for (table, numbered) in tables.iter().enumerate() {
@@ -123,7 +121,7 @@ impl Dictionary {
             .len();
         if found != categories * 8 {
             let problem = "was truncated or replaced";
-            return Err(Error::WorkFile { path, problem });
+            return Err(Error::Criteo(CriteoError::WorkFile { path, problem }));
         }
         let mut file = BufReader::with_capacity(1 << 18, file);
         let mut entry = [0; 8];

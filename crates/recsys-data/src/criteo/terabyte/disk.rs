@@ -14,16 +14,18 @@ use super::sub_sample::SubSample;
 use super::tasks::in_order;
 use super::write_stage::WriteStage;
 use super::{Limits, TerabyteOptions};
+use crate::criteo::{DENSE_FEATURES, TABLES};
+use crate::error::{Error, Result};
 use crate::packed::disk_space;
+use crate::progress::Progress;
 use crate::text::{Chunks, Source};
-use crate::{CRITEO_DENSE, CRITEO_TABLES, Error, Progress, Result};
 
 /// Columns of a row, without the bits of missing values.
-pub(super) const COLUMN_ROW_BYTES: u64 = (CRITEO_TABLES * 4 + CRITEO_DENSE * 4 + 1) as u64;
+pub(super) const COLUMN_ROW_BYTES: u64 = (TABLES * 4 + DENSE_FEATURES * 4 + 1) as u64;
 /// Ids of a row.
-const ID_ROW_BYTES: u64 = CRITEO_TABLES as u64 * 4;
+const ID_ROW_BYTES: u64 = TABLES as u64 * 4;
 /// A row of a shard: label, dense values, ids.
-const SHARD_ROW_BYTES: u64 = 4 + CRITEO_DENSE as u64 * 4 + ID_ROW_BYTES;
+const SHARD_ROW_BYTES: u64 = 4 + DENSE_FEATURES as u64 * 4 + ID_ROW_BYTES;
 /// Counts, dictionaries and vocabularies of a row. The full data set has one category for five rows, of 36 bytes in all; little data
 /// have relatively more of them.
 const COUNT_ROW_BYTES: u64 = 16;
@@ -126,7 +128,7 @@ pub(super) fn check_writing(
     progress: &dyn Progress,
 ) -> Result<()> {
     let later = groups.iter().rev().skip(1).flatten();
-    let mut on_disk = [false; CRITEO_TABLES];
+    let mut on_disk = [false; TABLES];
     later.for_each(|part| on_disk[part.table] |= encoded[part.table] == 0);
     let tables = on_disk.iter().filter(|&&table| table).count() as u64;
     let needed = growth(write)? + tables * 4 * write.days.rows();

@@ -14,12 +14,15 @@ use super::numbering::Numbered;
 use super::positional::{read_exact_at, write_all_at};
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
-use crate::{CRITEO_TABLES, Error, Progress, Result};
+use crate::criteo::TABLES;
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 const ENCODED: &str = "encoded.json";
 
 /// Partitions of each table, from the first on, whose ids lie on disk.
-pub(super) type Encoded = [usize; CRITEO_TABLES];
+pub(super) type Encoded = [usize; TABLES];
 
 /// What ids are put on disk with.
 pub(super) struct EncodeStage<'a> {
@@ -46,10 +49,10 @@ pub(super) fn load_group(
 
 /// The error for a category that the columns have and the counts lack.
 pub(super) fn unknown_category(days: &Days, day: usize) -> Error {
-    Error::WorkFile {
+    Error::Criteo(CriteoError::WorkFile {
         path: days.files[day].path.clone(),
         problem: "does not hold the categories that were counted",
-    }
+    })
 }
 
 /// The file of ids of a day: block by block, in each table by table.
@@ -82,7 +85,7 @@ impl IdFile {
     }
 
     fn position(&self, block: usize, table: usize, rows: usize) -> u64 {
-        (block * self.block_rows * CRITEO_TABLES + table * rows) as u64 * 4
+        (block * self.block_rows * TABLES + table * rows) as u64 * 4
     }
 
     /// Fills `into` with the ids of a table in the rows of a block.

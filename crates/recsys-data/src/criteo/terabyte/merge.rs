@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::positional::read_exact_at;
 use super::tally::Tally;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Sorted tallies on disk, read from the front a piece at a time. The file is open only while a piece is read, so that there may be
 /// any number of them.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Progress;
+use crate::progress::Progress;
 
 /// Tells of a row when all its parts are done, on average.
 pub(super) struct RowMeter<'a> {

@@ -37,7 +37,7 @@ use options::Limits;
 
 /// "C1" to "C26".
 fn table_name(table: usize) -> String {
-    super::field_name(1 + super::CRITEO_DENSE + table)
+    super::field_name(1 + super::DENSE_FEATURES + table)
 }
 
 /// Asks the processor for an element that will be used soon.

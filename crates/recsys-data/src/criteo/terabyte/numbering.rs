@@ -15,8 +15,9 @@ use super::vocabulary_writer::VocabularyWriter;
 use super::work_folder::WorkFolder;
 use super::{TerabyteOptions, table_name};
 use crate::category_counts::CategoryCounts;
-use crate::packed::VOCABULARY_FOLDER;
-use crate::{Error, Numbering, Result, VocabularyFile};
+use crate::criteo::options::Numbering;
+use crate::error::{Error, Result};
+use crate::packed::{VOCABULARY_FOLDER, VocabularyFile};
 
 /// A table whose categories have ids.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ impl Merging<'_> {
             Numbering::Rank => MISSING,
             Numbering::Reference => 0,
         };
-        let mut add = |tally: Tally| {
+        let mut add = |tally: Tally| -> Result<()> {
             if tally.key() == missing_key {
                 found.missing = Some(tally);
             } else if tally.count() < self.options.min_count {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{BadRows, Error, Numbering, Result};
+use crate::criteo::error::Error as CriteoError;
+use crate::criteo::options::Numbering;
+use crate::error::{Error, Result};
+use crate::text::BadRows;
 
 /// Which rows of the last day validate and which test; all days before it train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,7 +88,7 @@ impl TerabyteOptions {
         };
         match &self.raw[..] {
             [] => return invalid("raw", "[]".to_owned(), "the raw files of two days or more"),
-            [path] => return Err(Error::OneDay { path: path.clone() }),
+            [path] => return Err(Error::Criteo(CriteoError::OneDay { path: path.clone() })),
             _ => {}
         }
         if self.out.as_os_str().is_empty() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::super::RowDefect;
+use super::super::RowFieldDefect;
 use super::super::encode::{Categories, Logarithms};
 use super::super::parse::parse_rows;
 use super::TerabyteOptions;
@@ -12,8 +12,11 @@ use super::days::Day;
 use super::sub_sample::SubSample;
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
-use crate::text::{Chunk, Chunks, SkipLog, Source};
-use crate::{BadRows, Error, Progress, Result, SourceFile};
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
+use crate::progress::Progress;
+use crate::text::{BadRows, Chunk, Chunks, SkipLog, Source};
 
 /// What all days are parsed with.
 pub(super) struct ParseStage<'a> {
@@ -102,7 +105,7 @@ struct DayParser<'a> {
     sub_sample: SubSample,
     writer: ColumnWriter<'a>,
     day: Day,
-    skipped: SkipLog<RowDefect>,
+    skipped: SkipLog<RowFieldDefect>,
 }
 
 impl DayParser<'_> {
@@ -136,7 +139,7 @@ impl DayParser<'_> {
                 BadRows::Skip => skipped.add(chunk.file, line, defect),
                 BadRows::Error => {
                     let path = path.to_path_buf();
-                    return Err(Error::BadRow { path, line, defect });
+                    return Err(Error::Criteo(CriteoError::BadRow { path, line, defect }));
                 }
             }
             Ok(())

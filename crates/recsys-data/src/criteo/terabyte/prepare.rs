@@ -22,9 +22,15 @@ use super::report::{DayReport, Resumed, TerabyteReport};
 use super::work_folder::WorkFolder;
 use super::write_stage::{WriteStage, shards};
 use super::{Limits, TerabyteOptions, disk, splits};
-use crate::packed::{MANIFEST_FILE, OutputLock, check_target, publish, write_manifest, xxh3_hex};
-use crate::text::{check_contents, folder_bytes, staged, stored_bytes};
-use crate::{CRITEO_TABLES, Error, PassReport, Progress, Provenance, Result, SkippedRows, Stage};
+use crate::criteo::TABLES;
+use crate::criteo::report::PassReport;
+use crate::error::{Error, Result};
+use crate::packed::{
+    MANIFEST_FILE, OutputLock, Provenance, check_target, publish, write_manifest, xxh3_hex,
+};
+use crate::progress::{Progress, Stage, staged};
+use crate::text::Error as TextError;
+use crate::text::{SkippedRows, check_contents, folder_bytes, stored_bytes};
 
 /// Prepares Criteo's click logs by days, in bounded memory, and continues where it was interrupted.
 ///
@@ -154,11 +160,11 @@ impl Run<'_> {
             days: &days,
             budget: self.budget,
         };
-        for table in 0..CRITEO_TABLES {
+        for table in 0..TABLES {
             resumed.tables += u64::from(Numbered::load(folder, table)?.is_some());
         }
         let (tables, count_seconds) = staged(progress, Stage::Count, count.bytes()?, || {
-            count.run(&RowMeter::new(progress, CRITEO_TABLES as u64))
+            count.run(&RowMeter::new(progress, TABLES as u64))
         })?;
 
         let schema = schema(tables.iter().map(|table| table.rows));
@@ -262,9 +268,9 @@ impl Run<'_> {
         let days = Days::new(folder, days, self.limits);
         if days.rows() == 0 {
             let skipped = days.days.iter().flat_map(|day| &day.skipped);
-            return Err(Error::NoRows {
+            return Err(Error::Text(TextError::NoRows {
                 skipped: skipped.map(|kind| kind.rows).sum(),
-            });
+            }));
         }
         Ok((days, disk_bytes, seconds))
     }

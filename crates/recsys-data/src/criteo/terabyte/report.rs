@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PassReport, SkippedRows, SourceFile, SplitReport};
+use crate::criteo::report::{PassReport, SplitReport};
+use crate::packed::SourceFile;
+use crate::text::SkippedRows;
 
 /// What a preparation by days found and did. Times are here alone, never in the data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TerabyteReport {
     /// The days in their order.
     pub days: Vec<DayReport>,
@@ -39,6 +42,7 @@ pub struct TerabyteReport {
 
 /// A day of a prepared data set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DayReport {
     /// Its raw file.
     pub source: SourceFile,
@@ -52,6 +56,7 @@ pub struct DayReport {
 
 /// What an interrupted run had done before, and this one did not do again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Resumed {
     /// Days that were parsed.
     pub days: u64,

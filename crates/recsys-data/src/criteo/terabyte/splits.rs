@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::DaySplit;
 use super::days::Days;
 use super::work_folder::WorkFolder;
-use crate::{Result, Split, SplitReport};
+use crate::criteo::report::SplitReport;
+use crate::error::Result;
+use crate::split::Split;
 
 const SPLITS: &str = "splits.json";
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Lets `workers` threads of the rayon pool take tasks `0..tasks` in order. Every worker begins with a state of its own.
 ///

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Limits, PrepareTerabyte, TerabyteOptions, TerabyteReport};
-use crate::{Numbering, Planted, PlantedOptions, Result};
+use crate::criteo::options::Numbering;
+use crate::error::Result;
+use crate::generate::{Planted, PlantedOptions};
 
 /// Blocks, tables, partitions and groups of a few dozen entries.
 const SMALL: Limits = Limits {

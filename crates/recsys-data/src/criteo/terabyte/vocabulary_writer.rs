@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
+use crate::packed::SourceFile;
 use crate::text::identity;
 use crate::vocabulary::vocabulary_header;
-use crate::{Error, Result, SourceFile};
 
 const BUFFER: usize = 1 << 18;
 
-/// Writes the file of a [`Vocabulary`](crate::Vocabulary), byte for byte, without having it in memory.
+/// Writes the file of a [`Vocabulary`](crate::vocabulary::Vocabulary), byte for byte, without having it in memory.
 pub(super) struct VocabularyWriter {
     path: PathBuf,
     counts: BufWriter<File>,
@@ -74,7 +75,7 @@ impl VocabularyWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Vocabulary;
+    use crate::vocabulary::Vocabulary;
 
     #[test]
     fn the_bytes_are_those_of_a_vocabulary_in_memory() {

@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::criteo::error::Error as CriteoError;
+use crate::error::{Error, Result};
+use crate::packed::Error as PackedError;
 use crate::packed::{sibling, sync_folder};
-use crate::{Error, Result};
 
 const STATE: &str = "state.json";
 /// Folders in it: what is not complete yet and belongs to nobody after a kill, and what stays.
@@ -43,10 +45,10 @@ impl WorkFolder {
         }
         match folder.load::<Value>(STATE)? {
             Some(before) if before != *state => {
-                return Err(Error::OtherOptions {
+                return Err(Error::Criteo(CriteoError::OtherOptions {
                     path: folder.path.clone(),
                     difference: difference(&before, state),
-                });
+                }));
             }
             Some(_) => {}
             None => folder.save(STATE, state)?,
@@ -122,9 +124,11 @@ impl WorkFolder {
     pub(super) fn save(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let path = self.at(name);
         let temporary = path.with_extension("tmp");
-        let text = serde_json::to_vec_pretty(value).map_err(|source| Error::Manifest {
-            path: path.clone(),
-            source,
+        let text = serde_json::to_vec_pretty(value).map_err(|source| {
+            Error::Packed(PackedError::Manifest {
+                path: path.clone(),
+                source,
+            })
         })?;
         let write = || {
             let mut file = File::create(&temporary)?;
@@ -146,10 +150,10 @@ impl WorkFolder {
         };
         match serde_json::from_slice(&text) {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(Error::WorkFile {
+            Err(_) => Err(Error::Criteo(CriteoError::WorkFile {
                 path,
                 problem: "is damaged",
-            }),
+            })),
         }
     }
 

@@ -10,8 +10,13 @@ use super::encode_stage::{Encoded, IdFile, ids_of, load_group, unknown_category}
 use super::numbering::Numbered;
 use super::tasks::in_order;
 use super::work_folder::WorkFolder;
-use crate::packed::{ShardPlace, ShardWriter};
-use crate::{Batch, CRITEO_DENSE, CRITEO_TABLES, Progress, Result, Schema, Split, Splits};
+use crate::batch::Batch;
+use crate::criteo::{DENSE_FEATURES, TABLES};
+use crate::error::Result;
+use crate::packed::{ShardPlace, ShardWriter, Splits};
+use crate::progress::Progress;
+use crate::schema::Schema;
+use crate::split::Split;
 
 /// A shard, and its rows among all rows.
 #[derive(Debug, Clone)]
@@ -57,7 +62,7 @@ pub(super) struct WriteStage<'a> {
 struct Memory {
     block: Vec<u8>,
     /// Per table, empty where its ids are not on disk.
-    ids: [Vec<u8>; CRITEO_TABLES],
+    ids: [Vec<u8>; TABLES],
     batch: Batch,
 }
 
@@ -79,7 +84,7 @@ impl WriteStage<'_> {
             return Ok(before);
         }
         let loaded = load_group(self.folder, self.tables, group)?;
-        let mut dictionaries = [None; CRITEO_TABLES];
+        let mut dictionaries = [None; TABLES];
         for dictionary in &loaded {
             dictionaries[dictionary.part.table] = Some(dictionary);
         }
@@ -162,7 +167,7 @@ impl WriteStage<'_> {
     fn write(
         &self,
         shard: &Shard,
-        dictionaries: &[Option<&Dictionary>; CRITEO_TABLES],
+        dictionaries: &[Option<&Dictionary>; TABLES],
         encoded: &Encoded,
         memory: &mut Memory,
         progress: &dyn Progress,
@@ -190,7 +195,7 @@ impl WriteStage<'_> {
         &self,
         place: &Block,
         rows: Range<u64>,
-        dictionaries: &[Option<&Dictionary>; CRITEO_TABLES],
+        dictionaries: &[Option<&Dictionary>; TABLES],
         encoded: &Encoded,
         memory: &mut Memory,
         writer: &mut ShardWriter<'_>,
@@ -209,7 +214,7 @@ impl WriteStage<'_> {
                 }
             }
         }
-        let columns: [Column<'_>; CRITEO_TABLES] =
+        let columns: [Column<'_>; TABLES] =
             std::array::from_fn(|table| Column::new(layout, &block[layout.column(table)]));
         let (dense, labels) = (&block[layout.dense()], &block[layout.labels()]);
         let rows = (rows.start - place.rows.start) as usize..(rows.end - place.rows.start) as usize;
@@ -220,11 +225,12 @@ impl WriteStage<'_> {
             batch
                 .label
                 .extend(labels[part.clone()].iter().map(|&label| f32::from(label)));
-            let dense = &dense.as_chunks().0[part.start * CRITEO_DENSE..part.end * CRITEO_DENSE];
+            let dense =
+                &dense.as_chunks().0[part.start * DENSE_FEATURES..part.end * DENSE_FEATURES];
             batch
                 .dense
                 .extend(dense.iter().map(|value| f32::from_le_bytes(*value)));
-            batch.sparse.ids.resize(part.len() * CRITEO_TABLES, 0);
+            batch.sparse.ids.resize(part.len() * TABLES, 0);
             for (table, column) in columns.iter().enumerate() {
                 for group in part.start / GROUP..part.end.div_ceil(GROUP) {
                     let mut found = ids_of(&ids[table], group);
@@ -233,10 +239,10 @@ impl WriteStage<'_> {
                     }
                     let start = group * GROUP;
                     let inside = part.start.max(start)..part.end.min(start + GROUP);
-                    let into = batch.sparse.ids[(inside.start - part.start) * CRITEO_TABLES..]
+                    let into = batch.sparse.ids[(inside.start - part.start) * TABLES..]
                         .iter_mut()
                         .skip(table)
-                        .step_by(CRITEO_TABLES);
+                        .step_by(TABLES);
                     let found = &found[inside.start - start..inside.end - start];
                     into.zip(found).for_each(|(into, id)| *into = *id);
                 }

@@ -12,11 +12,16 @@ use parquet::file::properties::WriterProperties;
 
 use super::output::Output;
 use super::samples::{Block, filled, for_each, with_progress};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
 use crate::exchange::options::DenseValues;
 use crate::exchange::table::{
     CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform,
 };
-use crate::{Batch, Error, PackedDataset, Progress, Result, Schema};
+use crate::packed::PackedDataset;
+use crate::progress::Progress;
+use crate::schema::Schema;
 
 /// Samples of a row group, which the writer holds in memory.
 const GROUP: usize = 1 << 17;
@@ -35,10 +40,10 @@ pub(super) fn write(
         .iter()
         .chain(schema.tables.iter().map(|table| &table.name));
     if names.into_iter().any(|name| name == LABEL) {
-        return Err(Error::NotExportable {
+        return Err(Error::Exchange(ExchangeError::NotExportable {
             format: "parquet",
             problem: format!("a column is called {LABEL}, as the label is there"),
-        });
+        }));
     }
     let columns = Arc::new(columns(schema, dense));
     with_progress(data, 1, progress, || {

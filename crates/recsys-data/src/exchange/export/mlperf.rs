@@ -3,8 +3,12 @@
 use super::npz::write_counts;
 use super::output::Output;
 use super::samples::{Block, filled, for_each, with_progress};
+use crate::criteo::{DENSE_FEATURES, TABLES};
+use crate::error::Result;
 use crate::exchange::mlperf::SAMPLE_BYTES;
-use crate::{CRITEO_DENSE, CRITEO_TABLES, PackedDataset, Progress, Result, Split};
+use crate::packed::PackedDataset;
+use crate::progress::Progress;
+use crate::split::Split;
 
 /// The names that the original looks for, with `--processed-data-file=terabyte_processed.npz`.
 fn file_name(split: Split) -> String {
@@ -31,8 +35,8 @@ pub(super) fn write(
                 };
                 let (labels, dense) = (block.labels(batch)?, block.integers(batch)?);
                 let mut bytes = Vec::with_capacity(labels.len() * SAMPLE_BYTES);
-                let dense = dense.chunks_exact(CRITEO_DENSE);
-                let ids = batch.sparse.ids.chunks_exact(CRITEO_TABLES);
+                let dense = dense.chunks_exact(DENSE_FEATURES);
+                let ids = batch.sparse.ids.chunks_exact(TABLES);
                 for ((label, dense), ids) in labels.iter().zip(dense).zip(ids) {
                     bytes.extend(label.to_le_bytes());
                     bytes.extend(dense.iter().flat_map(|value| value.to_le_bytes()));

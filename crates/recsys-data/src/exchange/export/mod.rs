@@ -15,8 +15,13 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::options::DenseValues;
-use crate::packed::{OutputFolder, OutputLock};
-use crate::{Error, PackedDataset, Progress, Result, Schema, Split};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::Error as PackedError;
+use crate::packed::{OutputFolder, OutputLock, PackedDataset};
+use crate::progress::Progress;
+use crate::schema::Schema;
+use crate::split::Split;
 use output::Output;
 
 /// The format of another program.
@@ -69,6 +74,7 @@ pub struct ExportOptions {
 
 /// What an export did.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ExportReport {
     /// Samples written.
     pub rows: u64,
@@ -80,6 +86,7 @@ pub struct ExportReport {
 
 /// A file of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ExportedFile {
     /// Its name in the folder.
     pub name: String,
@@ -114,7 +121,9 @@ impl ExportForeign {
         check_options(*format, *dense, data.schema(), out)?;
         let folder =
             OutputFolder::create(OutputLock::take(out)?, false).map_err(|error| match error {
-                Error::OutputExists { path } => Error::ExportExists { path },
+                Error::Packed(PackedError::OutputExists { path }) => {
+                    Error::Exchange(ExchangeError::ExportExists { path })
+                }
                 error => error,
             })?;
         let mut output = Output::new(folder.path(), out);
@@ -147,10 +156,10 @@ fn write_parquet(
     output: &mut Output,
     _: &dyn Progress,
 ) -> Result<()> {
-    Err(Error::FeatureMissing {
+    Err(Error::Exchange(ExchangeError::FeatureMissing {
         path: output.target.clone(),
         feature: "parquet",
-    })
+    }))
 }
 
 /// What can be known before samples are read.
@@ -168,10 +177,10 @@ fn check_options(
         });
     }
     let cannot = |problem: String| {
-        Err(Error::NotExportable {
+        Err(Error::Exchange(ExchangeError::NotExportable {
             format: format.name(),
             problem,
-        })
+        }))
     };
     if schema.sequence_length.is_some() {
         return cannot(
@@ -180,11 +189,15 @@ fn check_options(
     }
     match (format, dense) {
         (ExportFormat::MlPerf, DenseValues::AsIs) => {
-            return cannot("dense values are integers there: export them with --dense log, or as npz, torchrec or parquet".to_owned());
+            return cannot(
+                "dense values are integers there: export them with `DenseValues::Log`, or as npz, \
+                 torchrec or parquet"
+                    .to_owned(),
+            );
         }
         (ExportFormat::TorchRec, DenseValues::Log) => {
             return cannot(
-                "dense values are floats there: export them with --dense as-is".to_owned(),
+                "dense values are floats there: export them with `DenseValues::AsIs`".to_owned(),
             );
         }
         _ => {}
@@ -205,7 +218,9 @@ fn check_options(
         ));
     }
     let shape = (schema.dense.len(), schema.tables.len());
-    if format == ExportFormat::MlPerf && shape != (crate::CRITEO_DENSE, crate::CRITEO_TABLES) {
+    if format == ExportFormat::MlPerf
+        && shape != (crate::criteo::DENSE_FEATURES, crate::criteo::TABLES)
+    {
         return cannot(format!(
             "a sample has 13 dense values and 26 ids there, and {} and {} here: export it as npz, torchrec or parquet",
             shape.0, shape.1

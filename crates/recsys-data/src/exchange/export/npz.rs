@@ -9,9 +9,14 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::output::{Output, OutputFile, bytes_of};
 use super::samples::{Block, filled, for_each, with_progress};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::exchange::options::DenseValues;
 use crate::numpy::{Element, npy_header};
-use crate::{Batch, Dataset, Error, PackedDataset, PackedSplit, Progress, Result, Schema};
+use crate::packed::{PackedDataset, PackedSplit};
+use crate::progress::Progress;
+use crate::schema::Schema;
 
 /// The arrays that are written sample by sample, each in a pass of its own: members of an archive follow each other.
 const ARRAYS: u64 = 3;

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::ExportedFile;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Collected before the system is called.
 const BUFFER: usize = 1 << 20;

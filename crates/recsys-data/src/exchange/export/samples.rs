@@ -4,7 +4,13 @@ use rayon::prelude::*;
 
 use super::super::id_rows::SAMPLES;
 use super::integers::integer_of;
-use crate::{Batch, Dataset, Error, PackedDataset, PackedSplit, Progress, Result, Split, Stage};
+use crate::batch::Batch;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::{PackedDataset, PackedSplit};
+use crate::progress::{Progress, Stage};
+use crate::split::Split;
 
 /// The splits that have samples.
 pub(super) fn filled(data: &PackedDataset) -> impl Iterator<Item = PackedSplit> + '_ {
@@ -67,13 +73,13 @@ pub(super) struct Block<'a> {
 
 impl Block<'_> {
     fn bad(self, sample: usize, column: &str, value: f32, problem: &str) -> Error {
-        Error::ValueNotExportable {
+        Error::Exchange(ExchangeError::ValueNotExportable {
             split: self.split.split(),
             sample: self.first + sample as u64,
             column: column.to_owned(),
             value: value.to_string(),
             problem: problem.to_owned(),
-        }
+        })
     }
 
     /// Labels as integers.
@@ -109,7 +115,7 @@ impl Block<'_> {
             let mut values = batch.dense.iter().enumerate();
             let bad = values.find(|(_, value)| integer_of(**value).is_none());
             let (at, &value) = bad.unwrap_or((0, &f32::NAN));
-            let problem = "is not ln(x + 1) of an integer x of 32 bits: write the numbers as they are with --dense as-is \
+            let problem = "is not ln(x + 1) of an integer x of 32 bits: write the numbers as they are with `DenseValues::AsIs` \
                            (npz, torchrec, parquet)";
             self.bad(at / names.len(), &names[at % names.len()], value, problem)
         })

@@ -2,9 +2,12 @@
 
 use super::output::{Output, OutputFile, bytes_of};
 use super::samples::{Block, filled, for_each, with_progress};
+use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::exchange::torchrec::ENDINGS;
 use crate::numpy::{Element, npy_header};
-use crate::{Dataset, PackedDataset, Progress, Result};
+use crate::packed::PackedDataset;
+use crate::progress::Progress;
 
 pub(super) fn write(
     data: &PackedDataset,

@@ -14,7 +14,9 @@ use arrow_select::take::take;
 use super::super::foreign::{Bags, Foreign, Place, Values};
 use super::arrow_files::Places;
 use super::{CategoricalColumn, CategoryKind, TableFiles};
-use crate::{Category, Error, Result};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::vocabulary::Category;
 
 /// The samples of a batch; its first one is number `first` of the file.
 pub(super) fn add(
@@ -106,10 +108,10 @@ fn plain(path: &Path, column: &str, array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 fn wrong(path: &Path, column: &str, problem: &str) -> Error {
-    Error::BadForeignFile {
+    Error::Exchange(ExchangeError::BadForeignFile {
         path: path.to_path_buf(),
         problem: format!("has a column {column} that cannot be read: {problem}"),
-    }
+    })
 }
 
 /// An array of numbers or truth values.

@@ -13,8 +13,10 @@ use super::super::foreign::Foreign;
 use super::super::id_rows::{SAMPLES, share};
 use super::arrays::add;
 use super::{Form, TableFiles, position};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::SourceFile;
 use crate::text::{identity, io_error};
-use crate::{Error, Result, SourceFile};
 
 /// A file that is read batch by batch.
 struct Table {
@@ -33,12 +35,12 @@ pub(super) struct Places {
 }
 
 fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::BadForeignFile {
+    Error::Exchange(ExchangeError::BadForeignFile {
         path: path.to_path_buf(),
         problem: format!(
             "cannot be read ({error}): is it cut off, or in another format than its ending says?"
         ),
-    }
+    })
 }
 
 fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {

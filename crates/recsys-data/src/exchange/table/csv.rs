@@ -8,8 +8,11 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use super::super::foreign::{Foreign, Place};
 use super::super::id_rows::SAMPLES;
 use super::{TableFiles, position};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::SourceFile;
 use crate::text::{MAX_LINE, Source, shorten};
-use crate::{Category, Error, Result, SourceFile};
+use crate::vocabulary::Category;
 
 /// The file, and how much of it was read since the last record ended.
 struct Guarded {
@@ -38,10 +41,10 @@ struct Table {
 }
 
 fn failure(path: &Path, error: &csv::Error) -> Error {
-    Error::BadForeignFile {
+    Error::Exchange(ExchangeError::BadForeignFile {
         path: path.to_path_buf(),
         problem: format!("cannot be read as CSV ({error})"),
-    }
+    })
 }
 
 /// The separator, which a name that ends in `.tsv` (or `.tsv.gz`) says too.

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
 
 /// Which columns of a table become what, as a TOML file says it.
 ///
 /// ```
-/// let mapping = recsys_data::TableMapping::parse(
+/// let mapping = recsys_data::exchange::TableMapping::parse(
 ///     r#"
 ///         label = "clicked"
 ///         dense = ["age", { column = "price", transform = "log1p" }]
@@ -55,6 +56,7 @@ pub struct DenseColumn {
 /// What is done with dense values. A missing value becomes 0 in the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Transform {
     /// Nothing.
     #[default]
@@ -83,6 +85,7 @@ pub struct CategoricalColumn {
 /// What the values of a categorical column are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CategoryKind {
     /// Integers from 0 to 2^64 - 1.
     #[default]
@@ -198,18 +201,30 @@ impl TableMapping {
     /// The mapping as a TOML file.
     #[cfg(feature = "parquet")]
     pub(crate) fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::NotExportable {
-            format: "parquet",
-            problem: format!("a column's name has no form in TOML ({error})"),
+        toml::to_string(self).map_err(|error| {
+            Error::Exchange(ExchangeError::NotExportable {
+                format: "parquet",
+                problem: format!("a column's name has no form in TOML ({error})"),
+            })
         })
     }
 
     /// Reads a mapping. `origin` is what errors call it: its path.
     ///
     /// # Errors
-    /// [`Error::Card`] with the line, the key and what is allowed there; a mapping without meaning.
+    /// [`Error::Mapping`](crate::exchange::Error::Mapping) with the line, the key and what is allowed there; a mapping without meaning.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        let mapping: Self = crate::card::parse_toml(text, origin)?;
+        let mapping: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or(text);
+            let line = before.matches('\n').count();
+            Error::Exchange(ExchangeError::Mapping {
+                origin: origin.to_owned(),
+                line: line + 1,
+                text: text.lines().nth(line).unwrap_or("").trim().to_owned(),
+                message: error.message().to_owned(),
+            })
+        })?;
         let invalid = |option, value: &str, allowed| {
             Err(Error::InvalidOption {
                 option,

@@ -14,8 +14,10 @@ pub use mapping::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMa
 
 use super::foreign::{Columns, Foreign, ForeignReader, TableColumn};
 use super::options::ForeignIds;
+use crate::error::{Error, Result};
+use crate::exchange::error::Error as ExchangeError;
+use crate::packed::SourceFile;
 use crate::text::stored_bytes;
-use crate::{Error, Result, SourceFile};
 
 /// Files of tables under one mapping.
 struct TableFiles {
@@ -121,10 +123,10 @@ use arrow_files::{check_columns as arrow_check, read as arrow_read};
 
 #[cfg(not(feature = "parquet"))]
 fn arrow_check(_: &TableFiles, path: &Path, _: Form) -> Result<()> {
-    Err(Error::FeatureMissing {
+    Err(Error::Exchange(ExchangeError::FeatureMissing {
         path: path.to_path_buf(),
         feature: "parquet",
-    })
+    }))
 }
 
 #[cfg(not(feature = "parquet"))]
@@ -146,9 +148,11 @@ fn position<'a>(
     names
         .clone()
         .position(|name| name == column)
-        .ok_or_else(|| Error::UnknownColumn {
-            path: path.to_path_buf(),
-            column: column.to_owned(),
-            known: names.collect::<Vec<_>>().join(", "),
+        .ok_or_else(|| {
+            Error::Exchange(ExchangeError::UnknownColumn {
+                path: path.to_path_buf(),
+                column: column.to_owned(),
+                known: names.collect::<Vec<_>>().join(", "),
+            })
         })
 }

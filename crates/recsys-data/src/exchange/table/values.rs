@@ -2,7 +2,8 @@
 
 use super::super::foreign::{Bags, Foreign, Place, Values};
 use super::{CategoricalColumn, CategoryKind, TableFiles, Transform};
-use crate::{Category, Result, Texts};
+use crate::error::Result;
+use crate::vocabulary::{Category, Texts};
 
 impl Transform {
     /// The value in the data set.
@@ -59,7 +60,7 @@ impl TableFiles {
         };
         if self.keep && no_id {
             let column = &self.columns.tables[table].name;
-            let problem = "is no id of 32 bits that could stay: import with --ids rank";
+            let problem = "is no id of 32 bits that could stay: import with `ForeignIds::Rank`";
             return Err(place.bad(column, category, problem));
         }
         if missing || !bags.missing.is_empty() {

@@ -1,0 +1,79 @@
+//! DLRM as a trainable model: the fused network on the CPU, a step in memory that is kept on NVIDIA
+//! devices, the plain graph on others.
+
+use std::collections::HashMap;
+
+use candle_core::{Tensor, Var};
+use recsys_model::{Fused, FusedNetwork, InputShape, Result};
+
+use crate::device_pass::DevicePass;
+use crate::model::Dlrm;
+use crate::network::Network;
+
+/// A trainable [`Dlrm`].
+pub type FusedDlrm = Fused<Dlrm>;
+
+impl FusedNetwork for Dlrm {
+    type Engine = Network;
+    type DevicePass = DevicePass;
+
+    fn engine(&self) -> &Network {
+        self.network()
+    }
+
+    fn parameters(&self) -> &Var {
+        Dlrm::parameters(self)
+    }
+
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        Ok(Dlrm::forward(self, dense, rows)?)
+    }
+
+    fn infer(&self, dense: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        Ok(Dlrm::infer(self, dense, rows)?)
+    }
+
+    fn named_weights(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(self.named_parameters()?)
+    }
+
+    fn load_weights(&self, weights: &HashMap<String, Tensor>) -> Result<()> {
+        Ok(self.load_named(weights)?)
+    }
+
+    fn input_shape(&self) -> InputShape {
+        let config = self.config();
+        InputShape {
+            dense_features: config.dense_features(),
+            tables: config.tables,
+            dim: config.dim,
+            sequence_length: None,
+        }
+    }
+
+    fn piece(&self, batch: usize) -> usize {
+        self.config().slice.samples(batch)
+    }
+
+    fn step_on_device(
+        &self,
+        dense: &Tensor,
+        rows: &Tensor,
+        rows_grad: &Tensor,
+        pass: &mut DevicePass,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let parameters = Dlrm::parameters(self).as_tensor();
+        let outputs = self.config().output_width();
+        let mut shaped = |output: &Tensor| match outputs {
+            1 => loss(&output.squeeze(1)?),
+            _ => loss(output),
+        };
+        let network = self.network();
+        network.step_on_device(parameters, dense, rows, rows_grad, pass, &mut shaped)
+    }
+
+    fn step_memory(pass: &DevicePass, batch: usize) -> Option<u64> {
+        pass.memory_for(batch)
+    }
+}
