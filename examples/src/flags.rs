@@ -3,7 +3,7 @@
 //! A library's error names the options of its API, in backticks. Who typed a command reads the flag instead.
 
 /// An option of a library's API, and the flag that sets it.
-const FLAGS: [(&str, &str); 20] = [
+const FLAGS: [(&str, &str); 22] = [
     ("`BadRows::Skip`", "--bad-rows skip"),
     ("`DenseValues::AsIs`", "--dense as-is"),
     ("`DenseValues::Log`", "--dense log"),
@@ -27,6 +27,8 @@ const FLAGS: [(&str, &str); 20] = [
         "build with `--features parquet`",
     ),
     ("`restart`", "--restart"),
+    ("use Device::Cpu", "use `--device cpu`"),
+    ("with the feature `cuda`", "with `--features cuda`"),
 ];
 
 /// A message with the flags of the programs in place of the options of the libraries.

@@ -91,7 +91,7 @@ fn archives_that_are_not_read_say_why() {
             "large_id.npz",
             "sample 0, column C1: 1099511627776 is no id",
         ),
-        ("multi_hot.npz", "prepare table"),
+        ("multi_hot.npz", "ImportFormat::Table"),
     ] {
         let place = Workplace::new();
         let error = import(&options(&place, ImportFormat::Npz, name)).unwrap_err();

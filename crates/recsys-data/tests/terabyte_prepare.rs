@@ -268,7 +268,7 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     };
     let error = run(&one).unwrap_err().to_string();
     assert!(
-        error.contains("two at least") && error.contains("criteo-kaggle"),
+        error.contains("two at least") && error.contains("PrepareCriteo"),
         "{error}"
     );
     let little = TerabyteOptions {

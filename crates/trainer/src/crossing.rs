@@ -15,7 +15,7 @@ use recsys_device::{Mirror, copy_between};
 
 use crate::{BinaryLoss, Result};
 
-pub(crate) use embedding_store::Downloading as Asked;
+pub(crate) use recsys_device::transfer::Downloading as Asked;
 
 /// What crosses in the steps of one trainer, where its device is NVIDIA's.
 #[derive(Default)]

@@ -107,10 +107,14 @@ impl Default for TrainOptions {
     }
 }
 
+/// Epochs and steps are counted on from there.
+const MAX_EARLIER: u64 = 1 << 62;
 /// More threads than any machine has cores for.
 const MAX_LOADER_THREADS: usize = 1 << 12;
 /// Batches read ahead take memory, each as much as a batch.
 const MAX_PREFETCH: usize = 1 << 16;
+/// More than anybody trains, and far from the end of what can be counted.
+const MAX_EARLIER: u64 = 1 << 62;
 /// Batches whose plans the store sees are held, too; stores keep the rows of a few.
 pub(crate) const MAX_LOOKAHEAD: usize = 1 << 10;
 
@@ -165,6 +169,18 @@ impl TrainOptions {
                     option,
                     value: value.to_string(),
                     remedy,
+                });
+            }
+        }
+        for (option, value) in [
+            ("earlier epochs", self.earlier_epochs),
+            ("earlier steps", self.earlier_steps),
+        ] {
+            if value > MAX_EARLIER {
+                return Err(Error::Option {
+                    option,
+                    value: value.to_string(),
+                    remedy: "give at most 4611686018427387904, which is 2 to the power of 62",
                 });
             }
         }
@@ -224,6 +240,8 @@ mod tests {
         assert!(text.starts_with("loss threshold is 2"), "{text}");
         let text = message(|o| o.dense_learning_rate = Some(-1.0));
         assert!(text.starts_with("dense learning rate is -1"), "{text}");
+        assert!(message(|o| o.earlier_epochs = u64::MAX).starts_with("earlier epochs is 184"));
+        assert!(message(|o| o.earlier_steps = u64::MAX).starts_with("earlier steps is 184"));
         assert!(message(|o| o.stop_at.auc = Some(1.5)).starts_with("target AUC is 1.5"));
         assert!(message(|o| o.test_every = Some(0)).starts_with("test interval is 0"));
     }

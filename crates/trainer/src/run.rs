@@ -200,7 +200,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 epoch: number,
                 report,
             })?;
-            let last = number + 1 >= end;
+            let last = number.saturating_add(1) >= end;
             let stopped_early =
                 self.progress.epoch.stopped_early || (!last && reached(options.stop_at, &report));
             let ends = last || stopped_early || self.is_over();
@@ -211,7 +211,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             if ends || self.watch.has_stopped() {
                 return self.finish(stopped_early);
             }
-            self.progress.epoch = EpochProgress::of(number + 1);
+            self.progress.epoch = EpochProgress::of(number.saturating_add(1));
         }
     }
 
@@ -454,7 +454,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         phase.load_seconds += waiting.elapsed().as_secs_f64();
         let batch = loaded.batch.len() as u64;
         let progress = &mut self.progress;
-        progress.step += 1;
+        progress.step = progress.step.saturating_add(1);
         let step = progress.step;
         let rate = |base| checked(&*options.policy, base, step);
         let rates = LearningRates {

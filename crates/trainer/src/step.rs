@@ -228,7 +228,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// parameters alike.
     ///
     /// # Errors
-    /// Shapes that do not fit, a failing loss, or a failing tensor operation.
+    /// Rates that are not finite, shapes that do not fit, a failing loss, or a failing tensor
+    /// operation.
     pub fn step(
         &mut self,
         batch: &Batch,
@@ -271,6 +272,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         rates: impl Into<LearningRates>,
     ) -> Result<StepLoss> {
         let rates = rates.into();
+        check_rates(rates)?;
         let start = Instant::now();
         let filled = self.fill(batch, plan)?;
         let lookup_seconds = start.elapsed().as_secs_f64();
@@ -311,7 +313,7 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                         }
                         let logits = logits.to_device(&Device::Cpu)?.contiguous()?;
                         let slopes = slopes.narrow(0, samples.start, samples.len())?;
-                        let labels = &batch.label[samples.clone()];
+                        let labels = batch.label.get(samples.clone()).unwrap_or_default();
                         check_logits(&logits, labels)?;
                         begun.known += read_slice(&logits, |logits| {
                             write_slice(&slopes, |slopes| {
@@ -495,6 +497,24 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         self.buffers.push(buffers);
         Ok(self.buffers.len() - 1)
     }
+}
+
+/// Refuses rates that would make weights useless, before anything moves.
+fn check_rates(rates: LearningRates) -> Result<()> {
+    for (option, rate) in [
+        ("learning rate of rows", rates.rows),
+        ("learning rate of dense parameters", rates.dense),
+    ] {
+        // Weights move by f32.
+        if !(rate as f32).is_finite() {
+            return Err(Error::Option {
+                option,
+                value: rate.to_string(),
+                remedy: "give a finite number",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The share of some samples in the loss of a batch. Where a derivative is not finite, neither is

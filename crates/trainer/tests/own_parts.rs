@@ -16,9 +16,10 @@ use recsys_data::{Batch, Dataset, Order};
 use serde_json::{Value, json};
 use skewed::{AnyTrainer, Skewed, bits, is_low, part, tables, weights, with_options};
 use trainer::{
-    BinaryLoss, CheckpointEvery, Checkpoints, Error, Evaluations, Event, Inputs, LearningRate,
-    LearningRatePolicy, LearningRates, Loss, Model, Observer, Placement, Result, RunReport,
-    Schedule, SideBatches, Stretch, TrainOptions, Trainer, fit, fit_with_checkpoints,
+    ApplyGradient, BinaryLoss, CheckpointEvery, Checkpoints, Error, Evaluations, Event, Inputs,
+    LearningRate, LearningRatePolicy, LearningRates, Loss, LossGradient, Model, Observer,
+    Placement, Result, RunReport, Schedule, SideBatches, Stretch, TrainOptions, Trainer, fit,
+    fit_with_checkpoints,
 };
 
 const SAMPLES: u64 = 120;
@@ -371,6 +372,68 @@ fn rows_and_dense_parameters_take_a_step_at_their_own_rates() {
             dense(&trainer) != dense(&fresh),
         );
         assert_eq!(moved, moves);
+    }
+}
+
+#[test]
+fn a_step_at_a_rate_that_is_not_finite_moves_nothing() {
+    let (mut batch, mut plan) = (Batch::default(), Plan::default());
+    data().read(&[1, 2, 3, 4], &mut batch).unwrap();
+    let mut trainer = trainer(Placement::Cpu, 1);
+    trainer.plan(&batch, &mut plan).unwrap();
+    let before = everything(&trainer);
+    for wrong in [f64::NAN, f64::INFINITY, 1e300] {
+        for (rows, dense) in [(wrong, 0.1), (0.1, wrong)] {
+            let rates = LearningRates { rows, dense };
+            let step = trainer.step(&batch, &plan, &BinaryLoss::bce(), rates);
+            assert!(
+                step.unwrap_err()
+                    .to_string()
+                    .contains("give a finite number")
+            );
+        }
+    }
+    assert!(everything(&trainer) == before);
+}
+
+/// Asks for the loss of samples that the batch does not have.
+struct Elsewhere(Twice, std::ops::Range<usize>);
+
+impl Model for Elsewhere {
+    fn forward(&self, dense: &Tensor, rows: &Tensor) -> recsys_model::Result<Tensor> {
+        self.0.forward(dense, rows)
+    }
+
+    fn named_parameters(&self) -> Vec<(String, Var)> {
+        self.0.named_parameters()
+    }
+
+    fn forward_backward(
+        &mut self,
+        _: &Tensor,
+        rows: &Tensor,
+        _: &Tensor,
+        loss: &mut LossGradient<'_>,
+        _: &mut ApplyGradient<'_>,
+    ) -> recsys_model::Result<()> {
+        loss(self.1.clone(), &rows.sum((1, 2))?)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_model_that_asks_for_the_loss_of_samples_that_are_not_there_is_refused() {
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "what a faulty model may answer"
+    )]
+    for samples in [0..9, 8..16, 5..3, usize::MAX - 7..usize::MAX] {
+        let store = CpuStore::new(tables(), StoreOptions::default()).unwrap();
+        let bias = Var::zeros(1, DType::F32, &Device::Cpu).unwrap();
+        let model = Elsewhere(Twice(bias), samples);
+        let mut trainer = Trainer::new(model, store, Device::Cpu);
+        let none = Evaluations::default();
+        assert!(fit(&mut trainer, data(), &none, &options(), &mut ()).is_err());
     }
 }
 
@@ -733,6 +796,26 @@ fn a_call_for_each_epoch_gives_the_bits_of_one_call() {
 }
 
 /// Found by a user of the library: `Mixed` fetched nothing ahead unless told.
+#[test]
+fn epochs_and_steps_before_a_run_that_cannot_be_counted_on_are_refused() {
+    for many in [u64::MAX, u64::MAX - 1] {
+        let refused = [
+            TrainOptions {
+                earlier_epochs: many,
+                ..options()
+            },
+            TrainOptions {
+                earlier_steps: many,
+                ..options()
+            },
+        ];
+        for options in refused {
+            let result = train(&mut trainer(Placement::Cpu, 1), &options);
+            assert!(matches!(result, Err(Error::Option { .. })), "{result:?}");
+        }
+    }
+}
+
 #[test]
 fn stores_are_shown_as_many_batches_ahead_as_they_make_use_of() {
     let ahead = |placement| {

@@ -188,7 +188,7 @@ fn placements_without_what_they_need_are_refused() {
             .map(|error| error.to_string())
             .unwrap_or_default()
     };
-    assert!(message(Placement::Fae, &[Device::Cpu], None).contains("profile the data set"));
+    assert!(message(Placement::Fae, &[Device::Cpu], None).contains("a number for each table"));
     assert!(message(Placement::Mixed, &[], Some(&[1; 4])).contains("devices"));
     assert!(!message(Placement::Mixed, &[Device::Cpu], Some(&[1; 3])).is_empty());
     assert!(!message(Placement::Fae, &[Device::Cpu], Some(&[41, 0, 0, 0])).is_empty());
