@@ -98,8 +98,8 @@ impl Counting {
         (result, PEAK.load(Ordering::Relaxed).saturating_sub(before))
     }
 
-    /// What the calling thread allocates during some work; nothing where another allocator is in use.
-    /// Calls are not nested: the inner one would cut the outer one's peak.
+    /// What the calling thread allocates during some work; nothing where another allocator is in
+    /// use. Calls are not nested: the inner one would cut the outer one's peak.
     pub fn on_thread<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
         let before = OF_THREAD.with(|of_thread| {
             let mut now = of_thread.get();
