@@ -3,20 +3,9 @@
 use candle_core::{Device, Tensor, Var};
 use dlrm::{Dlrm, DlrmConfig, Interaction, Network, Output, Pass, SliceSize};
 use proptest::prelude::*;
+use testing::{Rounding, values};
 
 type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
-
-/// Values without pattern, between -1 and 1, that depend on seed and position alone.
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 fn config(
     tables: usize,
@@ -39,18 +28,16 @@ fn config(
 const DOT: Interaction = Interaction::Dot { with_self: false };
 const SELF: Interaction = Interaction::Dot { with_self: true };
 
+const ROUNDING: Rounding = Rounding {
+    share: 2e-5,
+    least: 1e-3,
+};
+
 fn close(found: &Tensor, expected: &Tensor, what: &str) -> TestResult {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     let found = found.flatten_all()?.to_vec1::<f32>()?;
     let expected = expected.flatten_all()?.to_vec1::<f32>()?;
-    let largest = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    for (k, (f, e)) in found.iter().zip(&expected).enumerate() {
-        assert!(
-            (f - e).abs() <= 2e-5 * largest,
-            "{what}[{k}]: {f} but {e} (largest {largest})"
-        );
-    }
-    Ok(())
+    Ok(testing::close(&found, &expected, ROUNDING, what)?)
 }
 
 /// Forward and all gradients of the operator, inside a larger graph, equal those of the plain graph.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use dlrm::{Dlrm, DlrmConfig, Error, Network, Pass};
+use testing::residues;
 
 type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
 
@@ -17,15 +18,9 @@ fn config() -> DlrmConfig {
     }
 }
 
-fn values(count: usize, seed: usize) -> Vec<f32> {
-    (0..count)
-        .map(|k| (((k * 7_919 + seed * 104_729) % 1_009) as f32 - 504.0) / 512.0)
-        .collect()
-}
-
 fn inputs(batch: usize) -> candle_core::Result<(Tensor, Var)> {
-    let dense = Tensor::from_vec(values(batch * 2, 1), (batch, 2), &Device::Cpu)?;
-    let rows = Var::from_vec(values(batch * 12, 2), (batch, 3, 4), &Device::Cpu)?;
+    let dense = Tensor::from_vec(residues(batch * 2, 1), (batch, 2), &Device::Cpu)?;
+    let rows = Var::from_vec(residues(batch * 12, 2), (batch, 3, 4), &Device::Cpu)?;
     Ok((dense, rows))
 }
 
@@ -41,12 +36,12 @@ fn the_number_of_threads_changes_no_bit() -> TestResult {
     let config = DlrmConfig::default();
     let network = Network::new(config.clone())?;
     for batch in [1, 100, 1_100] {
-        let parameters: Vec<f32> = values(network.parameter_count(), 3)
+        let parameters: Vec<f32> = residues(network.parameter_count(), 3)
             .iter()
             .map(|v| v * 0.1)
             .collect();
-        let (dense, rows) = (values(batch * 13, 4), values(batch * 26 * 16, 5));
-        let weights = values(batch, 6);
+        let (dense, rows) = (residues(batch * 13, 4), residues(batch * 26 * 16, 5));
+        let weights = residues(batch, 6);
         let run = |threads: usize| -> std::result::Result<
             Vec<Vec<u32>>,
             Box<dyn std::error::Error + Send + Sync>,
@@ -143,7 +138,7 @@ fn strided_inputs_and_gradients_are_fine() -> TestResult {
     let (dense, rows) = inputs(20)?;
     let strided_dense = dense.t()?.contiguous()?.t()?;
     let strided_rows = rows.transpose(0, 1)?.contiguous()?.transpose(0, 1)?;
-    let weights = Tensor::from_vec(values(60, 9), (3, 20), &Device::Cpu)?;
+    let weights = Tensor::from_vec(residues(60, 9), (3, 20), &Device::Cpu)?;
     // The transposition after the operator hands it a strided gradient.
     let run = |dense: &Tensor, rows: &Tensor| -> TestResultOf<Tensor> {
         let output = model.forward(dense, rows)?.t()?;

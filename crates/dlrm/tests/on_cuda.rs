@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor, Var};
 use dlrm::parts::dot_interaction;
 use dlrm::{Dlrm, DlrmConfig, Interaction, Output};
 use recsys_model::{Activation, bias_activation};
+use testing::values;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -17,18 +18,6 @@ fn device() -> Option<Device> {
             None
         }
     }
-}
-
-/// Values without pattern, between -1 and 1, that depend on seed and position alone.
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn flat(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {

@@ -1,37 +1,12 @@
 //! Once its buffers are as large as the batch, the store allocates nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use candle_core::{DType, Device, Tensor};
 use embedding_store::{
     Combine, CpuStore, EmbeddingStore, Encoding, HotCold, Ids, Optimizer, Plan, StoreOptions,
     TableSpec, Tiered,
 };
-
-/// The system's allocator, counting per thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the count is a plain thread-local cell.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
+use testing::Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -72,21 +47,18 @@ fn steps_after_the_first_allocate_nothing() {
         .unwrap();
     let allocations = pool.install(|| {
         let mut step = |batch| {
-            let before = ALLOCATIONS.get();
             let floats = batch * 3 * 16;
-            planner
-                .plan(
-                    Ids {
-                        batch,
-                        ids: &ids[..batch * 3],
-                        offsets: &[],
-                    },
-                    &mut plan,
-                )
-                .unwrap();
-            store.lookup_slice(&plan, &mut rows[..floats]).unwrap();
-            store.update_slice(&plan, &rows[..floats], 0.1).unwrap();
-            ALLOCATIONS.get() - before
+            let ids = Ids {
+                batch,
+                ids: &ids[..batch * 3],
+                offsets: &[],
+            };
+            let ((), allocated) = Counting::on_thread(|| {
+                planner.plan(ids, &mut plan).unwrap();
+                store.lookup_slice(&plan, &mut rows[..floats]).unwrap();
+                store.update_slice(&plan, &rows[..floats], 0.1).unwrap();
+            });
+            allocated.count
         };
         [step(200), step(200), step(150), step(200)]
     });
@@ -117,23 +89,24 @@ fn a_split_step_allocates_nothing_that_grows_with_the_batch() {
                 rows.narrow(0, 0, batch).unwrap(),
                 grad.narrow(0, 0, batch).unwrap(),
             );
-            let before = BYTES.get();
-            for (shift, plan) in plans.iter_mut().enumerate() {
-                let ids = Ids {
-                    batch,
-                    ids: &ids[shift..shift + batch * 3],
-                    offsets: &[],
-                };
-                planner.plan(ids, plan).unwrap();
-                store.prefetch(plan).unwrap();
-            }
-            for plan in &plans {
-                store.lookup(plan, &rows).unwrap();
-                store.update(plan, &grad, 0.1).unwrap();
-            }
-            // And one that nobody announced.
-            store.lookup(&plans[0], &rows).unwrap();
-            BYTES.get() - before
+            let ((), allocated) = Counting::on_thread(|| {
+                for (shift, plan) in plans.iter_mut().enumerate() {
+                    let ids = Ids {
+                        batch,
+                        ids: &ids[shift..shift + batch * 3],
+                        offsets: &[],
+                    };
+                    planner.plan(ids, plan).unwrap();
+                    store.prefetch(plan).unwrap();
+                }
+                for plan in &plans {
+                    store.lookup(plan, &rows).unwrap();
+                    store.update(plan, &grad, 0.1).unwrap();
+                }
+                // And one that nobody announced.
+                store.lookup(&plans[0], &rows).unwrap();
+            });
+            allocated.bytes
         };
         steps(LARGEST);
         steps(LARGEST);

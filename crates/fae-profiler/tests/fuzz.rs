@@ -13,7 +13,7 @@ use testing::fuzzing::Target;
 use xxhash_rust::xxh3::xxh3_64;
 
 #[global_allocator]
-static ALLOCATOR: testing::fuzzing::Counting = testing::fuzzing::Counting;
+static ALLOCATOR: testing::Counting = testing::Counting;
 
 /// The text of a hot set with the checksum that belongs to it.
 fn sealed(text: &[u8]) -> Vec<u8> {

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
 use fae_run::Card;
-use testing::fuzzing::{Counting, Target};
+use testing::Counting;
+use testing::fuzzing::Target;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -4,20 +4,9 @@ use candle_core::{Device, Tensor, Var};
 use dlrm::{DlrmConfig, Interaction, Output, SliceSize};
 use proptest::prelude::*;
 use tbsm::{Inner, Mechanism, Network, Pass, SequenceLayer, Tbsm, TbsmConfig};
+use testing::{Rounding, values};
 
 type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
-
-/// Values without pattern, between -1 and 1, that depend on seed and position alone.
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 const INNERS: [Inner; 3] = [Inner::Dot, Inner::Ind, Inner::Def];
 const MECHANISMS: [Mechanism; 2] = [Mechanism::Mlp, Mechanism::Mul];
@@ -58,26 +47,13 @@ fn small(sequence: SequenceLayer, normalise: bool) -> TbsmConfig {
     }
 }
 
-/// What rounding may change: this share of a tensor's largest value, which counts as `least` at least.
-#[derive(Clone, Copy)]
-struct Rounding {
-    share: f32,
-    least: f32,
-}
-
 fn close(found: &Tensor, expected: &Tensor, rounding: Rounding, what: &str) -> TestResult {
     if found.dims() != expected.dims() {
         return Err(format!("{what}: {:?} but {:?}", found.dims(), expected.dims()).into());
     }
     let found = found.flatten_all()?.to_vec1::<f32>()?;
     let expected = expected.flatten_all()?.to_vec1::<f32>()?;
-    let largest = expected.iter().fold(rounding.least, |m, v| m.max(v.abs()));
-    for (k, (f, e)) in found.iter().zip(&expected).enumerate() {
-        if (f - e).abs() > rounding.share * largest {
-            return Err(format!("{what}[{k}]: {f} but {e} (largest {largest})").into());
-        }
-    }
-    Ok(())
+    Ok(testing::close(&found, &expected, rounding, what)?)
 }
 
 /// Forward and all gradients of the operator, inside a larger graph, equal those of the plain graph.

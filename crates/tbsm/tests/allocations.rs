@@ -1,31 +1,8 @@
 //! A pass that has seen a batch allocates nothing for the next one.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use dlrm::SliceSize;
 use tbsm::{Inner, Mechanism, Network, Pass, SequenceLayer, TbsmConfig};
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches a thread-local number without a
-// destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` above is the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use testing::Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -43,20 +20,22 @@ fn steps(config: TbsmConfig, batch: usize) -> tbsm::Result<[usize; 2]> {
     let mut dense_grad = vec![0.0; dense.len()];
     let mut pass = Pass::default();
     let mut step = || -> tbsm::Result<usize> {
-        let before = ALLOCATIONS.with(Cell::get);
-        network.forward(&parameters, &dense, &rows, &mut pass, &mut output)?;
-        let grad = Some(dense_grad.as_mut_slice());
-        let rows_grad = &mut rows_grad;
-        network.backward(
-            &parameters,
-            &dense,
-            &rows,
-            &output_grad,
-            &mut pass,
-            rows_grad,
-            grad,
-        )?;
-        Ok(ALLOCATIONS.with(Cell::get) - before)
+        let (done, allocated) = Counting::on_thread(|| {
+            network.forward(&parameters, &dense, &rows, &mut pass, &mut output)?;
+            let grad = Some(dense_grad.as_mut_slice());
+            let rows_grad = &mut rows_grad;
+            network.backward(
+                &parameters,
+                &dense,
+                &rows,
+                &output_grad,
+                &mut pass,
+                rows_grad,
+                grad,
+            )
+        });
+        done?;
+        Ok(allocated.count)
     };
     Ok([step()?, step()?])
 }

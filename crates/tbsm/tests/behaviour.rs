@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor, Var};
 use dlrm::DlrmConfig;
 use tbsm::{Error, Inner, Mechanism, Network, Pass, SequenceLayer, Tbsm, TbsmConfig};
+use testing::residues;
 
 type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
 
@@ -41,15 +42,9 @@ fn three_heads() -> SequenceLayer {
     }
 }
 
-fn values(count: usize, seed: usize) -> Vec<f32> {
-    (0..count)
-        .map(|k| (((k * 7_919 + seed * 104_729) % 1_009) as f32 - 504.0) / 512.0)
-        .collect()
-}
-
 fn inputs(batch: usize) -> candle_core::Result<(Tensor, Var)> {
-    let dense = Tensor::from_vec(values(batch * 3, 1), (batch, 3, 1), &Device::Cpu)?;
-    let rows = Var::from_vec(values(batch * 24, 2), (batch, 3, 2, 4), &Device::Cpu)?;
+    let dense = Tensor::from_vec(residues(batch * 3, 1), (batch, 3, 1), &Device::Cpu)?;
+    let rows = Var::from_vec(residues(batch * 24, 2), (batch, 3, 2, 4), &Device::Cpu)?;
     Ok((dense, rows))
 }
 
@@ -72,8 +67,8 @@ fn the_number_of_threads_changes_no_bit() -> TestResult {
         let model = Tbsm::new(config, 1, &Device::Cpu)?;
         let network = model.network();
         let parameters = model.parameters().to_vec1::<f32>()?;
-        let (dense, rows) = (values(batch * 21, 4), values(batch * 21 * 48, 5));
-        let weights = values(batch, 6);
+        let (dense, rows) = (residues(batch * 21, 4), residues(batch * 21 * 48, 5));
+        let weights = residues(batch, 6);
         let run = |threads: usize| -> std::result::Result<
             Vec<Vec<u32>>,
             Box<dyn std::error::Error + Send + Sync>,
@@ -122,8 +117,12 @@ fn a_step_changes_every_parameter_of_attention_and_lstm() -> TestResult {
     ] {
         let model = Tbsm::new(with(sequence), 1, &Device::Cpu)?;
         let batch = 12;
-        let dense = Tensor::from_vec(values(batch * 21, 1), (batch, 21, 1), &Device::Cpu)?;
-        let rows = Tensor::from_vec(values(batch * 21 * 48, 2), (batch, 21, 3, 16), &Device::Cpu)?;
+        let dense = Tensor::from_vec(residues(batch * 21, 1), (batch, 21, 1), &Device::Cpu)?;
+        let rows = Tensor::from_vec(
+            residues(batch * 21 * 48, 2),
+            (batch, 21, 3, 16),
+            &Device::Cpu,
+        )?;
         let before = model.named_parameters()?;
         let logits = model.forward(&dense, &rows)?;
         assert_eq!(
@@ -186,9 +185,9 @@ fn a_pass_serves_one_network_after_the_other() -> TestResult {
         let parameters = model.parameters().to_vec1::<f32>()?;
         let (batch, tower) = (37, &config.tower);
         let count = batch * config.positions();
-        let dense = values(count * tower.bottom[0], 1);
-        let rows = values(count * tower.tables * tower.dim, 2);
-        let slope = values(batch, 3);
+        let dense = residues(count * tower.bottom[0], 1);
+        let rows = residues(count * tower.tables * tower.dim, 2);
+        let slope = residues(batch, 3);
         let run = |pass: &mut Pass| -> tbsm::Result<Vec<Vec<f32>>> {
             let (mut output, mut rows_grad) = (vec![0.0; batch], vec![0.0; rows.len()]);
             let network = model.network();

@@ -5,6 +5,7 @@
 use candle_core::{Device, Tensor};
 use dlrm::{DlrmConfig, Interaction};
 use tbsm::{DevicePass, Inner, Mechanism, Pass, SequenceLayer, Tbsm, TbsmConfig};
+use testing::{Rounding, values};
 
 type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -16,18 +17,6 @@ fn device() -> Option<Device> {
             None
         }
     }
-}
-
-/// Values without pattern, between -1 and 1, that depend on seed and position alone.
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn tsl(heads: usize, inner: Inner, mechanism: Mechanism, sequential: bool) -> SequenceLayer {
@@ -136,17 +125,18 @@ fn on_device(model: &Tbsm, pass: &mut DevicePass, batch: &Batch) -> TestResult<O
     Ok(Some([logits, rows_grad, gradient.to_vec1()?]))
 }
 
-fn close(found: &Numbers, expected: &Numbers, what: &str) {
+/// Sums in another order, through a dozen layers.
+const ROUNDING: Rounding = Rounding {
+    share: 2e-5,
+    least: 1e-3,
+};
+
+fn close(found: &Numbers, expected: &Numbers, what: &str) -> TestResult {
     let parts = ["logits", "rows' gradient", "parameters' gradient"];
     for ((found, expected), part) in found.iter().zip(expected).zip(parts) {
-        assert_eq!(found.len(), expected.len(), "{what}: {part}");
-        let largest = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-        for (k, (f, e)) in found.iter().zip(expected).enumerate() {
-            // Sums in another order, through a dozen layers.
-            let near = (f - e).abs() <= 2e-5 * largest;
-            assert!(near, "{what}: {part}[{k}]: {f} but {e} (largest {largest})");
-        }
+        testing::close(found, expected, ROUNDING, &format!("{what}: {part}"))?;
     }
+    Ok(())
 }
 
 /// Steps of batches that grow and shrink, in memory that is kept.
@@ -164,7 +154,7 @@ fn compare(config: TbsmConfig, sizes: &[usize], device: &Device) -> TestResult {
             Some(_) => assert_eq!(before, after),
             None => assert!(after.is_some() && !numbers.contains(&after)),
         }
-        close(&found, &on_engine(&model, &batch)?, &what);
+        close(&found, &on_engine(&model, &batch)?, &what)?;
         // What the last batch has left in the memory is no part of this one.
         let again = on_device(&model, &mut pass, &batch)?.ok_or("no step")?;
         assert!(found == again, "{what}: another result");

@@ -4,8 +4,6 @@
 //! frees again, which grow with the slice, not with the batch. [`Trainer::predict`] also makes the logits that it returns: one
 //! value a sample as a tensor, and one in the vector.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::error::Error;
 
 use candle_core::Device;
@@ -13,64 +11,11 @@ use dlrm::{Dlrm, DlrmConfig, FusedDlrm, SliceSize};
 use embedding_store::{CpuStore, Optimizer, Plan, StoreOptions, TableSpec};
 use recsys_data::{Batch, SparseIds};
 use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
+use testing::Counting;
 use trainer::{BinaryLoss, Model, Trainer};
-
-thread_local! {
-    static COUNTED: Cell<Counted> = const { Cell::new(Counted { all: 0, live: 0, peak: 0 }) };
-}
-
-/// Bytes of this thread.
-#[derive(Clone, Copy)]
-struct Counted {
-    all: usize,
-    live: isize,
-    peak: isize,
-}
-
-struct Counting;
-
-fn count(allocated: usize, freed: usize) {
-    COUNTED.with(|counted| {
-        let mut now = counted.get();
-        now.all += allocated;
-        now.live += allocated as isize - freed as isize;
-        now.peak = now.peak.max(now.live);
-        counted.set(now);
-    });
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches thread-local numbers without a destructor and
-// allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` above is the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Bytes that some work allocates in all, and at once.
-fn allocated<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
-    let before = COUNTED.with(|counted| {
-        let mut now = counted.get();
-        now.peak = now.live;
-        counted.set(now);
-        now
-    });
-    let result = work();
-    let after = COUNTED.with(Cell::get);
-    let peak = (after.peak - before.live).unsigned_abs();
-    (result, after.all - before.all, peak)
-}
 
 const ROWS: u64 = 50;
 
@@ -105,18 +50,18 @@ fn third<M: Model>(
         let mut plan = Plan::default();
         let mut counts = [(0, 0); 2];
         for _ in 0..3 {
-            let (step, all, peak) = allocated(|| {
+            let (step, allocated) = Counting::on_thread(|| {
                 trainer.plan(&batch, &mut plan)?;
                 trainer.step(&batch, &plan, &BinaryLoss::bce(), 0.01)
             });
             step?;
-            counts[0] = (all, peak);
-            let (logits, all, peak) = allocated(|| {
+            counts[0] = (allocated.bytes, allocated.peak);
+            let (logits, allocated) = Counting::on_thread(|| {
                 trainer.plan(&batch, &mut plan)?;
                 trainer.predict(&batch, &plan)
             });
             logits?;
-            counts[1] = (all, peak);
+            counts[1] = (allocated.bytes, allocated.peak);
         }
         Ok(counts)
     })

@@ -9,6 +9,7 @@ use dlrm::parts::dot_interaction;
 use kernel_tests::Launch;
 use proptest::prelude::*;
 use recsys_model::{Activation, bias_activation};
+use testing::values;
 
 unsafe extern "C" {
     fn interaction_forward(
@@ -62,18 +63,6 @@ unsafe extern "C" {
         columns: u32,
         places: *const u32,
     );
-}
-
-/// Values without pattern, between -1 and 1, that depend on seed and position alone.
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn flat(tensor: &Tensor) -> Result<Vec<f32>> {

@@ -3,6 +3,7 @@
 
 use kernel_tests::Launch;
 use proptest::prelude::*;
+use testing::values;
 
 /// Of the kernels that take two operands and a window.
 type WindowKernel = unsafe extern "C" fn(*const f32, *const f32, *mut f32, u64, u32, u32, u32, u32);
@@ -79,18 +80,6 @@ unsafe extern "C" {
         width: u32,
         shortest: f32,
     );
-}
-
-/// Values without pattern, between -1 and 1, that depend on seed and position alone.
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
 }
 
 fn threads_for(items: usize, threads: u32) -> Launch {

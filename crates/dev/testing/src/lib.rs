@@ -1,6 +1,13 @@
-//! What tests of several crates share: fuzzing within a bound of time and memory, and values that
-//! are the same on every machine.
+//! What tests of several crates share: numbers, comparison up to rounding, allocations that are
+//! counted, and fuzzing of parsers within a bound of time and memory.
 
 #![deny(missing_docs)]
 
+mod allocation;
+mod closeness;
 pub mod fuzzing;
+mod values;
+
+pub use allocation::{Allocated, Counting};
+pub use closeness::{Rounding, close};
+pub use values::{residues, values};

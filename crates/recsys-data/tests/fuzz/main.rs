@@ -16,7 +16,7 @@ mod taobao_text;
 mod text;
 
 #[global_allocator]
-static ALLOCATOR: testing::fuzzing::Counting = testing::fuzzing::Counting;
+static ALLOCATOR: testing::Counting = testing::Counting;
 
 #[test]
 fn damaged_inputs_are_refused_or_read_as_the_reference_reads_them() {

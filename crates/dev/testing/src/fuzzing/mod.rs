@@ -4,10 +4,8 @@
 //! breaks a property of its own or takes too much memory. The same seed gives the same inputs, so a test without
 //! `RECSYS_FUZZ_SECONDS` does the same on every machine, and a failing input is found again by its number.
 
-mod allocation;
 mod mutation;
 mod run;
 
-pub use allocation::Counting;
 pub use mutation::mutate;
 pub use run::{Check, Target, run};

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Counting, mutate};
+use super::mutate;
+use crate::Counting;
 
 /// What a parser may take whatever its input is: buffers, tables of fixed size.
 const MOST_FIXED: usize = 64 << 20;
