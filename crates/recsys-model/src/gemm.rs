@@ -238,7 +238,7 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn products_of_up_to_512_rows_have_the_same_bits_with_256_and_512_bits() {
+    fn products_of_wide_layers_have_the_same_bits_with_256_and_512_bits() {
         if <V4 as MixedSimd<f32, f32, f32, f32>>::try_new().is_none() {
             eprintln!("skipped: this processor has no AVX-512");
             return;

@@ -1,9 +1,11 @@
 //! The vector instructions that loops and products use: chosen once for the process, the widest
 //! that the processor gains from.
 //!
-//! The numbers of a level are the same on every processor. Those of [`SimdLevel::Avx512`] are those
-//! of [`SimdLevel::Avx2`] for slices of up to 512 samples; those of [`SimdLevel::Portable`] differ
-//! in the last bits, since they round products before they add them.
+//! The numbers of a level are the same on every processor. Those of two levels differ in the last
+//! bits: [`SimdLevel::Portable`] rounds products before it adds them, and the library of products
+//! cuts the sums of narrow layers by the width of the vectors, so that a model of layers of a few
+//! values trains to other bits with [`SimdLevel::Avx512`] than with [`SimdLevel::Avx2`]. Products of
+//! wide layers, and slices of up to 512 samples, have the same bits with both.
 //!
 //! [`level`] says what is in use. A process that must repeat the numbers of another machine forces
 //! its level, by [`force`] or by the environment variable `RECSYS_SIMD`: `portable`, `avx2` or
