@@ -246,9 +246,9 @@ impl Rings {
         }
         let shares = self.shares.narrow(0, 0, pieces)?;
         // The next step writes its own, so these leave from elsewhere.
-        Ok(self.losses.download(pieces, |into| {
+        self.losses.download(pieces, |into| -> Result<()> {
             Ok(copy(&shares, &into.narrow(0, 0, pieces)?)?)
-        })?)
+        })
     }
 }
 

@@ -57,7 +57,7 @@ impl Reduction {
     /// A device that fails.
     pub(crate) fn meet(&mut self, devices: &[Device]) -> Result<()> {
         #[cfg(feature = "nccl")]
-        if let Some(nccl) = &self.nccl {
+        if let Some(nccl) = &mut self.nccl {
             for (parameter, taken) in self.taken.iter().enumerate() {
                 let sums = place(&mut self.sums, parameter);
                 let Some(first) = taken.iter().flatten().next() else {
@@ -122,6 +122,8 @@ mod nccl {
 
     // SAFETY: a communicator may be used by one thread at a time, whichever that is; whoever has this has them alone.
     unsafe impl Send for Nccl {}
+    // SAFETY: nothing can be done with a shared reference; every method takes an exclusive one.
+    unsafe impl Sync for Nccl {}
 
     fn said(error: NcclError) -> candle_core::Error {
         candle_core::Error::Msg(format!("NCCL cannot add gradients: {error:?}"))
@@ -138,7 +140,7 @@ mod nccl {
         }
 
         /// Replaces tensors, one on each device, by their sum.
-        pub(super) fn add(&self, totals: &[Tensor]) -> Result<()> {
+        pub(super) fn add(&mut self, totals: &[Tensor]) -> Result<()> {
             group_start().map_err(said)?;
             let asked = self.communicators.iter().zip(totals);
             let asked = asked.map(|(communicator, total)| {

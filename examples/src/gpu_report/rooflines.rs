@@ -77,7 +77,7 @@ fn copies(device: &Device, floats: usize, rounds: usize) -> Result<(Duration, Du
         })?;
         let mut downloads = Downloads::<f32, _>::new(queues);
         let to_host = median_time(device, rounds, |_| {
-            let asked = downloads.download(floats, |_| Ok(()))?;
+            let asked = downloads.download(floats, |_| Ok::<_, recsys_device::Error>(()))?;
             Ok(downloads.take(asked, |_| ())?)
         })?;
         return Ok((to_device, to_host));

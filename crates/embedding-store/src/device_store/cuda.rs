@@ -118,7 +118,8 @@ impl Returning {
             let (first, second) = rows.split_at(weights.len());
             weights.copy_from_slice(first);
             state.copy_from_slice(&second[..state.len()]);
-        })
+        })?;
+        Ok(())
     }
 }
 
@@ -147,7 +148,7 @@ pub(super) fn copy_pairs<'a>(
     for (from, into) in matrices.into_iter().flatten() {
         copy_rows(from, into, &numbers)?;
     }
-    lists.release(uploaded)
+    Ok(lists.release(uploaded)?)
 }
 
 /// A batch's lists, on the device until they are dropped.
@@ -278,7 +279,8 @@ impl DeviceLists {
                     .download(into.len(), |sums| launch([address(sums)?, NULL, NULL]))?;
                 transfers
                     .sums
-                    .take(asked, |sums| into.copy_from_slice(sums))
+                    .take(asked, |sums| into.copy_from_slice(sums))?;
+                Ok(())
             }
             _ => launch([NULL; 3]),
         }

@@ -13,7 +13,7 @@ use recsys_data::{Dataset, Order};
 use recsys_device::cuda_device;
 use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    ApplyGradient, Evaluations, InputShape, LossGradient, Model, Placement, Result, TrainOptions,
+    ApplyGradient, Evaluations, InputShape, LossGradient, Model, Placement, TrainOptions,
     Trainer, fit,
 };
 
