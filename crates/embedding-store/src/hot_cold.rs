@@ -31,7 +31,7 @@ pub const PREFETCHED_BATCHES: usize = 4;
 ///
 /// Every batch is split by lookup: hot rows are read where they are, the batch's distinct cold rows
 /// cross to the device, and the sums of their gradients cross back.
-/// [`prefetch`](EmbeddingStore::prefetch) fetches the cold rows of coming batches; whatever of them
+/// [`prefetch`](crate::Tiered::prefetch) fetches the cold rows of coming batches; whatever of them
 /// an update moves in between is fetched again. Every number is that of the unsplit store, bit for
 /// bit, unless hot rows are [bf16](crate::RowFormat::Bf16), which cold ones never are.
 ///

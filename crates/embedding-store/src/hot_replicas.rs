@@ -39,7 +39,7 @@ const ROWS_AT_ONCE: usize = 8192;
 /// [`HotCold`] whose device has no hot rows: the batch's distinct rows cross to the first device,
 /// ahead of time where the batch is shown, are moved there, and come back while the next steps run.
 /// Where the first replica cannot move them (it is in host memory, or tables are not plain), pooled
-/// rows cross, and their gradients. [`enter`](EmbeddingStore::enter) copies the hot rows that have
+/// rows cross, and their gradients. [`enter`](crate::Tiered::enter) copies the hot rows that have
 /// changed on the side that is left, with their optimizer state. Where replicas are
 /// [bf16](RowFormat::Bf16), a row is rounded when it enters them, in host memory too: on both sides
 /// it has one value, which cold batches move in f32.
