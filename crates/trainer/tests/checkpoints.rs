@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 
 use dlrm::SliceSize;
 use embedding_store::{EmbeddingStore, Optimizer, RowFormat, Side, StoreOptions};
-use recsys_model::simd::SimdLevel;
 use recsys_data::{Dataset, Order};
+use recsys_model::simd::SimdLevel;
 use skewed::{AnyTrainer, Skewed, bits, is_low, part, weights, with_options};
 use trainer::{
     Checkpoint, CheckpointEvery, Checkpoints, Error, Evaluations, Event, Inputs, Interleave, Model,

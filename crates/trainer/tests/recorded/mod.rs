@@ -13,8 +13,8 @@ use recsys_data::{Dataset, Order};
 use recsys_device::cuda_device;
 use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 use trainer::{
-    ApplyGradient, Evaluations, InputShape, LossGradient, Model, Placement, TrainOptions,
-    Trainer, fit,
+    ApplyGradient, Evaluations, InputShape, LossGradient, Model, Placement, TrainOptions, Trainer,
+    fit,
 };
 
 const HISTORY: u32 = 4;
