@@ -129,7 +129,7 @@ impl Network {
 
     /// From `output_grad [batch, outputs]` the parameter gradients, which stay in `pass` (see
     /// [`Pass::gradients`]), the gradient of the rows in `rows_grad [batch, tables, dim]`, and
-    /// where asked for that of the dense features in `dense_grad [batch, dense features]`; all
+    /// if given, that of the dense features in `dense_grad [batch, dense features]`; all
     /// are overwritten. `parameters`, `dense` and `rows` must be those of the forward pass that
     /// `pass` holds. May be repeated.
     ///

@@ -320,7 +320,7 @@ pub(crate) mod cuda {
     /// the gradients; `places` is 0 where that is the column's own.
     ///
     /// # Safety
-    /// `sums` is the address of so many values on the device, `places` of `columns` numbers, and
+    /// `sums` is the address of that many values on the device, `places` of `columns` numbers, and
     /// `gradients` of values at all of them.
     pub(crate) unsafe fn launch_sums(
         device: &CudaDevice,

@@ -240,7 +240,7 @@ impl Layers {
     }
 
     /// From `grad [samples, outputs]` the gradients of the weights, the sums of the biases', and
-    /// where asked for the gradient of `x`. `grad` may be in the first buffer; elsewhere it
+    /// if given, the gradient of `x`. `grad` may be in the first buffer; elsewhere it
     /// stays as it is.
     ///
     /// # Safety

@@ -46,7 +46,7 @@ pub trait Engine: Send + Sync + 'static {
         output: &mut [f32],
     ) -> Result<(), Self::Error>;
 
-    /// The gradients of `rows`, where asked for that of `dense`, and in `pass` those of the
+    /// The gradients of `rows`, if wanted that of `dense`, and in `pass` those of the
     /// parameters.
     ///
     /// # Errors

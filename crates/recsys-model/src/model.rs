@@ -72,7 +72,7 @@ pub trait Model: Send + Sync {
     fn named_parameters(&self) -> Vec<(String, Var)>;
 
     /// How often [`named_parameters`](Self::named_parameters) lists every parameter: replicas list
-    /// theirs one behind the other under the same names, equal bit for bit.
+    /// theirs one after another under the same names, equal bit for bit.
     fn copies(&self) -> usize {
         1
     }

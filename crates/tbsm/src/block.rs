@@ -102,7 +102,7 @@ impl Network {
         }
     }
 
-    /// From the gradient of a block's logits that of its rows, where asked for of its dense
+    /// From the gradient of a block's logits that of its rows and, if given, of its dense
     /// features, and, added to `sums`, of the parameters.
     pub(crate) fn backward_block(
         &self,

@@ -149,7 +149,7 @@ impl Network {
 
     /// From `output_grad [batch]` the parameter gradients, which stay in `pass` (see
     /// [`Pass::gradients`]), the gradient of the rows in `rows_grad [batch, positions, tables,
-    /// dim]`, and where asked for that of the dense features in `dense_grad [batch, positions,
+    /// dim]`, and if given, that of the dense features in `dense_grad [batch, positions,
     /// dense features]`; all are overwritten. `parameters`, `dense` and `rows` must be those of
     /// the forward pass that `pass` holds. May be repeated.
     ///

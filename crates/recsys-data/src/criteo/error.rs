@@ -18,7 +18,7 @@ pub enum Error {
         /// What is wrong with it.
         defect: RowDefect,
     },
-    /// Files of days were asked for, and there is one.
+    /// Files of days are needed, and there is one.
     #[error(
         "{path} is the only raw file, and days need two at least (the last one validates and tests): name the others, or \
          split the rows of one file with `PrepareCriteo`", path = path.display()
