@@ -55,15 +55,17 @@ fn lock(transfers: &Mutex<Transfers>) -> MutexGuard<'_, Transfers> {
 pub(super) struct UploadedRows {
     transfers: Arc<Mutex<Transfers>>,
     uploaded: Option<Uploaded>,
+    /// The rows, and behind them their state, flat.
+    pub(super) rows: Tensor,
 }
 
 impl UploadedRows {
-    /// Asks for the copy of rows and their state to the device, and gives their tensor, flat.
+    /// Submits the copy of rows and their state to the device.
     pub(super) fn new(
         transfers: &Arc<Mutex<Transfers>>,
         weights: &[f32],
         state: &[f32],
-    ) -> Result<(Self, Tensor)> {
+    ) -> Result<Self> {
         let count = weights.len() + state.len();
         let mut rings = lock(transfers);
         let uploaded = rings.rows.upload(count, |into| {
@@ -73,11 +75,11 @@ impl UploadedRows {
         })?;
         let rows = rings.rows.read(&uploaded)?.narrow(0, 0, count)?;
         drop(rings);
-        let uploaded = Self {
+        Ok(Self {
             transfers: Arc::clone(transfers),
             uploaded: Some(uploaded),
-        };
-        Ok((uploaded, rows))
+            rows,
+        })
     }
 }
 
@@ -98,11 +100,15 @@ pub(super) struct Returning {
 }
 
 impl Returning {
-    /// Asks for the way of rows, behind which their state lies.
-    pub(super) fn new(transfers: &Arc<Mutex<Transfers>>, copies: &Matrix) -> Result<Self> {
+    /// Submits the copy of rows and their state to the host.
+    pub(super) fn new(
+        UploadedRows {
+            transfers, rows, ..
+        }: &UploadedRows,
+    ) -> Result<Self> {
         let asked = lock(transfers)
             .sums
-            .download_from(&copies.weights, copies.floats())?;
+            .download_from(rows, rows.elem_count())?;
         Ok(Self {
             transfers: Arc::clone(transfers),
             asked: Some(asked),

@@ -52,11 +52,6 @@ impl Matrix {
         Ok(Self { weights, state })
     }
 
-    #[cfg(feature = "cuda")]
-    pub(super) fn floats(&self) -> usize {
-        self.weights.elem_count() + self.state.as_ref().map_or(0, Tensor::elem_count)
-    }
-
     pub(super) fn bytes(&self) -> u64 {
         let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
         (bytes(&self.weights) + self.state.as_ref().map_or(0, bytes)) as u64

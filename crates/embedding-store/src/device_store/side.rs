@@ -36,7 +36,8 @@ impl DeviceStore {
         }
         #[cfg(feature = "cuda")]
         if let Some(transfers) = &self.transfers {
-            let (uploaded, rows) = super::cuda::UploadedRows::new(transfers, weights, state)?;
+            let uploaded = super::cuda::UploadedRows::new(transfers, weights, state)?;
+            let rows = uploaded.rows.clone();
             into.uploaded = Some(uploaded);
             return Ok(Some(rows));
         }
@@ -123,8 +124,8 @@ impl HotOperations for DeviceStore {
     ) -> Result<()> {
         self.scatter_staged(plan, cold, staged, grad, step)?;
         #[cfg(feature = "cuda")]
-        if let (Some(copies), Some(transfers)) = (&staged.copies, &self.transfers) {
-            staged.returning = Some(super::cuda::Returning::new(transfers, copies)?);
+        if let (Some(_), Some(uploaded)) = (&staged.copies, &staged.uploaded) {
+            staged.returning = Some(super::cuda::Returning::new(uploaded)?);
         }
         Ok(())
     }
