@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use benches::interleaved::medians;
 use benches::packed::packed;
 use criterion::{Criterion, Throughput};
-use examples::memory_limit::MemoryLimit;
 use recsys_data::packed::{PackedDataset, PackedSplit};
 use recsys_data::{Batch, Dataset, Loader, LoaderOptions, Order, Result, Schema, Split};
+use testing::MemoryLimit;
 
 /// 335 MB of samples.
 const LOG2_SAMPLES: u32 = 21;

@@ -1,40 +1,85 @@
-//! The CPU baseline: trains DLRM on a packed data set with everything in host memory.
+//! The CPU baseline: DLRM with its rows and its network on the CPU.
 //!
-//! 1. Open the data set and make model and store from its schema and the chosen preset.
-//! 2. Train, evaluating after every epoch (and every `--test-every` steps).
-//! 3. Print the results, and write them as JSON and weights where asked.
+//! 1. Open a packed data set that `fae prepare` made, or make samples.
+//! 2. Put the tables into host memory, and make a model in the shape of the data.
+//! 3. Train an epoch, and evaluate.
+//!
+//! All options, presets and checkpoints: `fae train --model dlrm --placement cpu`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Result;
+use candle_core::Device;
 use clap::Parser;
-use examples::model::ModelKind;
-use examples::process::exit_on_error;
-use examples::training::{ProgramArguments, train_and_report};
-use trainer::Placement;
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
+use embedding_store::{CpuStore, Optimizer, StoreOptions, TableSpec};
+use examples::print_run;
+use fae_cli::Console;
+use fae_cli::process::exit_on_error;
+use fae_run::evaluations;
+use recsys_data::generate::{Planted, PlantedOptions, write_packed};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Split, SplitRows};
+use trainer::{TrainOptions, Trainer, fit};
 
-/// Train DLRM on the CPU: the baseline that FAE is compared with.
-///
-/// Takes a packed data set made by `prepare`. Every setting has a value: the preset's, then the one in `--config FILE`, then
-/// the option given here, the last one winning. The same seed and options give the same numbers on any number of threads.
+/// Train DLRM on the CPU. No arguments needed.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  cargo run --release --example prepare -- criteo-kaggle --raw train.txt --out kaggle
-  cargo run --release --example dlrm_cpu -- --data kaggle --preset criteo-kaggle
-  cargo run --release --example dlrm_cpu -- --data kaggle --dim 8 --bottom-mlp 13-64-8 --top-mlp 64-1 \\
-      --optimizer adagrad --learning-rate 0.01 --epochs 3 --json results.json"
-)]
 struct Arguments {
-    #[command(flatten)]
-    program: ProgramArguments,
+    /// A packed data set [default: made samples].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    exit_on_error(train_and_report(
-        &arguments.program,
-        ModelKind::Dlrm,
-        Placement::Cpu,
-    ))
+    exit_on_error(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(path) => PackedDataset::open(path)?,
+        None => made(&folder.path().join("data"))?,
+    };
+    let schema = data.schema();
+    let tables: Vec<_> = schema
+        .table_rows()
+        .into_iter()
+        .map(TableSpec::full)
+        .collect();
+    let rows = StoreOptions {
+        dim: 16,
+        optimizer: Optimizer::adagrad().into(),
+        ..StoreOptions::default()
+    };
+    let store = CpuStore::new(tables, rows)?;
+    let shape = DlrmConfig {
+        tables: schema.tables.len(),
+        bottom: vec![schema.dense.len(), 64, 16],
+        top: vec![128, 64, 1],
+        ..DlrmConfig::default()
+    };
+    let model = FusedDlrm::new(Dlrm::new(shape, 1, &Device::Cpu)?);
+    let mut trainer = Trainer::new(model, store, Device::Cpu);
+    let options = TrainOptions {
+        batch_size: 256,
+        learning_rate: 0.02,
+        ..TrainOptions::default()
+    };
+    let inputs = Arc::new(data.split(Split::Train));
+    let (sets, mut console) = (evaluations(&data), Console::new());
+    let report = fit(&mut trainer, inputs, &sets, &options, &mut console)?;
+    print_run("the CPU", &report);
+    Ok(())
+}
+
+/// Clicks of a hidden model.
+fn made(folder: &Path) -> recsys_data::Result<PackedDataset> {
+    let planted = Planted::new(PlantedOptions {
+        samples: 120_000,
+        ..PlantedOptions::default()
+    })?;
+    let rows = SplitRows::time_ordered(120_000);
+    write_packed(&planted, planted.options(), rows, folder, false, &())
 }

@@ -1,42 +1,90 @@
-//! The CPU and device baseline: trains DLRM with embedding rows in host memory and the model on a device.
+//! The stronger baseline: DLRM with its rows on the CPU and its network on a device.
 //!
-//! 1. Open the data set and put the model on the device and the tables into host memory, made from its schema and the chosen preset.
-//! 2. Train; every batch's rows and their gradients cross between host and device. Evaluate
-//!    after every epoch (and every `--test-every` steps).
-//! 3. Print the results, and write them as JSON and weights where asked.
+//! 1. Open a packed data set that `fae prepare` made, or make samples.
+//! 2. Put the tables into host memory, and the model on the device: rows and gradients cross.
+//! 3. Train an epoch, and evaluate.
+//!
+//! All options, presets and checkpoints: `fae train --model dlrm --placement cpu-device`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Result;
 use clap::Parser;
-use examples::model::ModelKind;
-use examples::process::exit_on_error;
-use examples::training::{ProgramArguments, train_and_report};
-use trainer::Placement;
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
+use embedding_store::{Optimizer, StoreOptions, TableSpec};
+use examples::print_run;
+use fae_cli::Console;
+use fae_cli::process::exit_on_error;
+use fae_run::{evaluations, one_device};
+use recsys_data::generate::{Planted, PlantedOptions, write_packed};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Split, SplitRows};
+use trainer::{Placement, TrainOptions, Trainer, fit};
 
-/// Train DLRM with rows on the CPU and the model on a device: the stronger baseline of the FAE paper.
-///
-/// With --device cpu the CPU stands in for the device: the numbers are the same, and what would cross is counted.
-///
-/// Takes a packed data set made by `prepare`. Every setting has a value: the preset's, then the one in `--config FILE`, then
-/// the option given here, the last one winning. The same seed and options give the same numbers on any number of threads.
+/// Train DLRM with rows on the CPU and the network on a device. No arguments needed.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  cargo run --release --example prepare -- criteo-kaggle --raw train.txt --out kaggle
-  cargo run --release --example dlrm_cpu_gpu -- --data kaggle --preset criteo-kaggle
-  cargo run --release --features cuda --example dlrm_cpu_gpu -- --data kaggle --preset criteo-kaggle --device cuda"
-)]
 struct Arguments {
-    #[command(flatten)]
-    program: ProgramArguments,
+    /// A packed data set [default: made samples].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The device: cpu, standing in for one, or cuda in a build with the feature `cuda`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    exit_on_error(train_and_report(
-        &arguments.program,
-        ModelKind::Dlrm,
-        Placement::CpuDevice,
-    ))
+    exit_on_error(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(path) => PackedDataset::open(path)?,
+        None => made(&folder.path().join("data"))?,
+    };
+    let schema = data.schema();
+    let device = one_device(&arguments.device)?;
+    let tables: Vec<_> = schema
+        .table_rows()
+        .into_iter()
+        .map(TableSpec::full)
+        .collect();
+    let rows = StoreOptions {
+        dim: 16,
+        optimizer: Optimizer::adagrad().into(),
+        ..StoreOptions::default()
+    };
+    let hot_rows = None;
+    let store =
+        Placement::CpuDevice.store(tables, rows, std::slice::from_ref(&device), hot_rows)?;
+    let shape = DlrmConfig {
+        tables: schema.tables.len(),
+        bottom: vec![schema.dense.len(), 64, 16],
+        top: vec![128, 64, 1],
+        ..DlrmConfig::default()
+    };
+    let model = FusedDlrm::new(Dlrm::new(shape, 1, &device)?);
+    let mut trainer = Trainer::new(model, store, device);
+    let options = TrainOptions {
+        batch_size: 256,
+        learning_rate: 0.02,
+        ..TrainOptions::default()
+    };
+    let inputs = Arc::new(data.split(Split::Train));
+    let (sets, mut console) = (evaluations(&data), Console::new());
+    let report = fit(&mut trainer, inputs, &sets, &options, &mut console)?;
+    print_run("CPU and device", &report);
+    Ok(())
+}
+
+/// Clicks of a hidden model.
+fn made(folder: &Path) -> recsys_data::Result<PackedDataset> {
+    let planted = Planted::new(PlantedOptions {
+        samples: 120_000,
+        ..PlantedOptions::default()
+    })?;
+    let rows = SplitRows::time_ordered(120_000);
+    write_packed(&planted, planted.options(), rows, folder, false, &())
 }

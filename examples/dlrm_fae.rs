@@ -1,47 +1,110 @@
-//! FAE: from packed data to a trained DLRM, with hot rows replicated on the device.
+//! FAE: DLRM with hot rows on the device, and inputs that touch no others trained wholly there.
 //!
-//! 1. Profile the training inputs (or load a hot set that `profile` made): which rows are hot under the budget.
-//! 2. Classify every input: hot if all its rows are.
-//! 3. Train: hot batches wholly on the device, cold ones with rows from the CPU, by turns as the schedule says; hot rows are
-//!    made equal on both when the sides change.
-//! 4. Print the results, what ran where, how long, and what crossed.
+//! 1. Open a packed data set that `fae prepare` made, or make samples.
+//! 2. Choose hot rows under a budget, and tell hot inputs from cold ones.
+//! 3. Put all rows into host memory, hot ones on the device too, and the model on the device.
+//! 4. Train hot and cold batches as the schedule says, and evaluate.
+//!
+//! All options, presets and checkpoints: `fae train --model dlrm --placement fae`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Result;
 use clap::Parser;
-use examples::model::ModelKind;
-use examples::process::exit_on_error;
-use examples::training::{ProgramArguments, train_and_report};
-use trainer::Placement;
+use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
+use embedding_store::{Optimizer, StoreOptions, TableSpec, device_row_bytes};
+use examples::print_run;
+use fae_cli::Console;
+use fae_cli::process::exit_on_error;
+use fae_profiler::{HotSet, Partition, SelectOptions};
+use fae_run::{Budget, evaluations, one_device};
+use recsys_data::generate::{Planted, PlantedOptions, write_packed};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split, SplitRows};
+use trainer::{Inputs, Placement, ShuffleOptions, ShuffleScheduler, TrainOptions, Trainer, fit};
 
-/// Train DLRM as FAE does: hot inputs on the device, cold ones with rows from the CPU.
-///
-/// Takes a packed data set made by `prepare`, profiles it if no hot set is given, and trains on the placement `fae` with the
-/// paper's adaptive schedule, unless told otherwise. With --device cpu the CPU stands in for the device. Every setting has a value: the preset's, then the one in `--config FILE`, then
-/// the option given here, the last one winning. The same seed and options give the same numbers on any number of threads.
+/// Train DLRM with hot rows on a device. No arguments needed.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  cargo run --release --example prepare -- criteo-kaggle --raw train.txt --out kaggle
-  cargo run --release --example dlrm_fae -- --data kaggle --preset criteo-kaggle --budget 256MiB
-
-  Every batch split by lookup, in the original order of inputs:
-    dlrm_fae --data kaggle --preset criteo-kaggle --placement mixed
-
-  The published code's order, a hot set from a file:
-    dlrm_fae --data kaggle --preset criteo-kaggle --hot-set hotset.json --schedule cold-hot"
-)]
 struct Arguments {
-    #[command(flatten)]
-    program: ProgramArguments,
+    /// A packed data set [default: made samples].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The device: cpu, standing in for one, or cuda in a build with the feature `cuda`.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// What hot rows may take on the device, in bytes or as a share of all rows.
+    #[arg(long, default_value = "20%")]
+    budget: Budget,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    exit_on_error(train_and_report(
-        &arguments.program,
-        ModelKind::Dlrm,
-        Placement::Fae,
-    ))
+    exit_on_error(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(path) => PackedDataset::open(path)?,
+        None => made(&folder.path().join("data"))?,
+    };
+    let schema = data.schema();
+    let device = one_device(&arguments.device)?;
+    let tables: Vec<_> = schema
+        .table_rows()
+        .into_iter()
+        .map(TableSpec::full)
+        .collect();
+    let rows = StoreOptions {
+        dim: 16,
+        optimizer: Optimizer::adagrad().into(),
+        ..StoreOptions::default()
+    };
+    let bytes = device_row_bytes(&TableSpec::full(1), &rows);
+    let all = bytes * schema.table_rows().iter().sum::<u64>();
+    let chosen = SelectOptions {
+        budget: arguments.budget.bytes(all),
+        bytes_per_row: vec![bytes; tables.len()],
+        ..SelectOptions::default()
+    };
+    let hot = HotSet::select(&data, &chosen)?;
+    let train: Arc<dyn Dataset> = Arc::new(data.split(Split::Train));
+    let partition = Arc::new(Partition::classify(&*train, hot.hot_rows())?);
+    let share = 100.0 * partition.hot_len() as f64 / partition.len().max(1) as f64;
+    let (hot_inputs, cold_inputs) = partition.sides(&train)?;
+    let hot_rows = Some(hot.hot_rows());
+    let store = Placement::Fae.store(tables, rows, std::slice::from_ref(&device), hot_rows)?;
+    let shape = DlrmConfig {
+        tables: schema.tables.len(),
+        bottom: vec![schema.dense.len(), 64, 16],
+        top: vec![128, 64, 1],
+        ..DlrmConfig::default()
+    };
+    let model = FusedDlrm::new(Dlrm::new(shape, 1, &device)?);
+    let mut trainer = Trainer::new(model, store, device);
+    let options = TrainOptions {
+        batch_size: 256,
+        learning_rate: 0.02,
+        ..TrainOptions::default()
+    };
+    let inputs = Inputs::Split {
+        hot: Arc::new(hot_inputs),
+        cold: Arc::new(cold_inputs),
+        schedule: &mut ShuffleScheduler::try_new(ShuffleOptions::default())?,
+    };
+    let (sets, mut console) = (evaluations(&data), Console::new());
+    let report = fit(&mut trainer, inputs, &sets, &options, &mut console)?;
+    print_run(&format!("FAE, {share:.0}% of the inputs hot"), &report);
+    Ok(())
+}
+
+/// Clicks of a hidden model.
+fn made(folder: &Path) -> recsys_data::Result<PackedDataset> {
+    let planted = Planted::new(PlantedOptions {
+        samples: 120_000,
+        ..PlantedOptions::default()
+    })?;
+    let rows = SplitRows::time_ordered(120_000);
+    write_packed(&planted, planted.options(), rows, folder, false, &())
 }

@@ -2,74 +2,73 @@
 //!
 //! 1. Open a packed data set, or make planted data.
 //! 2. Count the accesses of every row.
-//! 3. Print and draw, per table and for all together, the share of accesses that the most frequent rows serve.
+//! 3. Print and draw, per table and for all together, the share of accesses that the most frequent
+//!    rows serve.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use examples::process::exit_on_error;
-use examples::profiling::{RowArguments, SourceArguments};
-use examples::training::bytes;
+use fae_cli::charts::save_charts;
+use fae_cli::process::exit_on_error;
 use fae_profiler::{AccessCounts, AccessSkew, CountOptions, Report};
-use recsys_data::Split;
+use recsys_data::generate::{Planted, PlantedOptions, write_packed};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Split, SplitRows};
 
 /// Draw how skewed the accesses to embedding rows are. No arguments needed.
 ///
 /// Writes access_skew.csv, access_skew.svg and report.json.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  cargo run --release --example paper_access_skew
-  cargo run --release --example paper_access_skew -- --data kaggle --out out/kaggle_skew
-  cargo run --release --example paper_access_skew -- --data terabyte --preset criteo-terabyte"
-)]
 struct Arguments {
-    #[command(flatten)]
-    source: SourceArguments,
+    /// A packed data set, whose training inputs are counted [default: planted data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Without --data: how many inputs are made.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    inputs: u64,
     /// Share of the inputs that is counted, more than 0 and at most 1.
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     sample: f64,
-    /// What a row costs, to say how much memory the most frequent ones take.
-    #[command(flatten)]
-    rows: RowArguments,
     /// Folder for the results.
     #[arg(long, value_name = "DIR", default_value = "out/paper_access_skew")]
     out: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    exit_on_error(arguments.source.on_threads(|| run(&arguments)))
+    exit_on_error(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let row = arguments.rows.bytes_per_row()?;
-    let source = arguments.source.open()?;
+    let folder = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(path) => PackedDataset::open(path)?,
+        None => {
+            let planted = Planted::new(PlantedOptions {
+                samples: arguments.inputs,
+                ..PlantedOptions::default()
+            })?;
+            let rows = SplitRows {
+                train: arguments.inputs,
+                ..SplitRows::default()
+            };
+            let out = folder.path().join("planted");
+            write_packed(&planted, planted.options(), rows, &out, false, &())?
+        }
+    };
     let count = CountOptions {
         sample: arguments.sample,
-        seed: arguments.source.seed,
+        ..CountOptions::default()
     };
-    let counts = AccessCounts::count(&source.data.split(Split::Train), &count)?;
-    let skew = AccessSkew::new(source.data.schema(), &counts);
-    let top = |share: f64| bytes((skew.all.rows as f64 * share).ceil() as u64 * row);
-    let memory = format!(
-        "at {row} bytes a row, the top 0.1% of all rows take {}, 1% {}, 5% {}, 10% {}, all {}",
-        top(0.001),
-        top(0.01),
-        top(0.05),
-        top(0.1),
-        top(1.0)
-    );
+    let counts = AccessCounts::count(&data.split(Split::Train), &count)?;
     let report = Report {
-        dataset: source.name,
-        skew: Some(skew),
+        dataset: data.manifest().provenance.dataset.clone(),
+        skew: Some(AccessSkew::new(data.schema(), &counts)),
         ..Report::default()
     };
     report.save(&arguments.out)?;
-    report.save_charts(&arguments.out)?;
-    println!("{report}{memory}\n\nresults in {}", arguments.out.display());
+    save_charts(&report, &arguments.out)?;
+    println!("{report}\nresults in {}", arguments.out.display());
     Ok(())
 }

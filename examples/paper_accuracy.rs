@@ -1,150 +1,110 @@
 //! The paper's accuracy experiment: does the order of hot and cold inputs harm training?
 //!
-//! 1. Open a packed data set, or make planted data; choose hot rows under a budget and classify the inputs.
-//! 2. Train the baseline in the original order, and FAE with each schedule, from the same first weights.
-//! 3. Draw test loss, accuracy and AUC over the epoch, and print where each run ended.
+//! 1. Open a packed data set, or make planted data; choose hot rows under a budget.
+//! 2. Train the baseline in the original order, and FAE with each schedule, from the same weights.
+//! 3. Draw the test AUC over the epoch, and print where each run ended.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use examples::curve::{Curve, CurvePoint, series, write_csv};
-use examples::experiment::{Experiment, ExperimentArguments};
-use examples::placing::ScheduleName;
-use examples::process::exit_on_error;
-use examples::training::write_json;
-use fae_profiler::charts::{Axis, LineChart};
-use recsys_data::{Dataset, Split};
+use examples::{print_table, quality};
+use fae_cli::charts::{Axis, LineChart, Series};
+use fae_cli::process::{exit_on_error, write_json};
+use fae_run::{Budget, Card, Run, ScheduleName};
+use recsys_data::generate::{Planted, PlantedOptions, write_packed};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split, SplitRows};
 use serde_json::json;
-use trainer::{Evaluation, Placement};
+use trainer::{Event, Observer, Placement};
 
 /// Compare FAE's schedules with the baseline. No arguments needed.
 ///
-/// Writes curves.csv, results.json, and test_loss, test_accuracy and test_auc as .svg.
+/// Writes results.json and test_auc.svg.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  cargo run --release --example paper_accuracy
-  cargo run --release --example paper_accuracy -- --data kaggle --preset criteo-kaggle --budget 256MiB --out out/kaggle"
-)]
 struct Arguments {
-    #[command(flatten)]
-    experiment: ExperimentArguments,
-    /// Points of each curve.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    points: u64,
+    /// A packed data set [default: planted data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// With --data: the card with the settings [default: of planted data].
+    #[arg(long, value_name = "NAME", default_value = "synthetic")]
+    preset: String,
+    /// Without --data: how many inputs are made.
+    #[arg(long, value_name = "N", default_value_t = 350_000)]
+    inputs: u64,
+    /// What hot rows may take on the device, in bytes or as a share of all rows.
+    #[arg(long, default_value = "20%")]
+    budget: Budget,
     /// Folder for the results.
     #[arg(long, value_name = "DIR", default_value = "out/paper_accuracy")]
     out: PathBuf,
 }
 
-/// One number of an evaluation.
-type Figure = fn(&Evaluation) -> Option<f64>;
+/// Test AUC over thousands of samples.
+#[derive(Default)]
+struct Curve(u64, Vec<(f64, f64)>);
 
-/// The runs: the baseline, and FAE with every schedule. Cold, then hot is the order of the published code for DLRM.
-const SCHEDULES: [(&str, ScheduleName); 5] = [
-    ("original order", ScheduleName::Original),
-    ("shuffle scheduler", ScheduleName::Shuffle),
-    ("fixed rate", ScheduleName::Interleave),
-    ("cold, then hot", ScheduleName::ColdHot),
-    ("hot, then cold", ScheduleName::HotCold),
-];
-
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let experiment = |experiment| run(&arguments, experiment);
-    exit_on_error(arguments.experiment.run("synthetic", |_| (), experiment))
+impl Observer for Curve {
+    fn observe(&mut self, event: &Event<'_>) -> trainer::Result<ControlFlow<()>> {
+        match event {
+            Event::Step { samples, .. } => self.0 = *samples,
+            Event::Evaluated { report, .. } => {
+                let auc = report.test.and_then(|test| test.auc);
+                self.1.extend(auc.map(|auc| (self.0 as f64 / 1e3, auc)));
+            }
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    }
 }
 
-fn run(arguments: &Arguments, experiment: Experiment) -> Result<()> {
-    let Experiment {
-        source,
-        mut settings,
-        mut placement,
-        hot,
-    } = experiment;
-    let data = &source.data;
-    let samples = data.split(Split::Train).len() * settings.train.epochs;
-    let steps = samples.div_ceil(settings.train.batch_size as u64);
-    let every = (steps / arguments.points).max(1);
-    settings.train.test_every.get_or_insert(every);
-    let rate = placement.rate;
+fn main() -> ExitCode {
+    exit_on_error(run(&Arguments::parse()))
+}
 
-    let mut runs: Vec<(String, Vec<CurvePoint>)> = Vec::new();
-    let mut reports = Vec::new();
-    println!(
-        "{:<28} {:>9} {:>9} {:>9}",
-        "at the end, on the test set", "log loss", "accuracy", "AUC"
-    );
-    for (name, schedule) in SCHEDULES {
-        placement.schedule = Some(schedule);
-        // A rate for the schedules that have one.
-        placement.rate = match schedule {
-            ScheduleName::Shuffle => rate,
-            ScheduleName::Interleave => Some(rate.unwrap_or(10.0)),
-            _ => None,
-        };
-        let default = match schedule {
-            ScheduleName::Original => Placement::Cpu,
-            _ => Placement::Fae,
-        };
-        let place = placement.placement.map_or(default, Placement::from);
-        let placing = placement
-            .for_placement(place)
-            .placing(place, data.schema())?;
-        let mut trainer = placing.trainer(data.schema(), &settings, Some(&hot))?;
-        let mut curve = Curve::default();
-        let report = placing.run(&mut trainer, data, &settings, Some(&hot), &mut curve)?;
-        if let Some(test) = report.test {
-            let auc = test
-                .auc
-                .map_or("undefined".into(), |auc| format!("{auc:.4}"));
-            println!(
-                "{name:<28} {:>9.4} {:>8.2}% {auc:>9}",
-                test.log_loss,
-                100.0 * test.accuracy
+fn run(arguments: &Arguments) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(path) => PackedDataset::open(path)?,
+        None => {
+            let planted = Planted::new(PlantedOptions {
+                samples: arguments.inputs,
+                ..PlantedOptions::default()
+            })?;
+            let (rows, out) = (
+                SplitRows::time_ordered(arguments.inputs),
+                folder.path().join("planted"),
             );
+            write_packed(&planted, planted.options(), rows, &out, false, &())?
         }
-        reports.push(
-            json!({ "run": name, "placing": placing, "report": report, "curve": curve.points }),
-        );
-        runs.push((name.to_owned(), curve.points));
+    };
+    let mut card = Card::builtin(&arguments.preset)?;
+    card.hot.budget = Some(arguments.budget);
+    let steps = data.split(Split::Train).len() / card.training.batch_size.unwrap_or(128) as u64;
+    card.training.test_every = Some((steps / 16).max(1));
+    let fae = Run::new(&data, &card.on(Placement::Fae))?;
+    let x = Axis::linear("training samples, thousands");
+    let mut chart = LineChart::new("Test AUC over the epoch", x, Axis::linear("AUC"));
+    let (mut rows, mut results) = (Vec::new(), Vec::new());
+    for (name, schedule) in [
+        ("original order", ScheduleName::Original),
+        ("shuffle scheduler", ScheduleName::Shuffle),
+        ("fixed rate", ScheduleName::Interleave),
+        ("cold, then hot", ScheduleName::ColdHot),
+        ("hot, then cold", ScheduleName::HotCold),
+    ] {
+        let mut card = card.on(Placement::Fae);
+        card.schedule.schedule = Some(schedule);
+        let (run, mut curve) = (fae.placed(&card)?, Curve::default());
+        let (_, report) = run.train(&mut curve)?;
+        let [auc, log_loss] = quality(report.test);
+        rows.push([name.into(), auc, log_loss]);
+        results.push(json!({ "run": name, "results": run.results(&report)?, "auc": curve.1 }));
+        chart = chart.with_series(Series::new(name, curve.1));
     }
-
-    let figures: [(&str, &str, Axis, Figure); 3] = [
-        (
-            "test_loss",
-            "Test loss over the epoch",
-            Axis::linear("log loss, nats"),
-            |e| Some(e.log_loss),
-        ),
-        (
-            "test_accuracy",
-            "Test accuracy over the epoch",
-            Axis::linear("accuracy, %"),
-            |e| Some(100.0 * e.accuracy),
-        ),
-        (
-            "test_auc",
-            "Test AUC over the epoch",
-            Axis::linear("AUC"),
-            |e| e.auc,
-        ),
-    ];
-    for (file, title, y, figure) in figures {
-        let title = format!("{title}: {}", source.name);
-        let mut chart = LineChart::new(title, Axis::linear("training samples, thousands"), y);
-        for (name, points) in &runs {
-            chart = chart.with_series(series(name, points, figure));
-        }
-        std::fs::create_dir_all(&arguments.out)?;
-        chart.save(arguments.out.join(format!("{file}.svg")))?;
-    }
-    write_csv(&arguments.out.join("curves.csv"), &runs)?;
-    let results = json!({ "runs": reports, "hot_set": hot.to_json(), "settings": settings, "data": source.name });
-    write_json(&arguments.out.join("results.json"), &results)?;
-    println!("results in {}", arguments.out.display());
-    Ok(())
+    print_table("at the end, on the test set|AUC|log loss", &rows);
+    write_json(&arguments.out.join("results.json"), &json!(results))?;
+    chart.save(arguments.out.join("test_auc.svg"))
 }

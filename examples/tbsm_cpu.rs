@@ -1,45 +1,83 @@
-//! The CPU baseline for sequences: trains TBSM on a packed data set with everything in host memory.
+//! The CPU baseline: TBSM with its rows and its network on the CPU.
 //!
-//! 1. Open the data set of sequences and make model and store from its schema and the published Taobao settings.
-//! 2. Train, evaluating after every epoch (and every `--test-every` steps).
-//! 3. Print the results, and write them as JSON and weights where asked.
+//! 1. Open a packed data set that `fae prepare` made, or make samples.
+//! 2. Put the tables into host memory, and make a model in the shape of the data.
+//! 3. Train an epoch, and evaluate.
+//!
+//! All options, presets and checkpoints: `fae train --model tbsm --placement cpu`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Result;
+use candle_core::Device;
 use clap::Parser;
-use examples::model::ModelKind;
-use examples::process::exit_on_error;
-use examples::training::{ProgramArguments, train_and_report};
-use trainer::Placement;
+use embedding_store::{CpuStore, Optimizer, StoreOptions, TableSpec};
+use examples::print_run;
+use fae_cli::Console;
+use fae_cli::process::exit_on_error;
+use fae_run::evaluations;
+use recsys_data::generate::{PlantedSequences, PlantedSequencesOptions, write_packed};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Split, SplitRows};
+use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
+use trainer::{TrainOptions, Trainer, fit};
 
-/// Train TBSM on the CPU: the baseline that FAE is compared with.
-///
-/// Takes a packed data set of sequences, made by `prepare taobao` or `generate sequences`. Settings are those that the original's
-/// Taobao script has, unless a preset, `--config FILE` or an option says otherwise. The same seed and options give the same
-/// numbers on any number of threads.
+/// Train TBSM on the CPU. No arguments needed.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  cargo run --release --example prepare -- taobao --raw UserBehavior.csv --out taobao
-  cargo run --release --example tbsm_cpu -- --data taobao
-
-  Three heads that see ever less of the history:
-    tbsm_cpu --data taobao --heads 3 --sequential
-
-  An LSTM instead of attention:
-    tbsm_cpu --data taobao --sequence-layer rnn"
-)]
 struct Arguments {
-    #[command(flatten)]
-    program: ProgramArguments,
+    /// A packed data set of sequences [default: made samples].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    exit_on_error(train_and_report(
-        &arguments.program,
-        ModelKind::Tbsm,
-        Placement::Cpu,
-    ))
+    exit_on_error(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(path) => PackedDataset::open(path)?,
+        None => made(&folder.path().join("data"))?,
+    };
+    let schema = data.schema();
+    let tables: Vec<_> = schema
+        .table_rows()
+        .into_iter()
+        .map(TableSpec::full)
+        .collect();
+    let rows = StoreOptions {
+        dim: 16,
+        optimizer: Optimizer::adagrad().into(),
+        ..StoreOptions::default()
+    };
+    let store = CpuStore::new(tables, rows)?;
+    let shape = TbsmConfig {
+        history: schema.positions() - 1,
+        ..TbsmConfig::default()
+    };
+    let model = FusedTbsm::new(Tbsm::new(shape, 1, &Device::Cpu)?);
+    let mut trainer = Trainer::new(model, store, Device::Cpu);
+    let options = TrainOptions {
+        batch_size: 256,
+        learning_rate: 0.05,
+        ..TrainOptions::default()
+    };
+    let inputs = Arc::new(data.split(Split::Train));
+    let (sets, mut console) = (evaluations(&data), Console::new());
+    let report = fit(&mut trainer, inputs, &sets, &options, &mut console)?;
+    print_run("the CPU", &report);
+    Ok(())
+}
+
+/// Sequences of a hidden model.
+fn made(folder: &Path) -> recsys_data::Result<PackedDataset> {
+    let planted = PlantedSequences::new(PlantedSequencesOptions {
+        samples: 60_000,
+        ..PlantedSequencesOptions::default()
+    })?;
+    let rows = SplitRows::time_ordered(60_000);
+    write_packed(&planted, planted.options(), rows, folder, false, &())
 }

@@ -19,19 +19,15 @@ use candle_core::Device;
 use clap::Args;
 use dlrm::{Dlrm, DlrmConfig, FusedDlrm};
 use embedding_store::{CpuStore, Optimizer, StoreOptions, TableSpec};
-use examples::budget::Budget;
-use examples::memory_limit::MemoryLimit;
-use examples::placing::{PlacementArguments, PlacementName};
-use examples::planted::write_planted;
-use examples::speedup;
-use examples::training::TrainArguments;
+use fae_run::{Budget, Card, Run};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use recsys_data::criteo::{PrepareCriteo, PrepareOptions};
-use recsys_data::generate::{Planted, PlantedOptions};
+use recsys_data::generate::{Planted, PlantedOptions, write_packed};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Split, SplitRows};
 use tbsm::{FusedTbsm, Tbsm, TbsmConfig};
+use testing::MemoryLimit;
 use trainer::{Evaluations, Model, Placement, StepTimes, TrainOptions, Trainer, fit};
 
 /// Something to be timed.
@@ -390,10 +386,15 @@ const MAPPED_SAMPLES: u64 = 250_000;
 pub(crate) struct MappedArguments {
     #[arg(long)]
     data: PathBuf,
-    #[arg(long)]
-    placement: PlacementName,
+    #[arg(long, value_parser = placement)]
+    placement: Placement,
     #[arg(long)]
     rows: PathBuf,
+}
+
+fn placement(name: &str) -> Result<Placement> {
+    let named = Placement::ALL.into_iter().find(|one| one.name() == name);
+    named.with_context(|| format!("no placement is called {name}"))
 }
 
 /// One epoch in a process of its own.
@@ -447,7 +448,7 @@ pub(crate) fn mapped(placement: &'static str, scratch: &Scratch) -> Result<Box<d
             train: MAPPED_SAMPLES,
             ..SplitRows::default()
         };
-        write_planted(&planted, planted.options(), rows, &data, false)?;
+        write_packed(&planted, planted.options(), rows, &data, false, &())?;
     }
     Ok(Box::new(Mapped {
         scratch: scratch.clone(),
@@ -458,29 +459,20 @@ pub(crate) fn mapped(placement: &'static str, scratch: &Scratch) -> Result<Box<d
 /// The process of a [`mapped`] epoch: prints its seconds.
 pub(crate) fn run_mapped(arguments: &MappedArguments) -> Result<()> {
     let data = PackedDataset::open(&arguments.data)?;
-    let settings = TrainArguments {
-        preset: Some("criteo-kaggle".to_owned()),
-        batch_size: Some(2048),
-        ..TrainArguments::default()
+    let placement = arguments.placement;
+    let mut card = Card::builtin("criteo-kaggle")?;
+    card.training.batch_size = Some(2048);
+    card.placement.mapped_rows = Some(arguments.rows.clone());
+    card.hot.budget = Some(Budget::Share(0.1));
+    let mut run = Run::new(&data, &card.on(placement))?;
+    if placement != Placement::Fae {
+        run.evaluations = Evaluations::default();
     }
-    .settings(data.schema())?;
-    let placement = PlacementArguments {
-        mapped_rows: Some(arguments.rows.clone()),
-        budget: Some(Budget::Share(0.1)),
-        ..PlacementArguments::default()
-    };
-    let hot = placement.hot(&data, &settings)?;
     let mut limit = MemoryLimit::new(MAPPED_LIMIT).context(
         "no memory control group can be made here: this takes Linux and the rights of root",
     )?;
     limit.enter()?;
-    let report = speedup::run(
-        Placement::from(arguments.placement),
-        &placement,
-        &data,
-        &settings,
-        &hot,
-    )?;
+    let (_, report) = run.train(&mut ())?;
     println!("{}", report.train.seconds);
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use examples::process::exit_on_error;
+use fae_cli::process::exit_on_error;
 
 use crate::cases::Scratch;
 use crate::pytorch::Interpreter;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use examples::process::write_text;
+use fae_cli::process::write_text;
 use serde::{Deserialize, Serialize};
 
 /// Marks of the part of a document that the table replaces.

@@ -147,14 +147,6 @@ pub enum Error {
         /// What would fit.
         expected: String,
     },
-    /// A chart that cannot be drawn.
-    #[error("the chart `{title}` cannot be drawn: {problem}")]
-    Chart {
-        /// Title of the chart.
-        title: String,
-        /// What is wrong.
-        problem: String,
-    },
     /// A partition was used with another data set than the one it was made of.
     #[error(
         "the partition was made of {classified} samples and the data set has {samples}: classify this data set"

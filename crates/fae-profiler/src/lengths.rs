@@ -100,7 +100,8 @@ impl LengthSweep {
 }
 
 impl LengthPoint {
-    pub(crate) fn bound_share(&self) -> f64 {
+    /// The most inputs that any choice within the budget makes wholly hot, as a share of all.
+    pub fn bound_share(&self) -> f64 {
         self.bound.hot_inputs / self.inputs.inputs.max(1) as f64
     }
 }

@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
-#[cfg(feature = "charts")]
-pub mod charts;
 mod classify;
 mod counts;
 mod error;

@@ -26,8 +26,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes `report.json`, and for each part a `.csv`, into a folder. With the feature `charts`, `save_charts` adds an
-    /// `.svg` of each.
+    /// Writes `report.json`, and for each part a `.csv`, into a folder.
     ///
     /// # Errors
     /// A file that cannot be written.

@@ -94,7 +94,8 @@ impl BudgetSweep {
 }
 
 impl BudgetPoint {
-    pub(crate) fn bound_share(&self) -> f64 {
+    /// The most inputs that any choice within the budget makes wholly hot, as a share of all.
+    pub fn bound_share(&self) -> f64 {
         self.bound.hot_inputs / self.inputs.inputs.max(1) as f64
     }
 }

@@ -1,15 +1,20 @@
-//! Data set cards: what a data set is and how the original programs train on it, one TOML file each.
+//! Cards: what a data set is, and every setting of a run on it, one TOML file each.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use embedding_store::Optimizer;
+use embedding_store::{Optimizer, RowFormat, Side};
+use fae_profiler::Strategy;
 use recsys_data::Order;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tbsm::Inner;
+use tbsm::{Inner, Mechanism};
+use trainer::Placement;
 
+use crate::budget::Budget;
 use crate::error::{Error, Result};
+use crate::model::ModelKind;
 
 /// The cards that come with the crate, by name.
 const BUILTIN: [(&str, &str); 4] = [
@@ -28,8 +33,8 @@ const BUILTIN: [(&str, &str); 4] = [
     ("synthetic", include_str!("../datasets/synthetic.toml")),
 ];
 
-/// A data set card. Every field may be absent, so that a card of one's own can override a few values of another with
-/// [`Card::overlay`]; a key that does not exist is an error.
+/// A data set and the settings of a run on it. Every field may be absent, so that a card of one's own
+/// can override a few values of another with [`Card::overlay`]; a key that does not exist is an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Card {
@@ -47,6 +52,12 @@ pub struct Card {
     pub model: CardModel,
     /// How it is trained.
     pub training: CardTraining,
+    /// Where rows live and where the model runs.
+    pub placement: CardPlacement,
+    /// Which rows are hot.
+    pub hot: CardHot,
+    /// In which order hot and cold inputs come.
+    pub schedule: CardSchedule,
 }
 
 /// Declares a section of a card: optional fields, of which those of another card win.
@@ -136,12 +147,22 @@ section! {
         attention_mlp: Widths,
         /// Widths of the last network, without the input (`--arch-mlp`).
         final_mlp: Widths,
+        /// What runs over the positions: `tsl`, `mha` or `rnn`.
+        layer: SequenceLayerName,
+        /// How `tsl` weighs the history by its inner products: `mlp` or `mul`.
+        mechanism: Mechanism,
+        /// Whether later heads of `tsl` see only the later part of the history.
+        sequential: bool,
+        /// Whether every position's vector is divided by its length.
+        normalise: bool,
     }
 }
 
 section! {
     /// The model.
     CardModel {
+        /// `dlrm` or `tbsm`; absent: by the data, TBSM on sequences.
+        kind: ModelKind,
         /// Length of an embedding.
         dim: usize,
         /// Widths of the bottom network, number of dense features first: `13-512-256-64-16`.
@@ -176,6 +197,86 @@ section! {
         epochs: u64,
         /// Seed of weights and shuffles.
         seed: u64,
+        /// Weights of no click and click for the loss `wbce`.
+        loss_weights: [f32; 2],
+        /// Predictions are clamped to [t, 1-t] before the loss; 0: not.
+        loss_threshold: f32,
+        /// Steps over which the learning rate rises linearly.
+        warmup_steps: u64,
+        /// First step of the quadratic decay of the learning rate.
+        decay_start_step: u64,
+        /// Length of that decay; 0: none.
+        decay_steps: u64,
+        /// The run ends after this many steps.
+        max_steps: u64,
+        /// The run ends when the AUC of the validation set (of the test set where there is none)
+        /// reaches this.
+        stop_at_auc: f64,
+        /// The run ends when its accuracy reaches this.
+        stop_at_accuracy: f64,
+        /// Samples of a slice, the piece of a batch that one thread works on.
+        slice: usize,
+    }
+}
+
+section! {
+    /// Where rows live and where the model runs.
+    CardPlacement {
+        /// `cpu`, `cpu-device`, `fae` or `mixed`.
+        placement: Placement,
+        /// `cpu`, standing in for an accelerator, or `cuda`, `cuda:1`, `cuda:0,1`.
+        device: String,
+        /// With device `cpu`: replicas of model and hot rows, as on several devices.
+        replicas: u16,
+        /// Whether an NVIDIA device rounds the factors of matrix products to ten bits (TF32).
+        tf32: bool,
+        /// Whether NCCL adds the gradients of several NVIDIA devices, in an order of its own.
+        nccl: bool,
+        /// Coming batches that rows are fetched for.
+        lookahead: usize,
+        /// Folder of memory-mapped files for the rows that live on the CPU.
+        mapped_rows: PathBuf,
+    }
+}
+
+section! {
+    /// Which rows are hot.
+    CardHot {
+        /// A hot set of this data set, instead of one that is chosen now.
+        hot_set: PathBuf,
+        /// What hot rows may take on a device: `256MiB`, `10%`.
+        budget: Budget,
+        /// How they are chosen: `inputs`, `frequency` or `{ share = 1e-7 }`.
+        strategy: Strategy,
+        /// Share of the training inputs that is counted.
+        sample: f64,
+        /// How they are kept on a device: `f32` or `bf16`.
+        device_rows: RowFormat,
+    }
+}
+
+section! {
+    /// In which order hot and cold inputs come.
+    CardSchedule {
+        /// `shuffle`, `interleave`, `cold-hot`, `hot-cold` or `original`.
+        schedule: ScheduleName,
+        /// Share of a side's batches that run before the sides change, in percent: the rate that
+        /// `shuffle` starts with, and that `interleave` keeps.
+        rate: f64,
+        /// Factor on the rate after `patience` falls of the loss in a row.
+        rate_increase: f64,
+        /// Factor on the rate after a rise of the loss.
+        rate_decrease: f64,
+        /// Falls of the loss in a row before the rate is raised.
+        patience: u32,
+        /// Lowest rate, in percent.
+        rate_floor: f64,
+        /// Highest rate, in percent.
+        rate_ceiling: f64,
+        /// Side that runs first in `shuffle` and `interleave`.
+        first: Side,
+        /// Validation samples that the loss is taken on when the sides change.
+        swap_samples: u64,
     }
 }
 
@@ -205,6 +306,36 @@ pub enum InteractionName {
     Dot,
     /// All features side by side.
     Cat,
+}
+
+/// What runs over the positions of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SequenceLayerName {
+    /// The time-series layer.
+    #[default]
+    Tsl,
+    /// Multi-head attention.
+    Mha,
+    /// An LSTM.
+    Rnn,
+}
+
+/// In which order hot and cold inputs come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ScheduleName {
+    /// The paper's: the rate follows the loss at every change of side.
+    Shuffle,
+    /// A fixed rate.
+    Interleave,
+    /// All cold batches, then all hot ones: the published code's order for DLRM.
+    ColdHot,
+    /// All hot batches, then all cold ones: the published code's order for TBSM.
+    HotCold,
+    /// Inputs are not split: the order of the baselines.
+    Original,
 }
 
 /// What is minimised.
@@ -340,6 +471,9 @@ impl Card {
             sequence: self.sequence.overlay(other.sequence),
             model: self.model.overlay(other.model),
             training: self.training.overlay(other.training),
+            placement: self.placement.overlay(other.placement),
+            hot: self.hot.overlay(other.hot),
+            schedule: self.schedule.overlay(other.schedule),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The errors of this crate.
 
-/// Result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+use std::error::Error as StdError;
 
-/// What can go wrong with the settings of a run.
+/// Result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with a run: its settings, and what the libraries below say.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,4 +29,82 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// A setting that makes no sense or does not fit the others.
+    #[error("{what}")]
+    Setting {
+        /// The setting, what is wrong with it, and the remedy.
+        what: String,
+    },
+    /// Something that failed, and why.
+    #[error("{what}")]
+    Failed {
+        /// What failed.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] recsys_data::Error),
+    /// The hot set, or hot and cold inputs.
+    #[error(transparent)]
+    Profile(#[from] fae_profiler::Error),
+    /// The rows.
+    #[error(transparent)]
+    Store(#[from] embedding_store::Error),
+    /// The shape of a DLRM.
+    #[error(transparent)]
+    Dlrm(#[from] dlrm::Error),
+    /// The shape of a TBSM.
+    #[error(transparent)]
+    Tbsm(#[from] tbsm::Error),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] recsys_model::Error),
+    /// The loop, checkpoints, weights.
+    #[error(transparent)]
+    Trainer(#[from] trainer::Error),
+    /// Tensors.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
 }
+
+/// Says what failed.
+pub(crate) trait Context<T> {
+    /// The error says `what`, and why as its source.
+    fn context(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for Result<T, E> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::Failed {
+            what: what(),
+            source: error.into(),
+        })
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.ok_or_else(|| Error::Setting { what: what() })
+    }
+}
+
+/// Ends a function: a setting makes no sense.
+macro_rules! refuse {
+    ($($text:tt)+) => {
+        return Err($crate::error::Error::Setting { what: format!($($text)+) })
+    };
+}
+
+/// Refuses unless a condition holds.
+macro_rules! require {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            $crate::error::refuse!($($text)+);
+        }
+    };
+}
+
+pub(crate) use {refuse, require};

@@ -53,6 +53,17 @@ pub struct SplitRows {
 }
 
 impl SplitRows {
+    /// The first six sevenths of the samples train, the first half of the rest validates, the second
+    /// half tests.
+    pub fn time_ordered(samples: u64) -> Self {
+        let last = samples / 7;
+        Self {
+            train: samples - last,
+            validation: last.div_ceil(2),
+            test: last / 2,
+        }
+    }
+
     /// Number of samples of one split.
     pub fn of(&self, split: Split) -> u64 {
         match split {

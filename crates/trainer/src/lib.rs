@@ -2,8 +2,6 @@
 #![deny(missing_docs)]
 
 mod checkpoint;
-#[cfg(feature = "console")]
-mod console;
 #[cfg(feature = "cuda")]
 mod crossing;
 #[cfg(not(feature = "cuda"))]
@@ -34,8 +32,6 @@ mod weights;
 
 pub use candle_core;
 pub use checkpoint::{Checkpoint, CheckpointEvery, Checkpoints};
-#[cfg(feature = "console")]
-pub use console::Console;
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use learning_rate::{LearningRate, LearningRatePolicy, LearningRates};

@@ -6,8 +6,10 @@
 mod allocation;
 mod closeness;
 pub mod fuzzing;
+mod memory_limit;
 mod values;
 
 pub use allocation::{Allocated, Counting};
 pub use closeness::{Rounding, close};
+pub use memory_limit::MemoryLimit;
 pub use values::{residues, values};

@@ -14,6 +14,7 @@ mod random;
 mod separation;
 mod text;
 mod user_behaviour;
+mod write;
 mod zipf;
 
 pub(crate) use counter::{Counter, Draws, mix};
@@ -22,3 +23,4 @@ pub use planted_options::{PlantedOptions, PlantedTable};
 pub use planted_sequences::PlantedSequences;
 pub use planted_sequences_options::PlantedSequencesOptions;
 pub use random::{RandomData, RandomDataOptions};
+pub use write::write_packed;

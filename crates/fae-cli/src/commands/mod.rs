@@ -1,0 +1,83 @@
+//! The commands of the program, a module each.
+
+mod encode;
+mod evaluate;
+mod export;
+mod generate;
+mod inspect;
+mod prepare;
+mod profile;
+mod replay;
+mod report;
+mod shell;
+mod train;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Train recommendation models whose embedding tables outgrow the fast device.
+///
+/// Raw logs become a packed data set (`prepare`), rows that serve most lookups are found (`profile`), and DLRM or TBSM is trained
+/// with these rows on the device and the others on the CPU (`train`).
+#[derive(Parser)]
+#[command(
+    name = "fae",
+    version = crate::version(),
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "Examples:
+  fae prepare criteo-kaggle --raw train.txt --out kaggle
+  fae inspect kaggle
+  fae train --data kaggle --preset criteo-kaggle --json results.json
+  fae train --data kaggle --preset criteo-kaggle --placement fae --budget 256MiB
+
+`fae COMMAND --help` explains a command. Exit codes: 0 done; 1 a comparison or a check failed; 2 bad usage or bad input."
+)]
+pub(crate) struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// What they say about themselves stands at their arguments.
+#[derive(Subcommand)]
+enum Command {
+    Prepare(prepare::Arguments),
+    Encode(encode::Arguments),
+    Import(prepare::Import),
+    Export(export::Arguments),
+    Generate(generate::Arguments),
+    Inspect(inspect::Arguments),
+    Verify(verify::Arguments),
+    Profile(profile::Arguments),
+    Train(Box<train::Arguments>),
+    Evaluate(Box<evaluate::Arguments>),
+    Replay(replay::Arguments),
+    Report(report::Arguments),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+impl Program {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        match &self.command {
+            Command::Prepare(arguments) => prepare::run(arguments)?,
+            Command::Encode(arguments) => encode::run(arguments)?,
+            Command::Import(arguments) => prepare::run_import(arguments)?,
+            Command::Export(arguments) => export::run(arguments)?,
+            Command::Generate(arguments) => generate::run(arguments)?,
+            Command::Inspect(arguments) => inspect::run(arguments)?,
+            Command::Verify(arguments) => return verify::run(arguments),
+            Command::Profile(arguments) => profile::run(arguments)?,
+            Command::Train(arguments) => train::run(arguments)?,
+            Command::Evaluate(arguments) => evaluate::run(arguments)?,
+            Command::Replay(arguments) => return replay::run(arguments),
+            Command::Report(arguments) => return report::run(arguments),
+            Command::Completions(arguments) => shell::completions(arguments),
+            Command::Man(arguments) => shell::man(arguments)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

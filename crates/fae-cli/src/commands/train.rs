@@ -1,0 +1,194 @@
+//! Training: from packed data to a model, on any placement.
+//!
+//! 1. Decide every setting; profile the data, or load a hot set, where rows are hot.
+//! 2. Train, with a progress bar, and write checkpoints.
+//! 3. Print the results, what ran where, how long, and what crossed; write them, and the weights.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use embedding_store::EmbeddingStore;
+use fae_run::{Hot, Run, ScheduleName, load_weights_file, on_threads};
+use recsys_data::packed::PackedDataset;
+use recsys_data::{Dataset, Split};
+use serde_json::json;
+use trainer::{JsonLines, Model, Observers, Trainer, save_weights};
+
+use crate::arguments::{CheckpointArguments, PlacementArguments, TrainArguments, stop_on_signals};
+use crate::console::Console;
+use crate::process::{peak_memory_bytes, write_json};
+use crate::text::{bytes, print_report, rows_at};
+
+/// Train DLRM or TBSM on a packed data set.
+///
+/// Placements say where rows live. `cpu`: rows and model on the CPU. `cpu-device`: rows on the CPU, the model on a device; every
+/// batch's rows and their gradients cross. `fae`: hot rows on the device too; inputs that touch no other rows train wholly there, in
+/// an order of their own. `mixed`: hot rows on the device; every batch is split by lookup, and the order of the inputs stays.
+/// With --device cpu the CPU stands in for a device: the numbers are the same, and what would cross is counted.
+///
+/// Every setting has a value: the preset's, then the one in `--config FILE`, then the option given here, the last one winning. The
+/// same seed and options give the same numbers on any number of threads.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  fae prepare criteo-kaggle --raw train.txt --out kaggle
+  fae train --data kaggle --preset criteo-kaggle --save-weights dlrm.safetensors
+
+  FAE, with a quarter of a gibibyte of hot rows on the device:
+    fae train --data kaggle --preset criteo-kaggle --placement fae --budget 256MiB
+
+  A hot set from a file, every batch split by lookup:
+    fae profile --data kaggle --budget 256MiB --out hotset.json
+    fae train --data kaggle --preset criteo-kaggle --placement mixed --hot-set hotset.json
+
+  Sequences, with checkpoints; the same command goes on after an interruption:
+    fae train --data taobao --placement fae --checkpoint checkpoints --resume")]
+pub(crate) struct Arguments {
+    /// The packed data set.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Model and training.
+    #[command(flatten)]
+    training: TrainArguments,
+    /// Placement and hot rows.
+    #[command(flatten)]
+    placement: PlacementArguments,
+    /// Checkpoints.
+    #[command(flatten)]
+    checkpoints: CheckpointArguments,
+    /// Worker threads; changes no result [default: one for each core].
+    #[arg(long, help_heading = "Machine")]
+    threads: Option<usize>,
+    /// Start from these weights: safetensors, or what PyTorch saved (.pt).
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    load_weights: Option<PathBuf>,
+    /// The data set whose ids the weights' rows are under, where they are others, as `fae prepare --ids reference` makes it.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "load_weights",
+        help_heading = "Files"
+    )]
+    ids_of: Option<PathBuf>,
+    /// Save the final weights, under the reference programs' names.
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Files")]
+    save_weights: Option<PathBuf>,
+    /// Write the results as JSON (described in docs/training.md).
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    json: Option<PathBuf>,
+    /// Write what happens as JSON lines while it happens.
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    log: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    on_threads(arguments.threads, || train(arguments))
+}
+
+fn train(arguments: &Arguments) -> Result<()> {
+    let data = PackedDataset::open(&arguments.data)?;
+    let card = arguments.training.card(data.schema())?;
+    let mut run = Run::new(&data, &card.overlay(arguments.placement.card()))?;
+    if let Some(hot) = &run.hot {
+        print_hot(hot);
+        if run.placing.schedule != ScheduleName::Original {
+            warn_of_labels(hot);
+        }
+    }
+    let mut resumes = false;
+    if let Some(checkpoints) = arguments.checkpoints.checkpoints() {
+        stop_on_signals(&checkpoints)?;
+        resumes = checkpoints.resume;
+        run = run.with_checkpoints(checkpoints)?;
+    }
+    let mut trainer = run.trainer()?;
+    if let Some(path) = &arguments.load_weights {
+        load_weights(path, arguments.ids_of.as_deref(), &data, &mut trainer)?;
+    }
+    eprintln!(
+        "training on {} samples; {} embedding tables, {} rows, {}; {} dense weights; placement {}, {} threads",
+        data.split(Split::Train).len(),
+        data.schema().tables.len(),
+        data.schema().table_rows().iter().sum::<u64>(),
+        rows_at(trainer.store()),
+        run.settings.model.parameter_count()?,
+        run.placing.placement,
+        rayon::current_num_threads()
+    );
+    let mut observers = Observers(vec![Box::new(Console::new())]);
+    if let Some(path) = &arguments.log {
+        let lines = match resumes {
+            true => JsonLines::append(path, 100)?,
+            false => JsonLines::create(path, 100)?,
+        };
+        observers.0.push(Box::new(lines));
+    }
+    let report = run.fit(&mut trainer, &mut observers)?;
+    if let Some(step) = report.interrupted_at {
+        println!(
+            "interrupted after step {step}; the same command with --resume goes on from there"
+        );
+        return Ok(());
+    }
+    if let Some(path) = &arguments.save_weights {
+        save_weights(path, &trainer)?;
+    }
+    print_report(&report);
+    if let Some(path) = &arguments.json {
+        let mut value = run.results(&report)?;
+        value["peak_memory_bytes"] = json!(peak_memory_bytes());
+        write_json(path, &value)?;
+    }
+    Ok(())
+}
+
+/// Reads weights, and says how many rows they do not know.
+pub(super) fn load_weights<M: Model, S: EmbeddingStore>(
+    file: &Path,
+    ids_of: Option<&Path>,
+    data: &PackedDataset,
+    trainer: &mut Trainer<M, S>,
+) -> Result<()> {
+    let there = ids_of.map(PackedDataset::open).transpose()?;
+    let absent = load_weights_file(file, there.as_ref(), data, trainer)?;
+    if there.is_some() {
+        let all: u64 = data.schema().table_rows().iter().sum();
+        eprintln!(
+            "{absent} of {all} rows are of categories that the weights do not know; they keep their first weights"
+        );
+    }
+    Ok(())
+}
+
+/// Says what is hot.
+fn print_hot(hot: &Hot) {
+    let inputs = hot.partition.len().max(1);
+    eprintln!(
+        "hot: {} of rows serve {:.1}% of the lookups and {} of {inputs} inputs wholly ({:.1}%); profiled in {:.1} s, classified \
+         in {:.2} s",
+        bytes(hot.set.hot_bytes()),
+        100.0 * hot.set.results().lookup_share(),
+        hot.partition.hot_len(),
+        100.0 * hot.partition.hot_len() as f64 / inputs as f64,
+        hot.profile_seconds,
+        hot.classify_seconds
+    );
+}
+
+/// Says so where hot and cold inputs are so different that training on them in turns harms the model.
+fn warn_of_labels(hot: &Hot) {
+    /// Share of positives: what sides may differ by before anybody needs to know.
+    const GAP: f64 = 0.05;
+    let [Some(hot_rate), Some(cold_rate)] = hot.label_rates else {
+        return;
+    };
+    if hot.label_gap() > GAP {
+        eprintln!(
+            "warning: {:.0}% of the hot inputs are positive and {:.0}% of the cold ones, so that batches of one side alone pull the \
+             model back and forth, which costs accuracy; --placement mixed keeps the original order, a lower --rate changes sides \
+             more often",
+            100.0 * hot_rate,
+            100.0 * cold_rate
+        );
+    }
+}

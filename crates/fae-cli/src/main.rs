@@ -1,0 +1,7 @@
+//! The program `fae`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fae_cli::main()
+}
