@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::options::DenseValues;
+use super::rules::DenseValues;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::Error as PackedError;

@@ -12,7 +12,7 @@ use super::samples::{Block, filled, for_each, with_progress};
 use crate::batch::Batch;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::exchange::options::DenseValues;
+use crate::exchange::rules::DenseValues;
 use crate::numpy::{Element, npy_header};
 use crate::packed::{PackedDataset, PackedSplit};
 use crate::progress::Progress;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub use mapping::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform};
 
 use super::foreign::{Columns, Foreign, ForeignReader, TableColumn};
-use super::options::ForeignIds;
+use super::rules::ForeignIds;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
