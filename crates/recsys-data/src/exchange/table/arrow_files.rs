@@ -11,8 +11,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 
 use super::super::foreign::Foreign;
 use super::super::id_rows::{SAMPLES, share};
-use super::arrays::add;
-use super::{Form, TableFiles, position};
+use super::arrays::{Places, add};
+use super::files::{Form, TableFiles, position};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
@@ -25,13 +25,6 @@ struct Table {
     /// Rows of a Parquet file, batches of an IPC file: what progress is measured in.
     steps: u64,
     batches: Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>>>,
-}
-
-/// Where the columns of a mapping are: label, dense, categorical.
-pub(super) struct Places {
-    pub(super) label: usize,
-    pub(super) dense: Vec<usize>,
-    pub(super) categorical: Vec<usize>,
 }
 
 fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {

@@ -7,7 +7,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::super::foreign::{Foreign, Place};
 use super::super::id_rows::SAMPLES;
-use super::{TableFiles, position};
+use super::files::{TableFiles, position};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
