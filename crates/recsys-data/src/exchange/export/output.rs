@@ -4,11 +4,22 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::ExportedFile;
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// Collected before the system is called.
 const BUFFER: usize = 1 << 20;
+
+/// A file of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExportedFile {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+}
 
 /// The folder of an export.
 pub(super) struct Output {
