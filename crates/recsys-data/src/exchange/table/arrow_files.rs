@@ -13,10 +13,10 @@ use super::super::foreign::Foreign;
 use super::super::id_rows::{SAMPLES, share};
 use super::arrays::{Places, add};
 use super::files::{Form, TableFiles, position};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_error};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
-use crate::text::{identity, io_error};
+use crate::text::identity;
 
 /// A file that is read batch by batch.
 struct Table {
