@@ -28,8 +28,8 @@ pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
-pub(crate) use output_folder::{OutputFolder, check_target, publish, sibling, sync_folder};
-pub(crate) use output_lock::OutputLock;
+pub(crate) use output_folder::{OutputFolder, check_target, publish, sync_folder};
+pub(crate) use output_lock::{OutputLock, sibling};
 pub(crate) use shard_writer::{ShardPlace, ShardWriter};
 pub(crate) use writer::write_manifest;
 
