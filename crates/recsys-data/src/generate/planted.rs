@@ -1,6 +1,5 @@
 //! Samples whose click probability is known.
 
-use std::io;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -10,7 +9,6 @@ use super::dense_levels::{LEVELS, Level, levels};
 use super::hidden_model::{DIM, HiddenModel, Parts, ROWS_WITH_EFFECT};
 use super::planted_options::PlantedOptions;
 use super::separation::auc_of_samples;
-use super::text;
 use super::zipf::{TopicShifts, Zipf};
 use crate::batch::Batch;
 use crate::dataset::Dataset;
@@ -165,18 +163,6 @@ impl Planted {
     /// [`Error::UndefinedAuc`] where the range is empty.
     pub fn expected_best_auc(&self, samples: Range<u64>) -> Result<f64> {
         self.auc(samples, |row| (row.probability, 1.0 - row.probability))
-    }
-
-    /// Writes samples as raw Criteo text, one line each: label, dense integers and categories as eight hexadecimal
-    /// digits, separated by TABs; missing values are empty. Reading it back gives the values of the data set, with
-    /// the ids numbered anew.
-    ///
-    /// Lines are formatted in parallel and written in order; the same bytes come out whatever the number of threads.
-    ///
-    /// # Errors
-    /// Those of `writer`.
-    pub fn write_criteo_text(&self, samples: Range<u64>, writer: impl io::Write) -> io::Result<()> {
-        text::write(self, samples, writer)
     }
 
     /// The raw value of a category, distinct for every id of a table and never 0; nothing for the missing one.
