@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::columns::{Column, GROUP};
+use super::columns::{COLUMN_ROW_BYTES, Column, GROUP};
 use super::days::{Block, Day, Days};
 use super::dictionary::{Dictionary, Part};
 use super::encode_stage::{Encoded, IdFile, ids_of, load_group, unknown_category};
@@ -121,7 +121,7 @@ impl WriteStage<'_> {
     pub(super) fn bytes(&self) -> Result<u64> {
         let rows = |shard: usize| self.shards[shard].place.rows;
         let rows: u64 = self.left()?.into_iter().map(rows).sum();
-        Ok(rows * super::disk::COLUMN_ROW_BYTES)
+        Ok(rows * COLUMN_ROW_BYTES)
     }
 
     /// Bytes of the columns of days that lie before a row and are still there.
@@ -185,7 +185,7 @@ impl WriteStage<'_> {
                 &mut writer,
             )?;
             let rows = rows.end - rows.start;
-            progress.advance(rows * super::disk::COLUMN_ROW_BYTES, rows);
+            progress.advance(rows * COLUMN_ROW_BYTES, rows);
         }
         writer.finish()
     }
