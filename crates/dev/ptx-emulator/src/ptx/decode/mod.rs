@@ -13,9 +13,9 @@ use std::sync::Arc;
 use self::operand::{Mnemonic, Operand};
 use super::error::Error;
 use super::function::Function;
+use super::index::{Index, Variable, VariableSpace, variables};
 use super::instruction::{Atomic, Instruction, Slot, Special, WarpInstruction};
 use super::lexer::{Lexer, Token};
-use super::module::{Index, Variable, VariableSpace, variables};
 use super::types::Type;
 
 /// Decodes a kernel that has a body.
