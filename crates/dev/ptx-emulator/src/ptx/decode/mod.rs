@@ -5,6 +5,7 @@ mod compute;
 mod data;
 mod memory;
 mod operand;
+mod operand_slots;
 
 use std::collections::HashMap;
 use std::ops::Range;
