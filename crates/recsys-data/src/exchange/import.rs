@@ -293,7 +293,7 @@ impl WritePass<'_> {
                 copy_samples(batch, range, writer.schema(), &mut part);
             }
             let batch = if whole { batch } else { &part };
-            splits[split as usize].add(batch);
+            splits[split as usize].add(&batch.label);
             writer.append(split, batch)?;
         }
         Ok(())

@@ -13,16 +13,16 @@ mod reader;
 mod shard;
 mod shard_files;
 mod shard_writer;
+mod source_file;
 mod split_writer;
 mod verify;
 mod verify_report;
 mod writer;
 
 pub use error::Error;
-pub use manifest::{
-    Manifest, Provenance, ShardFile, SourceFile, SplitFiles, Splits, VocabularyFile,
-};
+pub use manifest::{Manifest, Provenance, ShardFile, SplitFiles, Splits, VocabularyFile};
 pub use reader::{PackedDataset, PackedSplit};
+pub use source_file::SourceFile;
 pub use verify::Verify;
 pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
