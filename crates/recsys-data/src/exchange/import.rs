@@ -156,7 +156,7 @@ impl ImportForeign {
 }
 
 /// What pass one found.
-struct Counted {
+struct CountedFiles {
     /// Samples behind every name.
     rows: Vec<u64>,
     sources: Vec<SourceFile>,
@@ -167,9 +167,9 @@ fn count(
     names: &[PathBuf],
     tables: &mut [TableIds],
     progress: &dyn Progress,
-) -> Result<Counted> {
+) -> Result<CountedFiles> {
     let columns = reader.columns();
-    let mut counted = Counted {
+    let mut counted = CountedFiles {
         rows: Vec::new(),
         sources: Vec::new(),
     };
@@ -218,7 +218,7 @@ impl WritePass<'_> {
         &self,
         reader: &dyn ForeignReader,
         names: &[PathBuf],
-        counted: &Counted,
+        counted: &CountedFiles,
         writer: &mut PackedWriter,
         progress: &dyn Progress,
     ) -> Result<Vec<SplitReport>> {

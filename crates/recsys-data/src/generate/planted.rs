@@ -38,14 +38,14 @@ const CALIBRATION_SAMPLES: u64 = 1 << 16;
 pub struct Planted {
     options: PlantedOptions,
     schema: Schema,
-    columns: Vec<Column>,
-    dense: Vec<DenseColumn>,
+    columns: Vec<PlantedColumn>,
+    dense: Vec<PlantedDense>,
     model: HiddenModel,
 }
 
 /// How one categorical column is drawn and written.
 #[derive(Debug, Clone)]
-struct Column {
+struct PlantedColumn {
     zipf: Zipf,
     shifts: TopicShifts,
     /// The id that is written as an empty field.
@@ -56,7 +56,7 @@ struct Column {
 
 /// How one dense column is drawn.
 #[derive(Debug, Clone)]
-struct DenseColumn {
+struct PlantedDense {
     levels: Vec<Level>,
     /// `[topics]`: where in the distribution the topic's values lie.
     phases: Vec<f64>,
@@ -81,7 +81,7 @@ impl Planted {
         options.validate()?;
         let topics = options.topics;
         let topic_counter = Counter::new(options.seed, TOPICS);
-        let columns: Vec<Column> = options
+        let columns: Vec<PlantedColumn> = options
             .tables
             .par_iter()
             .enumerate()
@@ -90,7 +90,7 @@ impl Planted {
                 let missing = (spec.missing > 0.0).then(|| zipf.rank_of_share(spec.missing));
                 let shifts =
                     TopicShifts::new(spec.rows, topics, topic_counter.sample(table as u64).bits());
-                Column {
+                PlantedColumn {
                     zipf,
                     shifts,
                     missing,
@@ -98,10 +98,10 @@ impl Planted {
                 }
             })
             .collect();
-        let dense: Vec<DenseColumn> = (0..options.dense)
+        let dense: Vec<PlantedDense> = (0..options.dense)
             .map(|feature| {
                 let mut draws = topic_counter.sample(u64::MAX - feature as u64);
-                DenseColumn {
+                PlantedDense {
                     levels: levels(feature),
                     phases: (0..topics).map(|_| draws.uniform()).collect(),
                 }
@@ -263,7 +263,7 @@ fn draws_topic(bits: u64, correlation: u64) -> bool {
     ((bits & 0x7ff) << 21) < correlation
 }
 
-impl Column {
+impl PlantedColumn {
     /// Probability of the rows that may have an effect, over all topics.
     fn shares(&self, topics: u32, correlation: f64) -> Vec<f64> {
         let rows = self.zipf.rows().min(ROWS_WITH_EFFECT);

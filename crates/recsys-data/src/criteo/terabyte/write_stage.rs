@@ -20,13 +20,13 @@ use crate::split::Split;
 
 /// A shard, and its rows among all rows.
 #[derive(Debug, Clone)]
-pub(super) struct Shard {
+pub(super) struct PlannedShard {
     pub(super) place: ShardPlace,
     pub(super) rows: Range<u64>,
 }
 
 /// The shards of all splits in the order of their rows.
-pub(super) fn shards(splits: &[(Split, Range<u64>)], shard_rows: u64) -> Vec<Shard> {
+pub(super) fn shards(splits: &[(Split, Range<u64>)], shard_rows: u64) -> Vec<PlannedShard> {
     let mut shards = Vec::new();
     for (split, rows) in splits {
         let count = (rows.end - rows.start).div_ceil(shard_rows);
@@ -38,7 +38,7 @@ pub(super) fn shards(splits: &[(Split, Range<u64>)], shard_rows: u64) -> Vec<Sha
                 shard,
                 rows: end - start,
             };
-            shards.push(Shard {
+            shards.push(PlannedShard {
                 place,
                 rows: start..end,
             });
@@ -53,7 +53,7 @@ pub(super) struct WriteStage<'a> {
     pub(super) days: &'a Days,
     pub(super) tables: &'a [Numbered],
     pub(super) schema: &'a Schema,
-    pub(super) shards: &'a [Shard],
+    pub(super) shards: &'a [PlannedShard],
     pub(super) workers: usize,
 }
 
@@ -166,7 +166,7 @@ impl WriteStage<'_> {
 
     fn write(
         &self,
-        shard: &Shard,
+        shard: &PlannedShard,
         dictionaries: &[Option<&Dictionary>; TABLES],
         encoded: &Encoded,
         memory: &mut Memory,

@@ -19,7 +19,7 @@ use crate::packed::SourceFile;
 use crate::text::identity;
 
 /// A file that is read batch by batch.
-struct Table {
+struct ArrowTable {
     /// Its columns, of which batches hold those in `columns`.
     schema: SchemaRef,
     /// Rows of a Parquet file, batches of an IPC file: what progress is measured in.
@@ -36,12 +36,12 @@ fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
     })
 }
 
-fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
+fn open(files: &TableFiles, path: &Path, form: Form) -> Result<ArrowTable> {
     let file = File::open(path).map_err(|source| io_error("cannot open", path, source))?;
     if form == Form::ArrowIpc {
         let reader =
             FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error))?;
-        return Ok(Table {
+        return Ok(ArrowTable {
             schema: reader.schema(),
             steps: reader.num_batches() as u64,
             batches: Box::new(reader),
@@ -71,7 +71,7 @@ fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
         .with_batch_size(SAMPLES)
         .build()
         .map_err(|error| damaged(path, error))?;
-    Ok(Table {
+    Ok(ArrowTable {
         schema,
         steps: rows.max(0) as u64,
         batches: Box::new(reader),
