@@ -8,13 +8,8 @@ use recsys_data::output_file::OutputFile;
 use recsys_data::packed::PackedDataset;
 use serde_json::Value;
 
-use crate::hot_set::{DatasetIdentity, HotSet, xxh3_hex};
+use crate::hot_set::{DatasetIdentity, FORMAT, FORMAT_VERSION, HotSet, xxh3_hex};
 use crate::{Error, Result};
-
-/// Name of the format.
-pub(crate) const FORMAT: &str = "fae-hot-set";
-/// The version that this release reads and writes.
-pub(crate) const FORMAT_VERSION: u64 = 1;
 
 /// What comes after the checksum, the last value of the file.
 const END: &str = "\"\n}\n";

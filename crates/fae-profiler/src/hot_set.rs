@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::select::Bound;
 use crate::{HotCounts, HotEstimate, Result, SelectOptions, Selection, Selector, Strategy};
 
+/// Name of the format that a hot set is saved in.
+pub(crate) const FORMAT: &str = "fae-hot-set";
+/// The version that this release reads and writes.
+pub(crate) const FORMAT_VERSION: u64 = 1;
+
 /// The data set that a hot set belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -146,8 +151,8 @@ impl HotSet {
         let tables = data.schema().tables.iter().zip(&options.bytes_per_row);
         let tables = tables.zip(&selection.hot_rows);
         Ok(Self {
-            format: super::file::FORMAT.into(),
-            format_version: super::file::FORMAT_VERSION,
+            format: FORMAT.into(),
+            format_version: FORMAT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION").into(),
             dataset: DatasetIdentity::of(data),
             strategy: options.strategy,

@@ -156,3 +156,12 @@ impl Error {
         }
     }
 }
+
+/// An operating system call on `path` failed.
+pub(crate) fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        action,
+        path: path.to_path_buf(),
+        source,
+    }
+}

@@ -9,6 +9,7 @@ mod loader;
 mod numpy;
 mod schema;
 mod split;
+mod stage;
 
 pub mod criteo;
 pub mod exchange;

@@ -17,7 +17,7 @@ use crate::text::{BadRows, Chunk, SkipLog, read_all};
 const PREFETCH: usize = 16;
 
 /// What pass one found.
-pub(super) struct Counted {
+pub(super) struct CountedRows {
     pub(super) rows: u64,
     /// Per table, entries in order of first appearance.
     pub(super) tables: Vec<CategoryCounts>,
@@ -44,8 +44,8 @@ pub(super) fn count(
     options: &PrepareOptions,
     categories: Categories,
     progress: &dyn Progress,
-) -> Result<Counted> {
-    let mut counted = Counted {
+) -> Result<CountedRows> {
+    let mut counted = CountedRows {
         rows: 0,
         tables: std::iter::repeat_with(CategoryCounts::new)
             .take(TABLES)

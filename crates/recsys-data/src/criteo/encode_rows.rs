@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::encode_report::{EncodeReport, UnseenReport};
 use super::parse::parse_rows;
-use super::row_encoder::{RowEncoder, Unseen};
+use super::row_encoder::RowEncoder;
+use super::unseen::Unseen;
 use super::{DENSE_FEATURES, PassReport, RowFieldDefect, SplitReport, TABLES};
 use crate::batch::Batch;
 use crate::criteo::error::Error as CriteoError;

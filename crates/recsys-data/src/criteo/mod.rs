@@ -18,6 +18,7 @@ mod report;
 mod row_encoder;
 mod split;
 mod terabyte;
+mod unseen;
 mod write_pass;
 
 pub use defect::{RowDefect, RowFieldDefect};
@@ -29,10 +30,11 @@ pub use options::{Numbering, PrepareOptions, Randomize, SplitRule};
 pub use parse::{RawRow, parse_row, parse_rows};
 pub use prepare::PrepareCriteo;
 pub use report::{PassReport, PrepareReport, SplitReport};
-pub use row_encoder::{EncodedRow, RowEncoder, Unseen, UnseenCategory};
+pub use row_encoder::{EncodedRow, RowEncoder};
 pub use terabyte::{
     DayReport, DaySplit, PrepareTerabyte, Resumed, TerabyteOptions, TerabyteReport,
 };
+pub use unseen::{Unseen, UnseenCategory};
 
 /// Dense features of a Criteo row, I1 to I13.
 pub const DENSE_FEATURES: usize = 13;

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::count_pass::{Counted, count};
+use super::count_pass::{CountedRows, count};
 use super::encode::{Categories, Encoder, number};
 use super::report::{PassReport, PrepareReport, SplitReport};
-use super::split::Division;
+use super::split::RowDivision;
 use super::write_pass::WritePass;
 use super::{DENSE_FEATURES, PrepareOptions, field_name};
 use crate::error::Result;
@@ -50,14 +50,14 @@ impl PrepareCriteo {
         let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
             count(options, categories, progress)
         })?;
-        let Counted {
+        let CountedRows {
             rows,
             mut tables,
             skipped,
             sources,
         } = counted;
         let skipped = skipped.into_report(&options.raw);
-        let division = Division::new(options.split, rows)?;
+        let division = RowDivision::new(options.split, rows)?;
         let vocabularies: Vec<Vocabulary> = tables
             .par_iter_mut()
             .map(|table| number(table, options.ids, options.min_count))

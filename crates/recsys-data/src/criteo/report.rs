@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Batch;
 use crate::packed::SourceFile;
 use crate::progress::Stage;
 use crate::split::Split;
@@ -71,10 +70,10 @@ impl SplitReport {
         })
     }
 
-    /// Counts the samples of a batch.
-    pub(crate) fn add(&mut self, batch: &Batch) {
-        self.rows += batch.len() as u64;
-        self.clicks += batch.label.iter().filter(|&&label| label == 1.0).count() as u64;
+    /// Counts samples by their labels.
+    pub(crate) fn add(&mut self, labels: &[f32]) {
+        self.rows += labels.len() as u64;
+        self.clicks += labels.iter().filter(|&&label| label == 1.0).count() as u64;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::split::{Split, SplitRows};
 
 /// The division of rows `0..rows` into splits.
-pub(super) struct Division {
+pub(super) struct RowDivision {
     /// Split after split, in file order.
     parts: [(Split, Range<u64>); 3],
     /// Where training row `k` of the file is written, if the rows change places.
@@ -25,7 +25,7 @@ fn day_rows(rows: u64, day: u64) -> u64 {
     rows / 7 + u64::from(day < rows % 7)
 }
 
-impl Division {
+impl RowDivision {
     /// # Errors
     /// More training rows than a shuffle can hold.
     pub(super) fn new(rule: SplitRule, rows: u64) -> Result<Self> {
@@ -132,13 +132,15 @@ mod tests {
             (7_200, [6_172, 514, 514]),
             (45_840_617, [39_291_958, 3_274_330, 3_274_329]),
         ] {
-            let ours = Division::new(SplitRule::TimeOrdered, rows).unwrap().rows();
+            let ours = RowDivision::new(SplitRule::TimeOrdered, rows)
+                .unwrap()
+                .rows();
             assert_eq!([ours.train, ours.validation, ours.test], sizes);
             let rule = SplitRule::ReferenceDays {
                 randomize: Randomize::None,
                 seed: 123,
             };
-            let reference = Division::new(rule, rows).unwrap().rows();
+            let reference = RowDivision::new(rule, rows).unwrap().rows();
             assert_eq!(
                 [reference.train, reference.test, reference.validation],
                 sizes
@@ -154,7 +156,7 @@ mod tests {
             randomize: Randomize::Total,
             seed: 123,
         };
-        let division = Division::new(rule, 11).unwrap();
+        let division = RowDivision::new(rule, 11).unwrap();
         let positions: Vec<u64> = division.train_positions(0..10).unwrap().collect();
         for (place, row) in permutation.into_iter().enumerate() {
             assert_eq!(positions[row], place as u64);
@@ -166,7 +168,7 @@ mod tests {
         fn every_row_goes_to_one_place(rows in 0u64..200, cut in 0u64..200) {
             let cut = cut.min(rows);
             for rule in SHUFFLED.map(|randomize| SplitRule::ReferenceDays { randomize, seed: 1 }).into_iter().chain([SplitRule::TimeOrdered]) {
-                let division = Division::new(rule, rows).unwrap();
+                let division = RowDivision::new(rule, rows).unwrap();
                 let sizes = division.rows();
                 prop_assert_eq!(sizes.train + sizes.validation + sizes.test, rows);
                 let cuts = [0..cut, cut..rows].map(|part| division.cut(part).map(|(_, range)| range.end - range.start).sum::<u64>());

@@ -6,7 +6,7 @@ use super::PrepareOptions;
 use super::encode::Encoder;
 use super::parse::parse_rows;
 use super::report::SplitReport;
-use super::split::Division;
+use super::split::RowDivision;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::packed::{PackedWriter, SourceFile};
@@ -19,7 +19,7 @@ use crate::text::{BadRows, Chunk, read_all};
 pub(super) struct WritePass<'a> {
     pub(super) options: &'a PrepareOptions,
     pub(super) encoder: &'a Encoder,
-    pub(super) division: &'a Division,
+    pub(super) division: &'a RowDivision,
     /// Rows that pass one counted, and the files as it found them.
     pub(super) rows: u64,
     pub(super) sources: &'a [SourceFile],

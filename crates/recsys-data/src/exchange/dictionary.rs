@@ -11,7 +11,7 @@ use crate::vocabulary::{Category, Texts, Vocabulary, WideCategories};
 /// What leads from a category to its id.
 #[derive(Debug)]
 pub(super) enum TableIds {
-    Ranked(Dictionary),
+    Ranked(RankedCategories),
     /// Numbers are ids.
     Kept {
         /// Above every id.
@@ -25,7 +25,7 @@ impl TableIds {
             let rows = column.bound.unwrap_or(0);
             return Self::Kept { rows };
         }
-        Self::Ranked(Dictionary::new(column.text))
+        Self::Ranked(RankedCategories::new(column.text))
     }
 
     /// Counts all values.
@@ -87,7 +87,7 @@ impl TableIds {
 
 /// Categories in the order in which they came, later in that of their ids.
 #[derive(Debug)]
-pub(super) struct Dictionary {
+pub(super) struct RankedCategories {
     /// Entries, found by the hash of their key.
     slots: HashTable<u32>,
     keys: Values,
@@ -96,7 +96,7 @@ pub(super) struct Dictionary {
     missing: Option<u32>,
 }
 
-impl Dictionary {
+impl RankedCategories {
     fn new(text: bool) -> Self {
         Self {
             slots: HashTable::new(),
@@ -213,8 +213,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn counted(values: &[Option<u64>], text: bool) -> Dictionary {
-        let mut dictionary = Dictionary::new(text);
+    fn counted(values: &[Option<u64>], text: bool) -> RankedCategories {
+        let mut dictionary = RankedCategories::new(text);
         for value in values {
             match value {
                 Some(value) if text => dictionary.add(Category::Text(&value.to_string())),

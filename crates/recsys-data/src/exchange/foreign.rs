@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::options::DenseValues;
+use super::rules::DenseValues;
 use crate::criteo::logarithm;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::foreign::{Bags, Columns, Foreign, Place, TableColumn, Values};
-use super::options::DenseValues;
+use super::rules::DenseValues;
 use crate::error::Result;
 use crate::numpy::Array;
 

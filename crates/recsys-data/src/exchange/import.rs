@@ -11,7 +11,8 @@ use super::dictionary::TableIds;
 use super::foreign::{Bags, Columns, Foreign, ForeignReader};
 use super::mlperf::MlPerfFiles;
 use super::npz::{NpzFiles, read_counts};
-use super::options::{ForeignIds, ImportFormat, ImportOptions, ImportReport};
+use super::options::{ImportFormat, ImportOptions, ImportReport};
+use super::rules::ForeignIds;
 use super::table::open_table;
 use super::torchrec::TorchRecFiles;
 use crate::batch::Batch;
@@ -155,7 +156,7 @@ impl ImportForeign {
 }
 
 /// What pass one found.
-struct Counted {
+struct CountedFiles {
     /// Samples behind every name.
     rows: Vec<u64>,
     sources: Vec<SourceFile>,
@@ -166,9 +167,9 @@ fn count(
     names: &[PathBuf],
     tables: &mut [TableIds],
     progress: &dyn Progress,
-) -> Result<Counted> {
+) -> Result<CountedFiles> {
     let columns = reader.columns();
-    let mut counted = Counted {
+    let mut counted = CountedFiles {
         rows: Vec::new(),
         sources: Vec::new(),
     };
@@ -217,7 +218,7 @@ impl WritePass<'_> {
         &self,
         reader: &dyn ForeignReader,
         names: &[PathBuf],
-        counted: &Counted,
+        counted: &CountedFiles,
         writer: &mut PackedWriter,
         progress: &dyn Progress,
     ) -> Result<Vec<SplitReport>> {
@@ -292,7 +293,7 @@ impl WritePass<'_> {
                 copy_samples(batch, range, writer.schema(), &mut part);
             }
             let batch = if whole { batch } else { &part };
-            splits[split as usize].add(batch);
+            splits[split as usize].add(&batch.label);
             writer.append(split, batch)?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns};
 use super::npz::check_counts;
-use super::options::DenseValues;
+use super::rules::DenseValues;
 use crate::criteo::{DENSE_FEATURES, TABLES};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;

@@ -13,6 +13,7 @@ mod npz;
 mod options;
 mod ranking;
 mod rerank;
+mod rules;
 mod table;
 mod torchrec;
 
@@ -23,9 +24,8 @@ pub use export::{ExportForeign, ExportFormat, ExportOptions, ExportReport, Expor
 pub use import::ImportForeign;
 #[doc(hidden)]
 pub use mlperf::parse_mlperf;
-pub use options::{
-    DenseValues, ForeignCut, ForeignIds, ForeignParts, ImportFormat, ImportOptions, ImportReport,
-};
+pub use options::{ForeignCut, ForeignParts, ImportFormat, ImportOptions, ImportReport};
 pub use ranking::Ranking;
 pub use rerank::{Rerank, RerankOptions};
+pub use rules::{DenseValues, ForeignIds};
 pub use table::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform};

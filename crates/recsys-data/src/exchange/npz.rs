@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns, share, width};
-use super::options::DenseValues;
+use super::rules::DenseValues;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::numpy::Array;

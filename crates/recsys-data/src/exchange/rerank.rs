@@ -216,7 +216,7 @@ fn write(
         for_each_id(batch, rankings.len(), |table, id| {
             *id = rankings[table].new_ids()[*id as usize];
         });
-        splits[split as usize].add(batch);
+        splits[split as usize].add(&batch.label);
         writer.append(split, batch)
     })?;
     Ok(splits.into())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::foreign::{Columns, Foreign, ForeignReader, Place};
 use super::id_rows::{IdRows, SAMPLES, columns, share, width};
 use super::npz::check_counts;
-use super::options::{DenseValues, ForeignIds};
+use super::rules::{DenseValues, ForeignIds};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::numpy::Array;

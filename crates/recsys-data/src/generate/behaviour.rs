@@ -15,7 +15,7 @@ const TASTES: u64 = 1;
 ///
 /// Tastes are drawn by popularity, so over all users categories and items are as frequent as they are popular.
 #[derive(Debug, Clone)]
-pub(crate) struct Behaviour {
+pub(crate) struct BehaviourModel {
     catalogue: Catalogue,
     tastes: Counter,
     interests: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Mind {
     pub(crate) place: usize,
 }
 
-impl Behaviour {
+impl BehaviourModel {
     pub(crate) fn new(options: &PlantedSequencesOptions) -> Self {
         Self {
             catalogue: Catalogue::new(

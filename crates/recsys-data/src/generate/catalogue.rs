@@ -23,7 +23,7 @@ pub(crate) struct Choice {
 pub(crate) struct Catalogue {
     categories: Vec<Category>,
     popularity: Alias,
-    columns: Vec<Column>,
+    columns: Vec<AliasColumn>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ struct Category {
 /// A column of the alias method ([`Alias`]) over the items of one category that names the items themselves, so that a
 /// draw touches one cache line.
 #[derive(Debug, Clone)]
-struct Column {
+struct AliasColumn {
     threshold: u32,
     own: u32,
     other: u32,
@@ -71,7 +71,7 @@ impl Catalogue {
             };
             dealt[category as usize].push(item);
         }
-        let mut shelves: Vec<(f64, Vec<Column>)> = dealt
+        let mut shelves: Vec<(f64, Vec<AliasColumn>)> = dealt
             .into_par_iter()
             .map(|items| {
                 let weights: Vec<f64> = items.iter().map(|&item| weight(item)).collect();
@@ -80,7 +80,7 @@ impl Catalogue {
                     .columns()
                     .iter()
                     .zip(&items)
-                    .map(|(&(threshold, other), &own)| Column {
+                    .map(|(&(threshold, other), &own)| AliasColumn {
                         threshold,
                         own,
                         other: items[other as usize],

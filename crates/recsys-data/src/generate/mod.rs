@@ -4,6 +4,7 @@ mod alias;
 mod behaviour;
 mod catalogue;
 mod counter;
+mod criteo_text;
 mod dense_levels;
 mod hidden_model;
 mod planted;

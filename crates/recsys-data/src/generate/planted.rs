@@ -1,6 +1,5 @@
 //! Samples whose click probability is known.
 
-use std::io;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -10,7 +9,6 @@ use super::dense_levels::{LEVELS, Level, levels};
 use super::hidden_model::{DIM, HiddenModel, Parts, ROWS_WITH_EFFECT};
 use super::planted_options::PlantedOptions;
 use super::separation::auc_of_samples;
-use super::text;
 use super::zipf::{TopicShifts, Zipf};
 use crate::batch::Batch;
 use crate::dataset::Dataset;
@@ -40,14 +38,14 @@ const CALIBRATION_SAMPLES: u64 = 1 << 16;
 pub struct Planted {
     options: PlantedOptions,
     schema: Schema,
-    columns: Vec<Column>,
-    dense: Vec<DenseColumn>,
+    columns: Vec<PlantedColumn>,
+    dense: Vec<PlantedDense>,
     model: HiddenModel,
 }
 
 /// How one categorical column is drawn and written.
 #[derive(Debug, Clone)]
-struct Column {
+struct PlantedColumn {
     zipf: Zipf,
     shifts: TopicShifts,
     /// The id that is written as an empty field.
@@ -58,7 +56,7 @@ struct Column {
 
 /// How one dense column is drawn.
 #[derive(Debug, Clone)]
-struct DenseColumn {
+struct PlantedDense {
     levels: Vec<Level>,
     /// `[topics]`: where in the distribution the topic's values lie.
     phases: Vec<f64>,
@@ -83,7 +81,7 @@ impl Planted {
         options.validate()?;
         let topics = options.topics;
         let topic_counter = Counter::new(options.seed, TOPICS);
-        let columns: Vec<Column> = options
+        let columns: Vec<PlantedColumn> = options
             .tables
             .par_iter()
             .enumerate()
@@ -92,7 +90,7 @@ impl Planted {
                 let missing = (spec.missing > 0.0).then(|| zipf.rank_of_share(spec.missing));
                 let shifts =
                     TopicShifts::new(spec.rows, topics, topic_counter.sample(table as u64).bits());
-                Column {
+                PlantedColumn {
                     zipf,
                     shifts,
                     missing,
@@ -100,10 +98,10 @@ impl Planted {
                 }
             })
             .collect();
-        let dense: Vec<DenseColumn> = (0..options.dense)
+        let dense: Vec<PlantedDense> = (0..options.dense)
             .map(|feature| {
                 let mut draws = topic_counter.sample(u64::MAX - feature as u64);
-                DenseColumn {
+                PlantedDense {
                     levels: levels(feature),
                     phases: (0..topics).map(|_| draws.uniform()).collect(),
                 }
@@ -165,18 +163,6 @@ impl Planted {
     /// [`Error::UndefinedAuc`] where the range is empty.
     pub fn expected_best_auc(&self, samples: Range<u64>) -> Result<f64> {
         self.auc(samples, |row| (row.probability, 1.0 - row.probability))
-    }
-
-    /// Writes samples as raw Criteo text, one line each: label, dense integers and categories as eight hexadecimal
-    /// digits, separated by TABs; missing values are empty. Reading it back gives the values of the data set, with
-    /// the ids numbered anew.
-    ///
-    /// Lines are formatted in parallel and written in order; the same bytes come out whatever the number of threads.
-    ///
-    /// # Errors
-    /// Those of `writer`.
-    pub fn write_criteo_text(&self, samples: Range<u64>, writer: impl io::Write) -> io::Result<()> {
-        text::write(self, samples, writer)
     }
 
     /// The raw value of a category, distinct for every id of a table and never 0; nothing for the missing one.
@@ -277,7 +263,7 @@ fn draws_topic(bits: u64, correlation: u64) -> bool {
     ((bits & 0x7ff) << 21) < correlation
 }
 
-impl Column {
+impl PlantedColumn {
     /// Probability of the rows that may have an effect, over all topics.
     fn shares(&self, topics: u32, correlation: f64) -> Vec<f64> {
         let rows = self.zipf.rows().min(ROWS_WITH_EFFECT);

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::behaviour::{Behaviour, Mind};
+use super::behaviour::{BehaviourModel, Mind};
 use super::counter::Counter;
 use super::planted_sequences_options::PlantedSequencesOptions;
 use super::separation::auc_of_samples;
@@ -41,7 +41,7 @@ pub struct PlantedSequences {
     options: PlantedSequencesOptions,
     schema: Schema,
     users: Zipf,
-    behaviour: Behaviour,
+    behaviour: BehaviourModel,
 }
 
 /// One sample, in memory that is reused for the next.
@@ -64,7 +64,7 @@ impl PlantedSequences {
         Ok(Self {
             schema: options.schema(),
             users: Zipf::new(u64::from(options.users), options.user_exponent),
-            behaviour: Behaviour::new(&options),
+            behaviour: BehaviourModel::new(&options),
             options,
         })
     }

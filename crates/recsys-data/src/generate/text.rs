@@ -1,33 +1,9 @@
-//! Raw text: planted samples as Criteo's, and what other formats share.
+//! Raw text: numbers written as digits, and lines that threads format side by side.
 
 use std::io;
 use std::ops::Range;
 
 use rayon::prelude::*;
-
-use super::planted::{Planted, PlantedSample};
-
-/// Criteo lines that one task formats.
-const CHUNK: u64 = 8192;
-
-/// See [`Planted::write_criteo_text`].
-pub(crate) fn write(
-    planted: &Planted,
-    samples: Range<u64>,
-    writer: impl io::Write,
-) -> io::Result<()> {
-    write_chunks(
-        samples,
-        CHUNK,
-        writer,
-        |row: &mut PlantedSample, samples, lines| {
-            for sample in samples {
-                planted.sample(sample, row);
-                push_line(planted, row, lines);
-            }
-        },
-    )
-}
 
 /// Lets `fill` write the text of `chunk` numbers at a time, in parallel, and writes it in order. `fill` has memory of
 /// type `R` that is reused.
@@ -70,24 +46,8 @@ pub(crate) fn write_chunks<R: Default>(
     writer.flush()
 }
 
-fn push_line(planted: &Planted, row: &PlantedSample, line: &mut Vec<u8>) {
-    line.push(b'0' + u8::from(row.click));
-    for (feature, &level) in row.levels.iter().enumerate() {
-        line.push(b'\t');
-        if let Some(value) = planted.raw_dense(feature, level) {
-            push_decimal(value, line);
-        }
-    }
-    for (table, &id) in row.ids.iter().enumerate() {
-        line.push(b'\t');
-        if let Some(value) = planted.raw_category(table, id) {
-            push_hexadecimal(value, line);
-        }
-    }
-    line.push(b'\n');
-}
-
-fn push_decimal(value: i32, line: &mut Vec<u8>) {
+/// Decimal digits, behind a minus where the value is below 0.
+pub(crate) fn push_decimal(value: i32, line: &mut Vec<u8>) {
     if value < 0 {
         line.push(b'-');
     }
@@ -112,7 +72,7 @@ pub(crate) fn push_number(value: u64, line: &mut Vec<u8>) {
 }
 
 /// Eight lower-case digits.
-fn push_hexadecimal(value: u32, line: &mut Vec<u8>) {
+pub(crate) fn push_hexadecimal(value: u32, line: &mut Vec<u8>) {
     let digits: [u8; 8] = std::array::from_fn(|digit| {
         b"0123456789abcdef"[(value >> (28 - 4 * digit)) as usize & 0xf]
     });

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::behaviour::{Behaviour, Mind};
+use super::behaviour::{BehaviourModel, Mind};
 use super::counter::{Counter, mix};
 use super::text::{push_number, write_chunks};
 use crate::loader::Permutation;
@@ -48,7 +48,7 @@ struct Visit {
 
 /// See [`PlantedSequences::write_user_behaviour`](super::PlantedSequences::write_user_behaviour).
 pub(crate) fn write(
-    behaviour: &Behaviour,
+    behaviour: &BehaviourModel,
     seed: u64,
     events: u64,
     writer: impl io::Write,
@@ -91,7 +91,7 @@ pub(crate) fn write(
 }
 
 impl Visit {
-    fn draw(&mut self, behaviour: &Behaviour, counter: Counter, user: u64, events: u64) {
+    fn draw(&mut self, behaviour: &BehaviourModel, counter: Counter, user: u64, events: u64) {
         let draws = &mut counter.sample(user);
         behaviour.begin(user, draws, &mut self.mind);
         self.events.clear();

@@ -1,13 +1,14 @@
 //! One pass over a data set.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::options::Order;
 use super::permutation::Permutation;
 use super::queue::Queue;
-use super::{Buffers, Order, Source};
+use super::source::{Buffers, Source};
 use crate::batch::Batch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The batches of an epoch, in order: an iterator made by [`Loader::epoch`](crate::Loader::epoch).
 pub struct Epoch<E: Default + Send + 'static> {
@@ -41,57 +42,6 @@ impl<E: Default + Send + 'static> Drop for Loaded<E> {
             extra: std::mem::take(&mut self.extra),
         };
         self.source.give_back(buffers);
-    }
-}
-
-impl<E: Default + Send> Source<E> {
-    fn give_back(&self, buffers: Buffers<E>) {
-        self.spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(buffers);
-    }
-
-    fn buffers(&self) -> Buffers<E> {
-        let spare = self
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        spare.unwrap_or_default()
-    }
-
-    /// Fills `samples` with the numbers of a batch's samples.
-    fn list(&self, order: Option<Permutation>, batch: u64, samples: &mut Vec<u64>) {
-        let size = self.options.batch_size as u64;
-        let start = batch * size;
-        let places = start..start.saturating_add(size).min(self.dataset.len());
-        samples.clear();
-        match order {
-            None => samples.extend(places),
-            Some(permutation) => samples.extend(places.map(|place| permutation.at(place))),
-        }
-    }
-
-    /// Reads batch number `batch` of an epoch that began at batch `first`, and prepares it.
-    fn load(&self, order: Option<Permutation>, first: u64, batch: u64) -> Result<Buffers<E>> {
-        let mut buffers = self.buffers();
-        let prefetch = self.options.prefetch as u64;
-        let ahead = batch.saturating_add(prefetch);
-        if ahead < self.batches() {
-            self.list(order, ahead, &mut buffers.samples);
-            self.dataset.read_ahead(&buffers.samples);
-        }
-        self.list(order, batch, &mut buffers.samples);
-        if batch - first < prefetch {
-            // No batch before this one has asked for it.
-            self.dataset.read_ahead(&buffers.samples);
-        }
-        self.dataset.read(&buffers.samples, &mut buffers.batch)?;
-        match (self.prepare)(&buffers.batch, &mut buffers.extra) {
-            Ok(()) => Ok(buffers),
-            Err(source) => Err(Error::Prepare { batch, source }),
-        }
     }
 }
 

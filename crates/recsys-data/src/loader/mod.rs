@@ -1,67 +1,24 @@
 //! Mini-batches read ahead by background threads.
 
 mod epoch;
+mod options;
 mod permutation;
 mod queue;
+mod source;
 
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
-
+use self::source::Source;
 use crate::batch::Batch;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 
 pub use epoch::{Epoch, Loaded};
+pub use options::{LoaderOptions, Order};
 pub(crate) use permutation::Permutation;
-
-/// In which order samples come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Order {
-    /// As they lie in the data set.
-    #[default]
-    File,
-    /// In a new order in every epoch, a function of seed, epoch and number of samples.
-    Shuffled,
-}
 
 /// More threads than any machine reads with; each takes memory of its own.
 const MAX_THREADS: usize = 1024;
-
-/// How a [`Loader`] reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoaderOptions {
-    /// Samples in a batch; the last batch of an epoch takes what is left.
-    pub batch_size: usize,
-    /// In which order samples come.
-    pub order: Order,
-    /// Seed of the shuffles.
-    pub seed: u64,
-    /// Background threads, 1 to 1024.
-    pub threads: usize,
-    /// Batches that may be ready or in work ahead of their use. Each takes its memory, so that an epoch takes no more than
-    /// the smaller of this number and that of its batches.
-    pub prefetch: usize,
-}
-
-impl Default for LoaderOptions {
-    fn default() -> Self {
-        Self {
-            batch_size: 128,
-            order: Order::File,
-            seed: 0,
-            threads: 1,
-            prefetch: 4,
-        }
-    }
-}
-
-/// What a loader does on its threads with a batch that it has read.
-type Prepare<E> = dyn Fn(&Batch, &mut E) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>
-    + Send
-    + Sync;
 
 /// Reads a data set in mini-batches, ahead of their use.
 ///
@@ -73,23 +30,6 @@ type Prepare<E> = dyn Fn(&Batch, &mut E) -> std::result::Result<(), Box<dyn std:
 /// example. `()` for nothing.
 pub struct Loader<E = ()> {
     source: Arc<Source<E>>,
-}
-
-/// What the threads of all epochs share.
-struct Source<E> {
-    dataset: Arc<dyn Dataset>,
-    options: LoaderOptions,
-    prepare: Box<Prepare<E>>,
-    /// Buffers that nobody uses at the moment.
-    spare: Mutex<Vec<Buffers<E>>>,
-}
-
-/// Memory of one batch.
-#[derive(Default)]
-struct Buffers<E> {
-    samples: Vec<u64>,
-    batch: Batch,
-    extra: E,
 }
 
 impl Loader {
@@ -158,12 +98,6 @@ impl<E: Default + Send + 'static> Loader<E> {
     /// The threads end when the epoch is dropped or has been read to its end. After an error there are no more batches.
     pub fn epoch(&self, epoch: u64, first_batch: u64) -> Epoch<E> {
         Epoch::start(Arc::clone(&self.source), epoch, first_batch)
-    }
-}
-
-impl<E> Source<E> {
-    fn batches(&self) -> u64 {
-        self.dataset.len().div_ceil(self.options.batch_size as u64)
     }
 }
 

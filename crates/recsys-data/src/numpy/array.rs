@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Element, NpyHeader};
-use crate::error::{Error, Result};
-use crate::text::{ZipEntry, ZipPlace, first_names, io_error};
+use crate::error::{Error, Result, io_error};
+use crate::text::{ZipEntry, ZipPlace, first_names};
 
 /// The array `name` of an archive that holds `places`.
 ///

@@ -5,22 +5,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::source_file::SourceFile;
 use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, xxh3_hex};
 use crate::error::{Error, Result};
 use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::Split;
-
-/// A raw file that a data set was made from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFile {
-    /// File name, without folders.
-    pub name: String,
-    /// Size as it lay on disk.
-    pub bytes: u64,
-    /// xxh3 (64 bits) of those bytes, 16 hexadecimal digits.
-    pub xxh3: String,
-}
 
 /// Where a data set came from. Holds no time and no path, so that the same input gives the same bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -13,23 +13,23 @@ mod reader;
 mod shard;
 mod shard_files;
 mod shard_writer;
+mod source_file;
 mod split_writer;
 mod verify;
 mod verify_report;
 mod writer;
 
 pub use error::Error;
-pub use manifest::{
-    Manifest, Provenance, ShardFile, SourceFile, SplitFiles, Splits, VocabularyFile,
-};
+pub use manifest::{Manifest, Provenance, ShardFile, SplitFiles, Splits, VocabularyFile};
 pub use reader::{PackedDataset, PackedSplit};
+pub use source_file::SourceFile;
 pub use verify::Verify;
 pub use verify_report::{Defect, FileContent, FileReport, VerifyReport};
 pub use writer::{PackedWriter, WriterOptions};
 
 pub(crate) use header::{TensorEntry, encode_header};
-pub(crate) use output_folder::{OutputFolder, check_target, publish, sibling, sync_folder};
-pub(crate) use output_lock::OutputLock;
+pub(crate) use output_folder::{OutputFolder, check_target, publish, sync_folder};
+pub(crate) use output_lock::{OutputLock, sibling};
 pub(crate) use shard_writer::{ShardPlace, ShardWriter};
 pub(crate) use writer::write_manifest;
 

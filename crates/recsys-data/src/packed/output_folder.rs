@@ -1,11 +1,11 @@
 //! A folder that appears under its name only when it is complete.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::output_lock::OutputLock;
+use super::output_lock::{OutputLock, sibling};
 use super::{FORMAT, MANIFEST_FILE, VOCABULARY_FOLDER};
 use crate::error::{Error, Result};
 use crate::output_file::{self, folder_of};
@@ -87,14 +87,6 @@ impl Drop for OutputFolder {
         // After a rename there is nothing under this name.
         let _ = fs::remove_dir_all(&self.temporary);
     }
-}
-
-/// `.NAME` and a suffix: what belongs to an output folder and lies beside it.
-pub(crate) fn sibling(name: &OsStr, suffix: &str) -> OsString {
-    let mut sibling = OsString::from(".");
-    sibling.push(name);
-    sibling.push(suffix);
-    sibling
 }
 
 fn is_filled(folder: &Path) -> Result<bool> {

@@ -1,9 +1,9 @@
 //! One writer at a time for an output folder.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::output_folder::sibling;
 use crate::error::{Error, Result};
 use crate::output_file::{folder_of, lock_by_name};
 use crate::packed::error::Error as PackedError;
@@ -72,4 +72,12 @@ impl Drop for OutputLock {
             .iter()
             .for_each(|folder| drop(fs::remove_dir(folder)));
     }
+}
+
+/// `.NAME` and a suffix: what belongs to an output folder and lies beside it.
+pub(crate) fn sibling(name: &OsStr, suffix: &str) -> OsString {
+    let mut sibling = OsString::from(".");
+    sibling.push(name);
+    sibling.push(suffix);
+    sibling
 }

@@ -13,7 +13,7 @@ use crate::text::Error as TextError;
 use crate::text::{BadRows, Chunk, SkipLog, read_all};
 
 /// What pass one found.
-pub(super) struct Counted {
+pub(super) struct CountedEvents {
     /// Users and their events, in order of first appearance.
     pub(super) users: CategoryCounts,
     /// Items and their events, in order of first appearance.
@@ -59,7 +59,7 @@ impl Parsed {
 /// Stands for an event that is left out.
 const LEFT_OUT: u32 = u32::MAX;
 
-impl Counted {
+impl CountedEvents {
     fn new(options: &PrepareOptions, folder: &std::path::Path, by_minute: bool) -> Self {
         Self {
             users: CategoryCounts::new(),
@@ -186,8 +186,8 @@ pub(super) fn count(
     folder: &std::path::Path,
     by_minute: bool,
     progress: &dyn Progress,
-) -> Result<Counted> {
-    let mut counted = Counted::new(options, folder, by_minute);
+) -> Result<CountedEvents> {
+    let mut counted = CountedEvents::new(options, folder, by_minute);
     let consume = |chunks| counted.take(options, chunks, progress);
     let sources = read_all(&options.raw, |chunk| parse(options, &chunk), consume)?;
     counted.sources = sources;

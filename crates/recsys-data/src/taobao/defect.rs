@@ -1,6 +1,7 @@
 //! What can be wrong with an event.
 
-use super::{Behaviour, FIELDS};
+use super::FIELDS;
+use super::behaviour::Behaviour;
 use crate::text::{FieldDefect, LineDefect, shorten};
 
 /// Why a line is not an event.

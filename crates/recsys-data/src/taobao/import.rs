@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::encode::rank;
+use super::foreign_sequences::ForeignSequences;
 use super::npz::read_npz;
 use super::sequence_text::{Use, samples_of};
 use super::{PointsPerUser, TABLES, schema};
@@ -82,17 +83,6 @@ pub struct ImportReport {
     pub seconds: f64,
     /// Size of the data set on disk, in bytes.
     pub packed_bytes: u64,
-}
-
-/// Some samples with the ids of another program.
-#[derive(Debug, Default)]
-pub(super) struct Foreign {
-    pub(super) label: Vec<f32>,
-    /// `[samples, positions]`.
-    pub(super) dense: Vec<f32>,
-    /// `[samples, positions, 3]`.
-    pub(super) ids: Vec<u32>,
-    pub(super) stored_bytes: u64,
 }
 
 /// Imports sequences: pass one counts their ids, pass two writes ranks, 0 the most frequent over all positions of all samples, ties
@@ -279,11 +269,11 @@ impl ImportTaobao {
         &self,
         files: &[(Split, &Path)],
         progress: &dyn Progress,
-        mut consume: impl FnMut(Split, Foreign) -> Result<()> + Send,
+        mut consume: impl FnMut(Split, ForeignSequences) -> Result<()> + Send,
     ) -> Result<Vec<SourceFile>> {
         let mut sources = Vec::new();
         for &(split, path) in files {
-            let mut take = |foreign: Foreign| {
+            let mut take = |foreign: ForeignSequences| {
                 progress.advance(foreign.stored_bytes, foreign.label.len() as u64);
                 consume(split, foreign)
             };
@@ -330,7 +320,7 @@ impl ImportTaobao {
 }
 
 /// Samples with ranks for ids; `None` where an id was not counted.
-fn translated(foreign: Foreign, tables: &[CategoryCounts; 3]) -> Option<Batch> {
+fn translated(foreign: ForeignSequences, tables: &[CategoryCounts; 3]) -> Option<Batch> {
     let mut batch = Batch {
         label: foreign.label,
         dense: foreign.dense,

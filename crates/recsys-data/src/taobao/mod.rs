@@ -4,11 +4,13 @@
 //! `buy`), Unix time in seconds. There is no header. A sample is a window of a user's events in the order of time: a history,
 //! then a candidate that followed it (label 1) or an item that the user never touched (label 0).
 
+mod behaviour;
 mod count_pass;
 mod defect;
 mod division;
 mod encode;
 mod error;
+mod foreign_sequences;
 mod history;
 mod import;
 mod npz;
@@ -18,11 +20,13 @@ mod prepare;
 mod reference;
 mod report;
 mod rules;
+mod sequence_defect;
 mod sequence_text;
 mod store;
 mod windows;
 mod write_pass;
 
+pub use behaviour::Behaviour;
 pub use defect::{EventDefect, EventFieldDefect};
 pub use error::Error;
 pub use import::{ImportOptions, ImportReport, ImportTaobao};
@@ -30,10 +34,10 @@ pub use options::{
     Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,
     ShortHistory,
 };
-pub use parse::{Behaviour, RawEvent, parse_event, parse_events};
+pub use parse::{RawEvent, parse_event, parse_events};
 pub use prepare::PrepareTaobao;
 pub use report::{PrepareReport, Spread};
-pub use sequence_text::SequenceDefect;
+pub use sequence_defect::SequenceDefect;
 
 use crate::schema::Schema;
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::import::Foreign;
+use super::foreign_sequences::ForeignSequences;
 use crate::error::Result;
 use crate::numpy::Array;
 use crate::text::entries_of_zip;
@@ -21,7 +21,7 @@ const SAMPLES: usize = 1 << 12;
 pub(super) fn read_npz(
     path: &Path,
     positions: usize,
-    mut consume: impl FnMut(Foreign) -> Result<()>,
+    mut consume: impl FnMut(ForeignSequences) -> Result<()>,
 ) -> Result<()> {
     let places = entries_of_zip(path)?;
     let mut tables = Vec::new();
@@ -40,9 +40,9 @@ pub(super) fn read_npz(
     }
     for first in (0..samples).step_by(SAMPLES) {
         let count = (samples - first).min(SAMPLES as u64) as usize;
-        let mut foreign = Foreign {
+        let mut foreign = ForeignSequences {
             ids: vec![0; count * positions * 3],
-            ..Foreign::default()
+            ..ForeignSequences::default()
         };
         for (table, array) in tables.iter_mut().enumerate() {
             let mut bad = None;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::count_pass::{Counted, by_name, count};
+use super::count_pass::{CountedEvents, by_name, count};
 use super::division::Division;
 use super::encode::Ids;
 use super::history::Histories;
@@ -246,7 +246,7 @@ fn pass(stage: Stage, rows: u64, seconds: f64) -> PassReport {
 }
 
 /// Windows that become samples, for every user.
-fn points_of(options: &PrepareOptions, counted: &Counted) -> Vec<u32> {
+fn points_of(options: &PrepareOptions, counted: &CountedEvents) -> Vec<u32> {
     let events = counted.users.counts().iter();
     let windows = events.map(|&events| windows(options, events));
     let most = match options.points_per_user {
@@ -263,7 +263,7 @@ fn points_of(options: &PrepareOptions, counted: &Counted) -> Vec<u32> {
 /// Counts samples by split where that depends on their times.
 fn tally(
     options: &PrepareOptions,
-    counted: &Counted,
+    counted: &CountedEvents,
     rules: &WindowRules<'_>,
     progress: &dyn Progress,
 ) -> Result<SplitRows> {
@@ -291,7 +291,7 @@ fn tally(
 /// Takes back the counts of events that occurred before; returns how many there are.
 fn remove_duplicates(
     options: &PrepareOptions,
-    counted: &mut Counted,
+    counted: &mut CountedEvents,
     progress: &dyn Progress,
 ) -> Result<u64> {
     let mut all: Vec<Event> = Vec::new();

@@ -4,66 +4,18 @@
 //! items, the last being the target; their categories; items that are not among them, for negatives, 200 or less; their
 //! categories.
 
-use super::import::Foreign;
+use super::foreign_sequences::ForeignSequences;
 use super::parse::decimal;
 use super::positions;
 use super::reference::{SEQUENCE, points_of, window_draws, window_end};
+use super::sequence_defect::{COLUMNS, SequenceDefect};
 use super::windows::below;
 use crate::error::{Error, Result};
 use crate::taobao::error::Error as TaobaoError;
 use crate::text::{Chunk, shorten};
 
-/// The columns of a line.
-const COLUMNS: [&str; 8] = [
-    "user",
-    "target item",
-    "target category",
-    "label",
-    "items",
-    "categories",
-    "negative items",
-    "negative categories",
-];
 /// Positions of a sample.
 const POSITIONS: usize = 21;
-
-/// Why a line is no sequence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SequenceDefect {
-    /// Too few or too many columns.
-    #[error("{found} columns separated by TAB instead of {}", COLUMNS.len())]
-    Columns {
-        /// Number of columns.
-        found: usize,
-    },
-    /// A value that is no id.
-    #[error("{} (column {}): value {place} is \"{text}\", which is no number from 0 to 4294967295", COLUMNS[*column], column + 1)]
-    Number {
-        /// The column, counted from 0.
-        column: usize,
-        /// Which value of the list, counted from 1.
-        place: usize,
-        /// The value, escaped and shortened.
-        text: String,
-    },
-    /// A list of another length than it should have.
-    #[error("{} (column {}) has {found} values, and {expected} are needed", COLUMNS[*column], column + 1)]
-    Length {
-        /// The column, counted from 0.
-        column: usize,
-        /// Number of values.
-        found: usize,
-        /// What would be right.
-        expected: String,
-    },
-    /// A label other than 0 and 1.
-    #[error("label (column 4) is {found} instead of 0 or 1")]
-    Label {
-        /// The label.
-        found: u32,
-    },
-}
 
 /// What is made of the lines of a file.
 #[derive(Debug, Clone, Copy)]
@@ -93,8 +45,8 @@ pub(super) fn samples_of(
     path: &std::path::Path,
     usage: Use,
     last: u64,
-) -> Result<Foreign> {
-    let mut foreign = Foreign::default();
+) -> Result<ForeignSequences> {
+    let mut foreign = ForeignSequences::default();
     let dense = positions(POSITIONS);
     let text = chunk.text.strip_suffix(b"\n").unwrap_or(&chunk.text);
     for (number, line) in (chunk.first_line..).zip(text.split(|&byte| byte == b'\n')) {
@@ -133,7 +85,13 @@ pub(super) fn samples_of(
 
 impl Sequence {
     /// Adds a window: with a negative the history ends at `end` and the candidate follows, else the candidate is at `end`.
-    fn push(&self, into: &mut Foreign, dense: &[f32], end: usize, negative: Option<usize>) {
+    fn push(
+        &self,
+        into: &mut ForeignSequences,
+        dense: &[f32],
+        end: usize,
+        negative: Option<usize>,
+    ) {
         let history = match negative {
             Some(_) => end + 2 - POSITIONS..end + 1,
             None => end + 1 - POSITIONS..end + 1,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{ZipEntry, entries_of_zip};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_error};
 use crate::packed::Error as PackedError;
 use crate::packed::{OutputLock, SourceFile};
 use crate::text::error::Error as TextError;
@@ -84,15 +84,6 @@ impl Read for Metered {
             .unwrap_or_else(PoisonError::into_inner)
             .update(&into[..count]);
         Ok(count)
-    }
-}
-
-/// An operating system call on `path` failed.
-pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use chunk::{Chunk, Chunks};
 pub use error::Error;
 pub(crate) use error::first_names;
 pub(crate) use input::{
-    Source, check_contents, check_output, folder_bytes, identity, io_error, stored_bytes,
+    Source, check_contents, check_output, folder_bytes, identity, stored_bytes,
 };
 pub use line_defect::{FieldDefect, LineDefect};
 pub(crate) use lines::for_each_line;

@@ -7,8 +7,7 @@ use std::path::Path;
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
-use super::io_error;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_error};
 use crate::text::error::Error as TextError;
 
 /// Read ahead of the decoder.

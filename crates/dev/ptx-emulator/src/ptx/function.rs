@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::Location;
+use super::globals::Globals;
 use super::instruction::{Atomic, Instruction, Slot, Special, WarpInstruction};
-use super::memory::Memory;
-use super::module::Globals;
 use super::types::Type;
 
 /// A parameter of a kernel, in the block of bytes that a launch passes.
@@ -95,23 +94,4 @@ impl Function {
             line,
         })
     }
-}
-
-/// One launch of a kernel.
-#[derive(Clone, Copy)]
-pub struct Launch<'a> {
-    /// Blocks, in three dimensions.
-    pub grid: [u32; 3],
-    /// Threads of a block, in three dimensions.
-    pub block: [u32; 3],
-    /// Shared memory in addition to what the kernel declares, in bytes.
-    pub shared_bytes: u32,
-    /// The parameters' bytes, each at its offset.
-    pub arguments: &'a [u8],
-    /// What the kernel may access.
-    pub memory: &'a dyn Memory,
-    /// The order that blocks, and threads between two barriers, run in; 0 is that of their indices.
-    pub order: u64,
-    /// Whether to look for blocks that touch what another one writes. It takes time, and memory for every word touched.
-    pub race_check: bool,
 }

@@ -8,13 +8,16 @@ mod decode;
 mod error;
 mod execute;
 mod function;
+mod globals;
+mod index;
 mod instruction;
+mod launch;
 mod lexer;
 mod memory;
 mod module;
 mod types;
 
 pub use error::{Error, Fault, FaultKind, Location, Space};
-pub use function::{Function, Launch, Parameter};
-pub use memory::Memory;
+pub use function::{Function, Parameter};
+pub use launch::{Launch, Memory};
 pub use module::Module;

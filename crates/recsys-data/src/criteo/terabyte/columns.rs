@@ -14,6 +14,9 @@ use crate::criteo::error::Error as CriteoError;
 use crate::criteo::{DENSE_FEATURES, TABLES};
 use crate::error::{Error, Result};
 
+/// Bytes of the columns of a row, without the bits of missing values.
+pub(super) const COLUMN_ROW_BYTES: u64 = (TABLES * 4 + DENSE_FEATURES * 4 + 1) as u64;
+
 /// Where everything lies in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockLayout {

@@ -20,8 +20,6 @@ use crate::packed::disk_space;
 use crate::progress::Progress;
 use crate::text::{Chunks, Source};
 
-/// Columns of a row, without the bits of missing values.
-pub(super) const COLUMN_ROW_BYTES: u64 = (TABLES * 4 + DENSE_FEATURES * 4 + 1) as u64;
 /// Ids of a row.
 const ID_ROW_BYTES: u64 = TABLES as u64 * 4;
 /// A row of a shard: label, dense values, ids.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::columns::{Column, GROUP};
+use super::columns::{COLUMN_ROW_BYTES, Column, GROUP};
 use super::days::{Block, Day, Days};
 use super::dictionary::{Dictionary, Part};
 use super::encode_stage::{Encoded, IdFile, ids_of, load_group, unknown_category};
@@ -20,13 +20,13 @@ use crate::split::Split;
 
 /// A shard, and its rows among all rows.
 #[derive(Debug, Clone)]
-pub(super) struct Shard {
+pub(super) struct PlannedShard {
     pub(super) place: ShardPlace,
     pub(super) rows: Range<u64>,
 }
 
 /// The shards of all splits in the order of their rows.
-pub(super) fn shards(splits: &[(Split, Range<u64>)], shard_rows: u64) -> Vec<Shard> {
+pub(super) fn shards(splits: &[(Split, Range<u64>)], shard_rows: u64) -> Vec<PlannedShard> {
     let mut shards = Vec::new();
     for (split, rows) in splits {
         let count = (rows.end - rows.start).div_ceil(shard_rows);
@@ -38,7 +38,7 @@ pub(super) fn shards(splits: &[(Split, Range<u64>)], shard_rows: u64) -> Vec<Sha
                 shard,
                 rows: end - start,
             };
-            shards.push(Shard {
+            shards.push(PlannedShard {
                 place,
                 rows: start..end,
             });
@@ -53,7 +53,7 @@ pub(super) struct WriteStage<'a> {
     pub(super) days: &'a Days,
     pub(super) tables: &'a [Numbered],
     pub(super) schema: &'a Schema,
-    pub(super) shards: &'a [Shard],
+    pub(super) shards: &'a [PlannedShard],
     pub(super) workers: usize,
 }
 
@@ -121,7 +121,7 @@ impl WriteStage<'_> {
     pub(super) fn bytes(&self) -> Result<u64> {
         let rows = |shard: usize| self.shards[shard].place.rows;
         let rows: u64 = self.left()?.into_iter().map(rows).sum();
-        Ok(rows * super::disk::COLUMN_ROW_BYTES)
+        Ok(rows * COLUMN_ROW_BYTES)
     }
 
     /// Bytes of the columns of days that lie before a row and are still there.
@@ -166,7 +166,7 @@ impl WriteStage<'_> {
 
     fn write(
         &self,
-        shard: &Shard,
+        shard: &PlannedShard,
         dictionaries: &[Option<&Dictionary>; TABLES],
         encoded: &Encoded,
         memory: &mut Memory,
@@ -185,7 +185,7 @@ impl WriteStage<'_> {
                 &mut writer,
             )?;
             let rows = rows.end - rows.start;
-            progress.advance(rows * super::disk::COLUMN_ROW_BYTES, rows);
+            progress.advance(rows * COLUMN_ROW_BYTES, rows);
         }
         writer.finish()
     }

@@ -15,7 +15,7 @@ use super::samples::{Block, filled, for_each, with_progress};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
-use crate::exchange::options::DenseValues;
+use crate::exchange::rules::DenseValues;
 use crate::exchange::table::{
     CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform,
 };

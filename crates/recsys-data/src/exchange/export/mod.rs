@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::options::DenseValues;
+use super::rules::DenseValues;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::Error as PackedError;
@@ -22,6 +22,8 @@ use crate::packed::{OutputFolder, OutputLock, PackedDataset};
 use crate::progress::Progress;
 use crate::schema::Schema;
 use crate::split::Split;
+
+pub use output::ExportedFile;
 use output::Output;
 
 /// The format of another program.
@@ -82,16 +84,6 @@ pub struct ExportReport {
     pub files: Vec<ExportedFile>,
     /// From start to end, in seconds.
     pub seconds: f64,
-}
-
-/// A file of an export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ExportedFile {
-    /// Its name in the folder.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
 }
 
 /// Writes a packed data set in the format of another program. Memory is that of some thousand samples. The folder appears

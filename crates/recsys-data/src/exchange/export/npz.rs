@@ -7,12 +7,12 @@ use std::path::Path;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::output::{Output, OutputFile, bytes_of};
+use super::output::{Output, UnfinishedFile, bytes_of};
 use super::samples::{Block, filled, for_each, with_progress};
 use crate::batch::Batch;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::exchange::options::DenseValues;
+use crate::exchange::rules::DenseValues;
 use crate::numpy::{Element, npy_header};
 use crate::packed::{PackedDataset, PackedSplit};
 use crate::progress::Progress;
@@ -80,7 +80,7 @@ fn archive(
 ) -> Result<()> {
     let mut file = output.create(name)?;
     {
-        let OutputFile { writer, path, .. } = &mut file;
+        let UnfinishedFile { writer, path, .. } = &mut file;
         let zip = ZipWriter::new(writer);
         let mut archive = Archive { zip, path };
         fill(&mut archive)?;

@@ -4,11 +4,22 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::ExportedFile;
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// Collected before the system is called.
 const BUFFER: usize = 1 << 20;
+
+/// A file of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExportedFile {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+}
 
 /// The folder of an export.
 pub(super) struct Output {
@@ -29,11 +40,11 @@ impl Output {
     }
 
     /// Starts a file.
-    pub(super) fn create(&self, name: String) -> Result<OutputFile> {
+    pub(super) fn create(&self, name: String) -> Result<UnfinishedFile> {
         let path = self.target.join(&name);
         let file =
             File::create_new(self.folder.join(&name)).map_err(Error::io("cannot create", &path))?;
-        Ok(OutputFile {
+        Ok(UnfinishedFile {
             name,
             path,
             writer: BufWriter::with_capacity(BUFFER, file),
@@ -41,8 +52,8 @@ impl Output {
     }
 
     /// Makes a file durable.
-    pub(super) fn close(&mut self, file: OutputFile) -> Result<()> {
-        let OutputFile { name, path, writer } = file;
+    pub(super) fn close(&mut self, file: UnfinishedFile) -> Result<()> {
+        let UnfinishedFile { name, path, writer } = file;
         let synced = writer.into_inner().map_err(io::IntoInnerError::into_error);
         let bytes = synced.and_then(|file| {
             file.sync_all()?;
@@ -55,14 +66,14 @@ impl Output {
 }
 
 /// A file of an export.
-pub(super) struct OutputFile {
+pub(super) struct UnfinishedFile {
     name: String,
     /// Its later path, for messages.
     pub(super) path: PathBuf,
     pub(super) writer: BufWriter<File>,
 }
 
-impl OutputFile {
+impl UnfinishedFile {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.writer.write_all(bytes);
         written.map_err(Error::io("cannot write", &self.path))

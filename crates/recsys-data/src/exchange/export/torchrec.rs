@@ -1,6 +1,6 @@
 //! TorchRec's npy triples, one for each split.
 
-use super::output::{Output, OutputFile, bytes_of};
+use super::output::{Output, UnfinishedFile, bytes_of};
 use super::samples::{Block, filled, for_each, with_progress};
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -22,7 +22,7 @@ pub(super) fn write(
                 (Element::F4, schema.dense.len() as u64),
                 (Element::I4, schema.tables.len() as u64),
             ];
-            let create = |ending: &str, (element, width)| -> Result<OutputFile> {
+            let create = |ending: &str, (element, width)| -> Result<UnfinishedFile> {
                 let mut file = output.create(format!("{}_{ending}.npy", split.split()))?;
                 file.write(&npy_header(element, &[samples, width]))?;
                 Ok(file)

@@ -12,11 +12,18 @@ use arrow_schema::DataType;
 use arrow_select::take::take;
 
 use super::super::foreign::{Bags, Foreign, Place, Values};
-use super::arrow_files::Places;
-use super::{CategoricalColumn, CategoryKind, TableFiles};
+use super::files::TableFiles;
+use super::mapping::{CategoricalColumn, CategoryKind};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::vocabulary::Category;
+
+/// Where the columns of a mapping are: label, dense, categorical.
+pub(super) struct Places {
+    pub(super) label: usize,
+    pub(super) dense: Vec<usize>,
+    pub(super) categorical: Vec<usize>,
+}
 
 /// The samples of a batch; its first one is number `first` of the file.
 pub(super) fn add(

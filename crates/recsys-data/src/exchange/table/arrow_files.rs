@@ -11,27 +11,20 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 
 use super::super::foreign::Foreign;
 use super::super::id_rows::{SAMPLES, share};
-use super::arrays::add;
-use super::{Form, TableFiles, position};
-use crate::error::{Error, Result};
+use super::arrays::{Places, add};
+use super::files::{Form, TableFiles, position};
+use crate::error::{Error, Result, io_error};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
-use crate::text::{identity, io_error};
+use crate::text::identity;
 
 /// A file that is read batch by batch.
-struct Table {
+struct ArrowTable {
     /// Its columns, of which batches hold those in `columns`.
     schema: SchemaRef,
     /// Rows of a Parquet file, batches of an IPC file: what progress is measured in.
     steps: u64,
     batches: Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>>>,
-}
-
-/// Where the columns of a mapping are: label, dense, categorical.
-pub(super) struct Places {
-    pub(super) label: usize,
-    pub(super) dense: Vec<usize>,
-    pub(super) categorical: Vec<usize>,
 }
 
 fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
@@ -43,12 +36,12 @@ fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
     })
 }
 
-fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
+fn open(files: &TableFiles, path: &Path, form: Form) -> Result<ArrowTable> {
     let file = File::open(path).map_err(|source| io_error("cannot open", path, source))?;
     if form == Form::ArrowIpc {
         let reader =
             FileReader::try_new_buffered(file, None).map_err(|error| damaged(path, error))?;
-        return Ok(Table {
+        return Ok(ArrowTable {
             schema: reader.schema(),
             steps: reader.num_batches() as u64,
             batches: Box::new(reader),
@@ -78,7 +71,7 @@ fn open(files: &TableFiles, path: &Path, form: Form) -> Result<Table> {
         .with_batch_size(SAMPLES)
         .build()
         .map_err(|error| damaged(path, error))?;
-    Ok(Table {
+    Ok(ArrowTable {
         schema,
         steps: rows.max(0) as u64,
         batches: Box::new(reader),

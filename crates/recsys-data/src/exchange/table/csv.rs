@@ -7,7 +7,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::super::foreign::{Foreign, Place};
 use super::super::id_rows::SAMPLES;
-use super::{TableFiles, position};
+use super::files::{TableFiles, position};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
@@ -33,7 +33,7 @@ impl Read for Guarded {
 }
 
 /// A file, and where its columns are.
-struct Table {
+struct CsvTable {
     reader: Reader<Guarded>,
     label: usize,
     dense: Vec<usize>,
@@ -59,7 +59,7 @@ fn separator(files: &TableFiles, path: &Path) -> u8 {
     files.mapping.csv.separator.unwrap_or(usual) as u8
 }
 
-fn open(files: &TableFiles, path: &Path) -> Result<Table> {
+fn open(files: &TableFiles, path: &Path) -> Result<CsvTable> {
     let form = &files.mapping.csv;
     let mut builder = ReaderBuilder::new();
     builder
@@ -90,7 +90,7 @@ fn open(files: &TableFiles, path: &Path) -> Result<Table> {
         .map(|entry| find(&entry.column))
         .collect();
     let categorical = mapping.categorical.iter().map(|entry| find(&entry.column));
-    Ok(Table {
+    Ok(CsvTable {
         label: find(&mapping.label)?,
         dense: dense?,
         categorical: categorical.collect::<Result<_>>()?,
@@ -135,7 +135,7 @@ pub(super) fn read(
 /// Adds a record to the samples.
 fn add(
     files: &TableFiles,
-    table: &Table,
+    table: &CsvTable,
     place: Place<'_>,
     record: &ByteRecord,
     foreign: &mut Foreign,

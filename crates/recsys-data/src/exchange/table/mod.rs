@@ -5,6 +5,7 @@ mod arrays;
 #[cfg(feature = "parquet")]
 mod arrow_files;
 mod csv;
+mod files;
 mod mapping;
 mod values;
 
@@ -12,40 +13,14 @@ use std::path::{Path, PathBuf};
 
 pub use mapping::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform};
 
+use self::files::{Form, TableFiles};
 use super::foreign::{Columns, Foreign, ForeignReader, TableColumn};
-use super::options::ForeignIds;
+use super::rules::ForeignIds;
 use crate::error::{Error, Result};
+#[cfg(not(feature = "parquet"))]
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
 use crate::text::stored_bytes;
-
-/// Files of tables under one mapping.
-struct TableFiles {
-    columns: Columns,
-    mapping: TableMapping,
-    /// Whether numbers stay as ids.
-    keep: bool,
-}
-
-/// How a table is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Csv,
-    Parquet,
-    ArrowIpc,
-}
-
-impl Form {
-    /// By the ending of the name.
-    fn of(path: &Path) -> Self {
-        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-        match ending.to_str() {
-            Some("parquet" | "pq") => Self::Parquet,
-            Some("arrow" | "feather" | "ipc") => Self::ArrowIpc,
-            _ => Self::Csv,
-        }
-    }
-}
 
 /// Opens tables and looks whether they have the columns.
 pub(super) fn open_table(
@@ -137,22 +112,4 @@ fn arrow_read(
     _: &mut dyn FnMut(Foreign) -> Result<()>,
 ) -> Result<Vec<SourceFile>> {
     arrow_check(files, path, form).map(|()| Vec::new())
-}
-
-/// Where a column is among those of a file.
-fn position<'a>(
-    path: &Path,
-    column: &str,
-    names: impl Iterator<Item = &'a str> + Clone,
-) -> Result<usize> {
-    names
-        .clone()
-        .position(|name| name == column)
-        .ok_or_else(|| {
-            Error::Exchange(ExchangeError::UnknownColumn {
-                path: path.to_path_buf(),
-                column: column.to_owned(),
-                known: names.collect::<Vec<_>>().join(", "),
-            })
-        })
 }

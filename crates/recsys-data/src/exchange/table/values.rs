@@ -1,7 +1,8 @@
 //! The values of a table's columns while samples are read.
 
 use super::super::foreign::{Bags, Foreign, Place, Values};
-use super::{CategoricalColumn, CategoryKind, TableFiles, Transform};
+use super::files::TableFiles;
+use super::mapping::{CategoricalColumn, CategoryKind, Transform};
 use crate::error::Result;
 use crate::vocabulary::{Category, Texts};
 

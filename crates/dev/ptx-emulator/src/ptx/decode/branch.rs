@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::operand::{Mnemonic, Operand};
 use super::{Decoder, END, Symbol};
 use crate::ptx::error::Error;
+use crate::ptx::index::{Variable, VariableSpace};
 use crate::ptx::instruction::{Collective, Instruction, ShuffleMode, Slot, WarpInstruction};
-use crate::ptx::module::{Variable, VariableSpace};
 use crate::ptx::types::Type;
 
 impl<'t> Decoder<'t> {

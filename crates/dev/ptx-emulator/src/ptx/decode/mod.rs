@@ -5,6 +5,7 @@ mod compute;
 mod data;
 mod memory;
 mod operand;
+mod operand_slots;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,9 +14,9 @@ use std::sync::Arc;
 use self::operand::{Mnemonic, Operand};
 use super::error::Error;
 use super::function::Function;
+use super::index::{Index, Variable, VariableSpace, variables};
 use super::instruction::{Atomic, Instruction, Slot, Special, WarpInstruction};
 use super::lexer::{Lexer, Token};
-use super::module::{Index, Variable, VariableSpace, variables};
 use super::types::Type;
 
 /// Decodes a kernel that has a body.

@@ -7,8 +7,9 @@ mod warp;
 use self::order::Order;
 use self::thread::{Stop, run};
 use super::error::{Fault, FaultKind};
-use super::function::{Function, Launch};
+use super::function::Function;
 use super::instruction::{Instruction, Slot, Special};
+use super::launch::Launch;
 use super::memory::{BlockMemory, Thread};
 use super::types::Type;
 

@@ -2,38 +2,20 @@
 
 mod races;
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use self::races::{GlobalRaces, SharedRaces};
 pub(super) use self::races::{Thread, Touch};
 use super::arithmetic::Ternary;
 use super::error::{FaultKind, Space};
-use super::function::{Function, Launch};
+use super::function::Function;
 use super::instruction::{Access, Window};
+use super::launch::{Launch, Memory};
 
 /// Where the generic addresses of shared memory begin: above what an operating system gives a process.
 pub(super) const SHARED_WINDOW: u64 = 0xC000_0000_0000_0000;
 /// Where the generic addresses of local memory begin.
 pub(super) const LOCAL_WINDOW: u64 = 0xE000_0000_0000_0000;
-
-/// What a kernel may access, by address. Addresses of the device are those of the host.
-///
-/// # Safety
-/// What [`allocation`](Self::allocation) gives is memory that may be read and written while a kernel runs.
-pub unsafe trait Memory: Sync {
-    /// The allocation that contains an address, from its first byte to the one behind its last.
-    ///
-    /// Its bytes must stay valid, and be accessed elsewhere only by atomic instructions or not at all, until the launch
-    /// returns.
-    fn allocation(&self, address: u64) -> Option<Range<u64>>;
-
-    /// The allocation nearest to an address that none contains, for messages.
-    fn nearest(&self, address: u64) -> Option<Range<u64>> {
-        let _ = address;
-        None
-    }
-}
 
 /// An allocation that an instruction accessed last.
 #[derive(Debug, Clone, Copy, Default)]
