@@ -68,7 +68,8 @@ pub fn fit<'a, M: Model, S: EmbeddingStore>(
 ///
 /// The trainer must be made as for the first part, with any placement, number of devices and hot
 /// rows; what it holds is overwritten by what the checkpoint holds. [`RunReport::interrupted_at`]
-/// tells whether the run was stopped.
+/// tells whether the run was stopped. Over tables that have grown since, a new run starts, from
+/// [`Checkpoint::load_with_state`](crate::Checkpoint::load_with_state).
 ///
 /// # Errors
 /// As [`fit`]; a folder that another run writes to, or that holds checkpoints of a run that this is
