@@ -22,6 +22,7 @@ use crate::report::{
     Best, EpochReport, PhaseReport, RunReport, SelectedBy, StepTimes, Swap, ThroughputReport,
 };
 use crate::step::{StepLoss, Trainer};
+use crate::weights::distinct_parameters;
 
 /// The data sets that a run is judged on; either may be absent or empty.
 #[derive(Clone, Default)]
@@ -49,9 +50,9 @@ pub struct Evaluations {
 /// [`rayon::ThreadPool::install`] for another number of threads: the results are the same.
 ///
 /// # Errors
-/// Options that make no sense, data that do not fit the model, damaged data, a schedule that does
-/// not run every batch once, errors of the caller's own code, and [`Error::Diverged`] as soon as a
-/// loss is not finite.
+/// Options that make no sense, two parameters of one name, data that do not fit the model, damaged
+/// data, a schedule that does not run every batch once, errors of the caller's own code, and
+/// [`Error::Diverged`] as soon as a loss is not finite.
 pub fn fit<'a, M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
     train: impl Into<Inputs<'a>>,
@@ -128,6 +129,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
         options.validate()?;
+        // Else the first checkpoint would tell, after what may be hours.
+        distinct_parameters(trainer.model())?;
         if train.len() == 0 {
             return Err(Error::NoTrainingData);
         }

@@ -16,6 +16,7 @@ use crate::loss::{Loss, built_in};
 use crate::metrics::Scores;
 use crate::optimizer::DenseOptimizer;
 use crate::report::StepTimes;
+use crate::weights::distinct_parameters;
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
 ///
@@ -76,6 +77,9 @@ const KEPT_BUFFERS: usize = 4;
 impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer
     /// unless [`with_dense_optimizer`](Self::with_dense_optimizer) gives them another.
+    ///
+    /// The names of the parameters must differ. [`fit`](crate::fit), and whatever reads or writes
+    /// weights, refuse a model with two of one name before anything moves.
     pub fn new(model: M, store: S, device: Device) -> Self {
         let optimizer =
             DenseOptimizer::new(store.optimizer().dense(), model.named_parameters().len());
@@ -96,9 +100,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// learning rate is [`TrainOptions::dense_learning_rate`](crate::TrainOptions).
     ///
     /// # Errors
-    /// An optimizer whose settings make no sense.
+    /// An optimizer whose settings make no sense, or two parameters of one name.
     pub fn with_dense_optimizer(mut self, optimizer: Optimizer) -> Result<Self> {
         optimizer.validate()?;
+        distinct_parameters(&self.model)?;
         let own = optimizer != self.store.optimizer().dense();
         self.dense_optimizer = own.then_some(optimizer);
         self.optimizer = DenseOptimizer::new(optimizer, self.model.named_parameters().len());

@@ -21,11 +21,13 @@ use crate::{Error, Model, Result, RowMap, Trainer};
 /// only when it is complete.
 ///
 /// # Errors
-/// A file that cannot be written, or a failing tensor operation.
+/// Two parameters of one name, a file that cannot be written, or a failing tensor operation.
 pub fn save_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
 ) -> Result<()> {
+    // A model may name its weights in a way of its own, which need not look at this.
+    distinct_parameters(trainer.model())?;
     let io = |source| Error::io("cannot write", path, source);
     let file = OutputFile::create(path).map_err(io)?;
     let dense = trainer.model().named_weights()?;
@@ -176,8 +178,9 @@ pub(crate) fn distinct_parameters<M: Model>(model: &M) -> Result<Vec<(String, Va
     Ok(parameters)
 }
 
-/// That a file has the model's dense weights.
+/// That a file has the model's dense weights, of parameters whose names differ.
 pub(crate) fn check_dense<M: Model>(file: &dyn TensorSource, model: &M) -> Result<()> {
+    distinct_parameters(model)?;
     for weight in model.named_weights()? {
         let (name, shape) = entry(&weight);
         file.check(&name, &shape)?;
