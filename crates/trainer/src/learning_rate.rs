@@ -29,7 +29,7 @@ pub trait LearningRate: Debug + Send + Sync {
 pub struct LearningRates {
     /// Of embedding rows.
     pub rows: f64,
-    /// Of dense parameters.
+    /// Of dense parameters. At 0 they and their optimizer's state stay as they are, bit for bit.
     pub dense: f64,
 }
 

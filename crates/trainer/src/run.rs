@@ -463,7 +463,11 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         let rate = |base| checked(&*options.policy, base, step);
         let rates = LearningRates {
             rows: rate(options.learning_rate)?,
-            dense: rate(options.dense_base())?,
+            // A policy may have a least rate; what is frozen has none.
+            dense: match options.dense_base() {
+                0.0 => 0.0,
+                base => rate(base)?,
+            },
         };
         let loss = self.trainer.begin_step(
             &loaded.batch,

@@ -330,6 +330,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                     slopes_of().map_err(recsys_model::Error::external)
                 },
                 &mut |index, parameter, gradient| {
+                    // A rule at this rate would still add to its state, and make 0 of -0.
+                    if rates.dense == 0.0 {
+                        return Ok(());
+                    }
                     let updated = optimizer.update(index, parameter, gradient, rates.dense);
                     updated.map_err(recsys_model::Error::external)
                 },

@@ -198,6 +198,58 @@ fn dense_parameters_may_have_an_optimizer_and_a_rate_of_their_own() {
     assert!(error.is_err());
 }
 
+/// A least rate of the policy, state that grows at a rate of 0, and zeros with a sign are what
+/// could move something.
+#[test]
+fn dense_parameters_at_a_rate_of_0_stay_bit_for_bit() {
+    let dense = |trainer: &AnyTrainer| {
+        let mut all = Vec::new();
+        for (index, (_, parameter)) in trainer.model().named_parameters().iter().enumerate() {
+            all.extend(bits(&parameter.flatten_all().unwrap().to_vec1().unwrap()));
+            all.push(u32::from(
+                trainer.optimizer().state(index).unwrap().is_some(),
+            ));
+        }
+        all
+    };
+    let decaying = LearningRatePolicy {
+        warmup_steps: 2,
+        decay_start_step: 4,
+        decay_steps: 3,
+    };
+    for (placement, replicas) in [
+        (Placement::Cpu, 1),
+        (Placement::CpuDevice, 1),
+        (Placement::Fae, 1),
+        (Placement::Mixed, 1),
+        (Placement::CpuDevice, 3),
+    ] {
+        for own in [None, Some(Optimizer::Sgd)] {
+            let mut trainer = trainer(placement, replicas);
+            if let Some(own) = own {
+                trainer = trainer.with_dense_optimizer(own).unwrap();
+            }
+            for (_, parameter) in trainer.model().named_parameters() {
+                let mut values: Vec<f32> = parameter.flatten_all().unwrap().to_vec1().unwrap();
+                values.iter_mut().step_by(5).for_each(|value| *value = -0.0);
+                let changed = Tensor::from_vec(values, parameter.shape(), &Device::Cpu).unwrap();
+                parameter.set(&changed).unwrap();
+            }
+            let options = TrainOptions {
+                dense_learning_rate: Some(0.0),
+                policy: Arc::new(decaying),
+                ..options()
+            };
+            let (before, rows) = (dense(&trainer), trainer.store().export(0, 0..40).unwrap());
+            let mut rates = Rates::default();
+            fit(&mut trainer, data(), &evaluations(), &options, &mut rates).unwrap();
+            assert!(dense(&trainer) == before, "{placement} {replicas} {own:?}");
+            assert!(trainer.store().export(0, 0..40).unwrap() != rows);
+            assert!(rates.0.iter().all(|&(_, dense)| dense == Some(0.0)));
+        }
+    }
+}
+
 #[test]
 fn rows_and_dense_parameters_take_a_step_at_their_own_rates() {
     let batch = || {
