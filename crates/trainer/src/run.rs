@@ -42,8 +42,8 @@ pub struct Evaluations {
 ///
 /// A second call on the same trainer goes on with its weights and optimizer state. It counts epochs
 /// and steps from 0 again, with the shuffles and learning rates that belong to them, unless
-/// [`TrainOptions::earlier_epochs`] and [`TrainOptions::earlier_steps`] say what was trained before:
-/// with them, several calls give the bits of one.
+/// [`TrainOptions::earlier_epochs`] and [`TrainOptions::earlier_steps`] say what was trained
+/// before: with them, several calls give the bits of one.
 ///
 /// The loop runs inside the current rayon pool, or the global one where there is none, so that the
 /// parallel operators of a step need no hand-over between threads. Call it in
@@ -430,7 +430,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                     epoch.evaluated = Some(report);
                     epoch.stopped_early = reached(self.options.stop_at, &report);
                 }
-                // An epoch that is over is evaluated before it is saved, unless there is no time for that.
+                // An epoch that is over is evaluated before it is saved, unless there is no time
+                // for that.
                 let over = self.progress.epoch.batches() == feed.batches();
                 if (!over || self.is_stopping())
                     && self.save_if_due(feed, self.is_over())? == End::Interrupted
@@ -536,8 +537,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         })
     }
 
-    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of this
-    /// step, the run ends, or it is told to stop.
+    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of
+    /// this step, the run ends, or it is told to stop.
     fn save_if_due(&mut self, feed: &Feed<'_>, ends: bool) -> Result<End> {
         let Some(keeper) = &mut self.keeper else {
             return Ok(End::Reached);

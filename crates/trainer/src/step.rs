@@ -34,7 +34,8 @@ pub struct Trainer<M, S> {
     recorded: Recorded,
 }
 
-/// The mean loss of a step that was begun, before its update. It may still be on its way from a device.
+/// The mean loss of a step that was begun, before its update. It may still be on its way from a
+/// device.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct StepLoss {
@@ -66,7 +67,8 @@ struct Buffers {
     rows_grad: Tensor,
     /// The loss' gradient `[batch]`, in host memory.
     slopes: Tensor,
-    /// The memory of `rows` and `rows_grad` as the store sees them: every position of a sequence is a sample.
+    /// The memory of `rows` and `rows_grad` as the store sees them: every position of a sequence is
+    /// a sample.
     store_rows: Tensor,
     store_rows_grad: Tensor,
 }
@@ -220,7 +222,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         )?)
     }
 
-    /// Makes the plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on other threads.
+    /// Makes the plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on
+    /// other threads.
     ///
     /// # Errors
     /// An id beyond its table, or bags that do not fit the tables and positions.

@@ -1,4 +1,5 @@
-//! Weights that PyTorch saved (`pytorch/make.py` made the files) under their own names, and under other ids.
+//! Weights that PyTorch saved (`pytorch/make.py` made the files) under their own names, and under
+//! other ids.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
