@@ -187,9 +187,9 @@ impl UpdateRows<'_> {
                 std::slice::from_raw_parts_mut(state.at(row), width)
             });
             step_summed(self.rule, weights, state, &mut buffer, |column, into| {
-                // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the
-                // part's column over its width for every sample of the batch, which `update_slice`
-                // and `fill_workspace` have made sure of.
+                // SAFETY: samples are below the plan's batch, and the gradient's rows reach from
+                // the part's column over its width for every sample of the batch, which
+                // `update_slice` and `fill_workspace` have made sure of.
                 unsafe { sum_gradients(self.gradient, samples, column, into) };
             });
         }

@@ -66,7 +66,8 @@ fn steps_after_the_first_allocate_nothing() {
     assert_eq!(allocations[1..], [0, 0, 0]);
 }
 
-/// Tensors are locked and counted on the way, which costs a few bytes; nothing grows with the batch.
+/// Tensors are locked and counted on the way, which costs a few bytes; nothing grows with the
+/// batch.
 #[test]
 fn a_split_step_allocates_nothing_that_grows_with_the_batch() {
     const LARGEST: usize = 2000;

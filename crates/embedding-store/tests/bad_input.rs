@@ -397,7 +397,8 @@ fn sides_that_do_not_make_one_store_are_refused() {
     assert!(!replicas(hot(&[10, 4]), vec![hot(&[3, 1]), hot(&[3, 1])]));
 }
 
-/// Plans without slots, plans of other tables, wrong tensors and learning rates, for every store in several places.
+/// Plans without slots, plans of other tables, wrong tensors and learning rates, for every store in
+/// several places.
 fn refuses(mut store: impl EmbeddingStore, needs_slots: bool) {
     let tensor = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     let fits = tensor(&[1, 2, 2]);

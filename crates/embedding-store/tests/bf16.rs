@@ -1,4 +1,5 @@
-//! Rows that a device keeps as bf16: f32 arithmetic, and a rounding that can be repeated and keeps small steps on average.
+//! Rows that a device keeps as bf16: f32 arithmetic, and a rounding that can be repeated and keeps
+//! small steps on average.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
@@ -29,12 +30,14 @@ struct Rounded {
     oracle: Oracle,
     rounding: Rounding,
     updates: u64,
-    /// For each part that lookups read: its class, the place of its first row there, and rows on the device.
+    /// For each part that lookups read: its class, the place of its first row there, and rows on
+    /// the device.
     places: Vec<Option<(usize, u32, usize)>>,
 }
 
 impl Rounded {
-    /// All rows are there without `hot_rows`: more than ids touch, where there are more remainders than ids.
+    /// All rows are there without `hot_rows`: more than ids touch, where there are more remainders
+    /// than ids.
     fn new(case: &Case, hot_rows: Option<&[u64]>) -> Self {
         let plain = case.plain();
         let hot = match hot_rows {
@@ -216,7 +219,8 @@ proptest! {
         let mut device = DeviceStore::hot(case.tables.clone(), case.options.clone(), &case.hot_rows, &Device::Cpu).unwrap();
         let mut store = replicas(&case, count);
         let all = hot.iter().enumerate().flat_map(|(part, rows)| rows.clone().map(move |row| (part, row)));
-        // Initial rows on devices are rounded where they are, and those in host memory are made equal to them.
+        // Initial rows on devices are rounded where they are, and those in host memory are made
+        // equal to them.
         for (part, row) in all {
             host.import(part, row, &device.export(part, row..row + 1).unwrap()).unwrap();
         }
@@ -366,7 +370,8 @@ fn small_steps_of_hot_batches_are_taken_on_average() {
     for _ in 0..400 {
         store.update(&plan, &grad, 1.0).unwrap();
     }
-    // 400 steps go 8 numbers up, with a variance of 400 · 0.02 · 0.98; one σ of the mean of 6,400 weights is 0.035.
+    // 400 steps go 8 numbers up, with a variance of 400 · 0.02 · 0.98; one σ of the mean of 6,400
+    // weights is 0.035.
     let found = moved_on_average(&store);
     assert!((found - 8.0).abs() < 0.18, "{found}");
 }
@@ -378,7 +383,8 @@ fn small_steps_of_cold_batches_are_kept_on_average_by_replicas() {
     store.import(0, 0, &rows).unwrap();
     let plan = case.plan(&store, &batch);
     let grads = [-SMALL, 0.0].map(|grad| case.tensor(&batch, vec![grad; batch.size * DIM]));
-    // A batch that moves rows on the CPU, and one that touches them on the devices, so that the rounded ones come back.
+    // A batch that moves rows on the CPU, and one that touches them on the devices, so that the
+    // rounded ones come back.
     for _ in 0..400 {
         store.enter(Side::Cold).unwrap();
         store.update(&plan, &grads[0], 1.0).unwrap();

@@ -1,4 +1,5 @@
-//! Rows on an NVIDIA device are those in memory, bit for bit. Needs the feature `cuda` and a device; says so where there is none.
+//! Rows on an NVIDIA device are those in memory, bit for bit. Needs the feature `cuda` and a
+//! device; says so where there is none.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use candle_core::{DType, Device, Tensor};
@@ -46,8 +47,8 @@ fn check(
     }
 }
 
-/// Trains replicas on the device and with the CPU in its place, batches of any rows and of hot ones by turns, each shown while the one
-/// before runs.
+/// Trains replicas on the device and with the CPU in its place, batches of any rows and of hot ones
+/// by turns, each shown while the one before runs.
 fn check_replicas(case: &Case, device: &Device) {
     let replicas = |device: &Device| {
         let (tables, devices) = (case.tables.clone(), [device.clone(), device.clone()]);
@@ -152,7 +153,8 @@ fn tables_with_factors_move_as_in_memory() {
         .unwrap();
 }
 
-/// bf16 rows are those that `Device::Cpu` keeps, in every encoding; replicas too, whose rows go to and fro.
+/// bf16 rows are those that `Device::Cpu` keeps, in every encoding; replicas too, whose rows go to
+/// and fro.
 #[test]
 fn rounded_rows_on_a_device_are_rounded_rows_in_memory() {
     let device = match cuda_device(0) {

@@ -63,7 +63,8 @@ fn check(encoding: Encoding) {
             moved.export(part, all).unwrap(),
         );
         for index in 0..start.weights.len() {
-            // The loss is linear in every single weight, so a central difference is exact up to rounding.
+            // The loss is linear in every single weight, so a central difference is exact up to
+            // rounding.
             let step = 0.25;
             let at = |delta: f32| {
                 let mut store = store(encoding);

@@ -88,8 +88,8 @@ impl RowRule for Wide {
     }
 }
 
-/// Whether every matrix is small, or larger than any machine, whatever share of its rows is held: nobody
-/// waits for a test that fills half of the memory.
+/// Whether every matrix is small, or larger than any machine, whatever share of its rows is held:
+/// nobody waits for a test that fills half of the memory.
 fn is_tried(tables: &[TableSpec], options: &StoreOptions) -> bool {
     let Ok(parts) = Part::of_tables(tables, options.dim, &options.optimizer) else {
         return true;

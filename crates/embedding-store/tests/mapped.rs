@@ -1,4 +1,5 @@
-//! Rows in memory-mapped files give the numbers of rows in memory, bit for bit, and are never trusted where they cannot be.
+//! Rows in memory-mapped files give the numbers of rows in memory, bit for bit, and are never
+//! trusted where they cannot be.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};

@@ -5,8 +5,8 @@ use embedding_store::{
     CpuStore, EmbeddingStore, Ids, Initialization, Optimizer, Plan, Rows, StoreOptions, TableSpec,
 };
 
-/// One table of three rows of two floats, all zero, updated once by a batch of three samples: bags [1, 1], [], [1, 2] with
-/// gradients (1, 2), (100, 100), (4, 0).
+/// One table of three rows of two floats, all zero, updated once by a batch of three samples: bags
+/// [1, 1], [], [1, 2] with gradients (1, 2), (100, 100), (4, 0).
 ///
 /// Row 1 is named three times: g = 2·(1, 2) + (4, 0) = (6, 4). Row 2: (4, 0). Row 0 is not touched.
 fn updated(optimizer: Optimizer) -> Rows {
@@ -49,7 +49,8 @@ fn sgd_subtracts_the_summed_gradient() {
 
 #[test]
 fn adagrad_squares_the_sum_not_the_parts() {
-    // state = initial + g²; the step is lr · g / (sqrt(state) + ε), so with initial 0 and ε = 1: 0.5 · 6/7, 0.5 · 4/5.
+    // state = initial + g²; the step is lr · g / (sqrt(state) + ε), so with initial 0 and ε = 1:
+    // 0.5 · 6/7, 0.5 · 4/5.
     let rows = updated(Optimizer::Adagrad {
         epsilon: 1.0,
         initial_accumulator: 0.0,

@@ -1,5 +1,5 @@
-//! Stores and rules that are written outside of this crate, with public API alone, give the numbers of
-//! those inside.
+//! Stores and rules that are written outside of this crate, with public API alone, give the numbers
+//! of those inside.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cases;

@@ -20,7 +20,8 @@ fn prefix(case: &Case, store: &impl EmbeddingStore) -> Vec<(Vec<u32>, Vec<u32>)>
         .collect()
 }
 
-/// Runs all batches on both stores; those on the hot side are cut down to hot ids. Some are shown ahead, whatever their side.
+/// Runs all batches on both stores; those on the hot side are cut down to hot ids. Some are shown
+/// ahead, whatever their side.
 macro_rules! check {
     ($case:expr, $sides:expr, $store:expr) => {
         let (case, mut store) = ($case, $store);

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 mod cases;
 
-/// Runs all batches on both stores, showing the coming `ahead` ones to the split store, and looking every second one up
-/// twice, as an evaluation would.
+/// Runs all batches on both stores, showing the coming `ahead` ones to the split store, and looking
+/// every second one up twice, as an evaluation would.
 fn check(case: &Case, mut split: impl EmbeddingStore + Tiered, ahead: usize) {
     let mut plain = case.plain();
     let plans: Vec<Plan> = case

@@ -128,6 +128,23 @@ pub enum Error {
         /// Type and shape in the model.
         expected: String,
     },
+    /// A table has another number of rows in the file than in the store.
+    #[error(
+        "{path}: weight `{name}` has {found} rows, the store has {expected}; {remedy}",
+        path = path.display()
+    )]
+    WeightRows {
+        /// The file.
+        path: PathBuf,
+        /// Name of the weight.
+        name: String,
+        /// Rows in the file.
+        found: u64,
+        /// Rows in the store.
+        expected: u64,
+        /// What to change.
+        remedy: &'static str,
+    },
     /// A weight that the model needs is not in the file.
     #[error("{path}: weight `{name}` is missing", path = path.display())]
     WeightMissing {

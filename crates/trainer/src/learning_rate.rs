@@ -29,7 +29,7 @@ pub trait LearningRate: Debug + Send + Sync {
 pub struct LearningRates {
     /// Of embedding rows.
     pub rows: f64,
-    /// Of dense parameters.
+    /// Of dense parameters. At 0 they and their optimizer's state stay as they are, bit for bit.
     pub dense: f64,
 }
 
@@ -52,14 +52,15 @@ pub(crate) fn checked(policy: &dyn LearningRate, base: f64, step: u64) -> Result
     }
 }
 
-/// Linear warm-up, a constant stretch, and a quadratic decay, as the reference programs define them.
+/// Linear warm-up, a constant stretch, and a quadratic decay, as the reference programs define
+/// them.
 ///
 /// Steps are counted from 1. With `W = warmup_steps`, `D = decay_start_step` and `N = decay_steps`:
 ///
 /// - `step < W`: `base · step / W`;
 /// - `D <= step < D + N`: `max(1e-7, base · ((N - (step - D)) / N)²)`;
-/// - otherwise, with `N > 0`, the last rate that one of those two branches gave, and `base` where there was none;
-///   with `N = 0`, `base`.
+/// - otherwise, with `N > 0`, the last rate that one of those two branches gave, and `base` where
+///   there was none; with `N = 0`, `base`.
 ///
 /// All zeros, the default, is a constant rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -254,7 +254,8 @@ impl BinaryLoss {
 
     /// Loss and derivative of one sample, rounded where PyTorch rounds.
     fn of_prediction(&self, z: f32, label: f32) -> (f64, f64) {
-        // Near 1 the rounding of the denominator decides which predictions there are: every second f32.
+        // Near 1 the rounding of the denominator decides which predictions there are: every second
+        // f32.
         let p = 1.0 / (1.0 + (-f64::from(z)).exp() as f32);
         let (p, label) = (f64::from(p), f64::from(label));
         let clamped = if self.clamps() {

@@ -31,8 +31,8 @@ pub struct Evaluation {
     /// Log loss over the entropy of the click rate of these samples: 1 is as good as always
     /// predicting the click rate. `None` where all labels are the same.
     pub normalized_entropy: Option<f64>,
-    /// Mean prediction over click rate: above 1 the model promises too many clicks. `None` without a
-    /// click.
+    /// Mean prediction over click rate: above 1 the model promises too many clicks. `None` without
+    /// a click.
     pub calibration: Option<f64>,
     /// Share of samples with label 1.
     pub click_rate: f64,

@@ -106,12 +106,12 @@ pub enum Event<'a> {
 pub trait Observer: Send {
     /// Is told what happened. `Ok(ControlFlow::Continue(()))` lets the run go on.
     ///
-    /// [`ControlFlow::Break`] ends it in good order, as [`TrainOptions::max_steps`] does: no further
-    /// step is begun, a checkpoint is written where the run has them, the evaluation sets are scored
-    /// if a step was taken since they last were, and [`RunReport::stopped_by_observer`] tells. Where a
-    /// device works ahead, the run ends up to three steps behind the one that it was told of. From
-    /// before the first step, the run ends without an evaluation. After [`Event::Finished`] there
-    /// is nothing left to end.
+    /// [`ControlFlow::Break`] ends it in good order, as [`TrainOptions::max_steps`] does: no
+    /// further step is begun, a checkpoint is written where the run has them, the evaluation sets
+    /// are scored if a step was taken since they last were, and [`RunReport::stopped_by_observer`]
+    /// tells. Where a device works ahead, the run ends up to three steps behind the one that it was
+    /// told of. From before the first step, the run ends without an evaluation. After
+    /// [`Event::Finished`] there is nothing left to end.
     ///
     /// [`TrainOptions::max_steps`]: crate::TrainOptions::max_steps
     ///

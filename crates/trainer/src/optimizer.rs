@@ -1,4 +1,5 @@
-//! Optimizers for the dense parameters. Embedding rows have their own, fused into the store's update.
+//! Optimizers for the dense parameters. Embedding rows have their own, fused into the store's
+//! update.
 
 use candle_core::{Tensor, Var};
 use embedding_store::{DenseStep, Optimizer};
@@ -72,7 +73,8 @@ impl DenseOptimizer {
         self.optimizer.has_dense_state()
     }
 
-    /// The state of parameter number `index`, flat; `None` before its first update, and where the rule keeps none.
+    /// The state of parameter number `index`, flat; `None` before its first update, and where the
+    /// rule keeps none.
     ///
     /// # Errors
     /// A copy from a device that fails.
@@ -87,8 +89,8 @@ impl DenseOptimizer {
     /// Puts the state of parameter number `index` back; `None` lets it start afresh.
     ///
     /// # Errors
-    /// A number that is not below that of the parameters, a state of another size than the parameter,
-    /// or a copy to a device that fails.
+    /// A number that is not below that of the parameters, a state of another size than the
+    /// parameter, or a copy to a device that fails.
     pub fn set_state(
         &mut self,
         index: usize,

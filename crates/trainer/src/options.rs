@@ -40,7 +40,8 @@ pub struct TrainOptions {
     pub seed: u64,
     /// The learning rate of embedding rows and, unless they have their own, dense parameters.
     pub learning_rate: f64,
-    /// The learning rate of dense parameters; `None` for that of the rows.
+    /// The learning rate of dense parameters; `None` for that of the rows. With 0 they are frozen,
+    /// whatever the policy says: they and their optimizer's state stay as they are, bit for bit.
     pub dense_learning_rate: Option<f64>,
     /// How both learning rates change over the steps.
     #[serde(serialize_with = "policy")]
@@ -189,13 +190,19 @@ impl TrainOptions {
                 remedy,
             })
         };
-        for (option, rate) in [
-            ("learning rate", Some(self.learning_rate)),
-            ("dense learning rate", self.dense_learning_rate),
-        ] {
-            if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-                return bad(option, rate, "give a positive number");
-            }
+        let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
+        if !is_rate(self.learning_rate) {
+            return bad(
+                "learning rate",
+                self.learning_rate,
+                "give a positive number",
+            );
+        }
+        if let Some(rate) = self.dense_learning_rate
+            && !(is_rate(rate) || rate == 0.0)
+        {
+            let remedy = "give a positive number, or 0 to freeze dense parameters";
+            return bad("dense learning rate", rate, remedy);
         }
         self.loss.validate()?;
         for (option, target) in [
@@ -237,7 +244,16 @@ mod tests {
         });
         assert!(text.starts_with("loss threshold is 2"), "{text}");
         let text = message(|o| o.dense_learning_rate = Some(-1.0));
-        assert!(text.starts_with("dense learning rate is -1"), "{text}");
+        assert_eq!(
+            text,
+            "dense learning rate is -1; give a positive number, or 0 to freeze dense parameters"
+        );
+        let frozen = TrainOptions {
+            dense_learning_rate: Some(0.0),
+            ..TrainOptions::default()
+        };
+        assert!(frozen.validate().is_ok());
+        assert!(message(|o| o.learning_rate = 0.0).starts_with("learning rate is 0"));
         assert!(message(|o| o.earlier_epochs = u64::MAX).starts_with("earlier epochs is 184"));
         assert!(message(|o| o.earlier_steps = u64::MAX).starts_with("earlier steps is 184"));
         assert!(message(|o| o.stop_at.auc = Some(1.5)).starts_with("target AUC is 1.5"));

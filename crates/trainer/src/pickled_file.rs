@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, pickle::PthTensors};
+use candle_core::pickle::PthTensors;
 
-use crate::tensor_source::TensorSource;
+use crate::tensor_source::{Stored, TensorSource};
 use crate::{Error, Result};
 
 /// Key of the weights in a checkpoint of the original programs.
@@ -53,25 +53,17 @@ impl PickledFile {
 }
 
 impl TensorSource for PickledFile {
-    fn check(&self, name: &str, shape: &[u64]) -> Result<()> {
-        let info = self.names.get(name);
-        let Some(info) = info.and_then(|name| self.tensors.tensor_infos().get(name)) else {
-            return Err(Error::WeightMissing {
-                path: self.path.clone(),
-                name: name.into(),
-            });
-        };
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn find(&self, name: &str) -> Option<Stored> {
+        let info = self.tensors.tensor_infos().get(self.names.get(name)?)?;
         let dims = info.layout.shape().dims();
-        let found: Vec<u64> = dims.iter().map(|&extent| extent as u64).collect();
-        if info.dtype != DType::F32 || found != shape {
-            return Err(Error::WeightShape {
-                path: self.path.clone(),
-                name: name.into(),
-                found: format!("{:?} {found:?}", info.dtype),
-                expected: format!("F32 {shape:?}"),
-            });
-        }
-        Ok(())
+        Some(Stored {
+            dtype: format!("{:?}", info.dtype),
+            shape: dims.iter().map(|&extent| extent as u64).collect(),
+        })
     }
 
     fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>> {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Where rows live and where the model runs. All placements give the same numbers for the same order
-/// of inputs, as long as rows on devices are [f32](RowFormat::F32).
+/// Where rows live and where the model runs. All placements give the same numbers for the same
+/// order of inputs, as long as rows on devices are [f32](RowFormat::F32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -20,11 +20,12 @@ pub enum Placement {
     /// Rows and model on the CPU.
     #[default]
     Cpu,
-    /// Rows on the CPU, the model on the device: every batch's rows and their gradients cross. The baseline of the FAE paper.
+    /// Rows on the CPU, the model on the device: every batch's rows and their gradients cross. The
+    /// baseline of the FAE paper.
     CpuDevice,
-    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs run
-    /// on the devices. The others run as in [`Placement::Mixed`] without hot rows, or, where the
-    /// device does not move rows (the CPU, tables that are not plain), as in
+    /// All rows on the CPU, and hot ones replicated on every device: batches of wholly hot inputs
+    /// run on the devices. The others run as in [`Placement::Mixed`] without hot rows, or, where
+    /// the device does not move rows (the CPU, tables that are not plain), as in
     /// [`Placement::CpuDevice`].
     Fae,
     /// Hot rows on the device, the others on the CPU: every batch is split by lookup, and the cold
@@ -51,8 +52,8 @@ impl Placement {
         matches!(self, Self::Fae | Self::Mixed)
     }
 
-    /// Makes the store. `devices` are those of the model's replicas, of which the first computes the
-    /// pooled rows; `hot_rows` has a number for each table and is looked at only where rows are
+    /// Makes the store. `devices` are those of the model's replicas, of which the first computes
+    /// the pooled rows; `hot_rows` has a number for each table and is looked at only where rows are
     /// divided.
     ///
     /// # Errors

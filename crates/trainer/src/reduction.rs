@@ -6,8 +6,9 @@ use recsys_device::{Mirror, copy_between};
 use crate::Result;
 use crate::crossing::add;
 
-/// The gradients of a step, by parameter and replica, and their sums on every device. Each device copies the others' and adds all in the
-/// order of the replicas, so that all have the same bits, and none waits for what another has added.
+/// The gradients of a step, by parameter and replica, and their sums on every device. Each device
+/// copies the others' and adds all in the order of the replicas, so that all have the same bits,
+/// and none waits for what another has added.
 #[derive(Default)]
 pub(crate) struct Reduction {
     taken: Vec<Vec<Option<Tensor>>>,
@@ -36,7 +37,8 @@ impl Reduction {
         self.taken.iter_mut().for_each(Vec::clear);
     }
 
-    /// A replica's gradient of a parameter, whose memory is not written before the sums were asked for.
+    /// A replica's gradient of a parameter, whose memory is not written before the sums were asked
+    /// for.
     pub(crate) fn take(&mut self, parameter: usize, replica: usize, gradient: &Tensor) {
         *place(place(&mut self.taken, parameter), replica) = Some(gradient.clone());
     }
@@ -79,7 +81,8 @@ impl Reduction {
         Ok(())
     }
 
-    /// The sum of all replicas' gradients of a parameter, on the device of one of them; `None` where none was taken.
+    /// The sum of all replicas' gradients of a parameter, on the device of one of them; `None`
+    /// where none was taken.
     pub(crate) fn sum(
         &mut self,
         parameter: usize,
@@ -120,7 +123,8 @@ mod nccl {
         communicators: Vec<Comm>,
     }
 
-    // SAFETY: a communicator may be used by one thread at a time, whichever that is; whoever has this has them alone.
+    // SAFETY: a communicator may be used by one thread at a time, whichever that is; whoever has
+    // this has them alone.
     unsafe impl Send for Nccl {}
     // SAFETY: nothing can be done with a shared reference; every method takes an exclusive one.
     unsafe impl Sync for Nccl {}

@@ -103,8 +103,8 @@ pub struct RunReport {
     pub stopped_early: bool,
     /// Whether an observer ended the run.
     pub stopped_by_observer: bool,
-    /// The step after which the run was told to stop, its last checkpoint's; `None` where it came to
-    /// its end. The other fields tell what there was until then.
+    /// The step after which the run was told to stop, its last checkpoint's; `None` where it came
+    /// to its end. The other fields tell what there was until then.
     pub interrupted_at: Option<u64>,
     /// What ran in which phase, how long, and how many bytes crossed.
     pub phases: Phases,

@@ -22,6 +22,7 @@ use crate::report::{
     Best, EpochReport, PhaseReport, RunReport, SelectedBy, StepTimes, Swap, ThroughputReport,
 };
 use crate::step::{StepLoss, Trainer};
+use crate::weights::distinct_parameters;
 
 /// The data sets that a run is judged on; either may be absent or empty.
 #[derive(Clone, Default)]
@@ -41,17 +42,17 @@ pub struct Evaluations {
 ///
 /// A second call on the same trainer goes on with its weights and optimizer state. It counts epochs
 /// and steps from 0 again, with the shuffles and learning rates that belong to them, unless
-/// [`TrainOptions::earlier_epochs`] and [`TrainOptions::earlier_steps`] say what was trained before:
-/// with them, several calls give the bits of one.
+/// [`TrainOptions::earlier_epochs`] and [`TrainOptions::earlier_steps`] say what was trained
+/// before: with them, several calls give the bits of one.
 ///
 /// The loop runs inside the current rayon pool, or the global one where there is none, so that the
 /// parallel operators of a step need no hand-over between threads. Call it in
 /// [`rayon::ThreadPool::install`] for another number of threads: the results are the same.
 ///
 /// # Errors
-/// Options that make no sense, data that do not fit the model, damaged data, a schedule that does
-/// not run every batch once, errors of the caller's own code, and [`Error::Diverged`] as soon as a
-/// loss is not finite.
+/// Options that make no sense, two parameters of one name, data that do not fit the model, damaged
+/// data, a schedule that does not run every batch once, errors of the caller's own code, and
+/// [`Error::Diverged`] as soon as a loss is not finite.
 pub fn fit<'a, M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
     train: impl Into<Inputs<'a>>,
@@ -68,7 +69,8 @@ pub fn fit<'a, M: Model, S: EmbeddingStore>(
 ///
 /// The trainer must be made as for the first part, with any placement, number of devices and hot
 /// rows; what it holds is overwritten by what the checkpoint holds. [`RunReport::interrupted_at`]
-/// tells whether the run was stopped.
+/// tells whether the run was stopped. Over tables that have grown since, a new run starts, from
+/// [`Checkpoint::load_with_state`](crate::Checkpoint::load_with_state).
 ///
 /// # Errors
 /// As [`fit`]; a folder that another run writes to, or that holds checkpoints of a run that this is
@@ -127,6 +129,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
         options.validate()?;
+        // Else the first checkpoint would tell, after what may be hours.
+        distinct_parameters(trainer.model())?;
         if train.len() == 0 {
             return Err(Error::NoTrainingData);
         }
@@ -426,7 +430,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                     epoch.evaluated = Some(report);
                     epoch.stopped_early = reached(self.options.stop_at, &report);
                 }
-                // An epoch that is over is evaluated before it is saved, unless there is no time for that.
+                // An epoch that is over is evaluated before it is saved, unless there is no time
+                // for that.
                 let over = self.progress.epoch.batches() == feed.batches();
                 if (!over || self.is_stopping())
                     && self.save_if_due(feed, self.is_over())? == End::Interrupted
@@ -459,7 +464,11 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         let rate = |base| checked(&*options.policy, base, step);
         let rates = LearningRates {
             rows: rate(options.learning_rate)?,
-            dense: rate(options.dense_base())?,
+            // A policy may have a least rate; what is frozen has none.
+            dense: match options.dense_base() {
+                0.0 => 0.0,
+                base => rate(base)?,
+            },
         };
         let loss = self.trainer.begin_step(
             &loaded.batch,
@@ -528,8 +537,8 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         })
     }
 
-    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of this
-    /// step, the run ends, or it is told to stop.
+    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of
+    /// this step, the run ends, or it is told to stop.
     fn save_if_due(&mut self, feed: &Feed<'_>, ends: bool) -> Result<End> {
         let Some(keeper) = &mut self.keeper else {
             return Ok(End::Reached);

@@ -87,7 +87,8 @@ pub trait Schedule: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShuffleOptions {
-    /// Rate to start with, in percent: that share of the cold batches runs, then that share of the hot ones, and so on.
+    /// Rate to start with, in percent: that share of the cold batches runs, then that share of the
+    /// hot ones, and so on.
     pub initial_rate: f64,
     /// Factor on the rate after `patience` falls of the loss in a row.
     pub increase: f64,
@@ -104,7 +105,8 @@ pub struct ShuffleOptions {
 }
 
 impl Default for ShuffleOptions {
-    /// Starts at 50%, halves after a rise, doubles after four falls, within 1% and 100%; cold first.
+    /// Starts at 50%, halves after a rise, doubles after four falls, within 1% and 100%; cold
+    /// first.
     fn default() -> Self {
         Self {
             initial_rate: 50.0,
@@ -256,11 +258,12 @@ fn parsed<T: for<'a> Deserialize<'a>>(state: &Value) -> Result<T> {
     T::deserialize(state).map_err(|_| unfit(state.to_string()))
 }
 
-/// FAE's adaptive scheduler: the rate follows the loss at every change of side, so that hot and cold stretches are as long as
-/// training bears.
+/// FAE's adaptive scheduler: the rate follows the loss at every change of side, so that hot and
+/// cold stretches are as long as training bears.
 ///
-/// Where the loss rose since the change before, the rate is lowered; where it fell [`ShuffleOptions::patience`] times in a
-/// row, it is raised; otherwise it stays. The rate is kept from epoch to epoch.
+/// Where the loss rose since the change before, the rate is lowered; where it fell
+/// [`ShuffleOptions::patience`] times in a row, it is raised; otherwise it stays. The rate is kept
+/// from epoch to epoch.
 #[derive(Debug, Clone)]
 pub struct ShuffleScheduler {
     options: ShuffleOptions,
@@ -355,8 +358,9 @@ impl Schedule for ShuffleScheduler {
     }
 }
 
-/// A fixed rate: that share of the first side's batches, then that share of the other's, and so on. At 100%, the order of the
-/// published code: for DLRM all cold batches, then all hot ones; for TBSM the reverse.
+/// A fixed rate: that share of the first side's batches, then that share of the other's, and so on.
+/// At 100%, the order of the published code: for DLRM all cold batches, then all hot ones; for TBSM
+/// the reverse.
 #[derive(Debug, Clone)]
 pub struct Interleave {
     turns: Turns,

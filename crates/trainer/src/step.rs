@@ -16,6 +16,7 @@ use crate::loss::{Loss, built_in};
 use crate::metrics::Scores;
 use crate::optimizer::DenseOptimizer;
 use crate::report::StepTimes;
+use crate::weights::distinct_parameters;
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
 ///
@@ -33,7 +34,8 @@ pub struct Trainer<M, S> {
     recorded: Recorded,
 }
 
-/// The mean loss of a step that was begun, before its update. It may still be on its way from a device.
+/// The mean loss of a step that was begun, before its update. It may still be on its way from a
+/// device.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct StepLoss {
@@ -65,7 +67,8 @@ struct Buffers {
     rows_grad: Tensor,
     /// The loss' gradient `[batch]`, in host memory.
     slopes: Tensor,
-    /// The memory of `rows` and `rows_grad` as the store sees them: every position of a sequence is a sample.
+    /// The memory of `rows` and `rows_grad` as the store sees them: every position of a sequence is
+    /// a sample.
     store_rows: Tensor,
     store_rows_grad: Tensor,
 }
@@ -76,6 +79,9 @@ const KEPT_BUFFERS: usize = 4;
 impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// Puts a model and a store together; the dense parameters use the store's kind of optimizer
     /// unless [`with_dense_optimizer`](Self::with_dense_optimizer) gives them another.
+    ///
+    /// The names of the parameters must differ. [`fit`](crate::fit), and whatever reads or writes
+    /// weights, refuse a model with two of one name before anything moves.
     pub fn new(model: M, store: S, device: Device) -> Self {
         let optimizer =
             DenseOptimizer::new(store.optimizer().dense(), model.named_parameters().len());
@@ -96,9 +102,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// learning rate is [`TrainOptions::dense_learning_rate`](crate::TrainOptions).
     ///
     /// # Errors
-    /// An optimizer whose settings make no sense.
+    /// An optimizer whose settings make no sense, or two parameters of one name.
     pub fn with_dense_optimizer(mut self, optimizer: Optimizer) -> Result<Self> {
         optimizer.validate()?;
+        distinct_parameters(&self.model)?;
         let own = optimizer != self.store.optimizer().dense();
         self.dense_optimizer = own.then_some(optimizer);
         self.optimizer = DenseOptimizer::new(optimizer, self.model.named_parameters().len());
@@ -215,7 +222,8 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         )?)
     }
 
-    /// Makes the plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on other threads.
+    /// Makes the plan of a batch, for [`Trainer::step`]. [`Trainer::loader`] makes plans ahead, on
+    /// other threads.
     ///
     /// # Errors
     /// An id beyond its table, or bags that do not fit the tables and positions.
@@ -325,6 +333,10 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
                     slopes_of().map_err(recsys_model::Error::external)
                 },
                 &mut |index, parameter, gradient| {
+                    // A rule at this rate would still add to its state, and make 0 of -0.
+                    if rates.dense == 0.0 {
+                        return Ok(());
+                    }
                     let updated = optimizer.update(index, parameter, gradient, rates.dense);
                     updated.map_err(recsys_model::Error::external)
                 },

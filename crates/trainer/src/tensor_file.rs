@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError};
+use safetensors::tensor::{Metadata, SafeTensorError};
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::tensor_source::TensorSource;
+use crate::tensor_source::{Stored, TensorSource};
 use crate::{Error, Result};
 
 /// Floats that are in memory at once while a tensor is written or read: 4 MiB.
@@ -170,23 +170,16 @@ impl TensorReader {
 }
 
 impl TensorSource for TensorReader {
-    fn check(&self, name: &str, shape: &[u64]) -> Result<()> {
-        let Some(tensor) = self.tensors.info(name) else {
-            return Err(Error::WeightMissing {
-                path: self.path.clone(),
-                name: name.into(),
-            });
-        };
-        let found: Vec<u64> = tensor.shape.iter().map(|&extent| extent as u64).collect();
-        if tensor.dtype != Dtype::F32 || found != shape {
-            return Err(Error::WeightShape {
-                path: self.path.clone(),
-                name: name.into(),
-                found: format!("{:?} {found:?}", tensor.dtype),
-                expected: format!("F32 {shape:?}"),
-            });
-        }
-        Ok(())
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn find(&self, name: &str) -> Option<Stored> {
+        let tensor = self.tensors.info(name)?;
+        Some(Stored {
+            dtype: format!("{:?}", tensor.dtype),
+            shape: tensor.shape.iter().map(|&extent| extent as u64).collect(),
+        })
     }
 
     fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>> {

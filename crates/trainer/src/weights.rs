@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::ops::Range;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
-use embedding_store::{EmbeddingStore, Part, Rows};
+use candle_core::{Device, Tensor, Var};
+use embedding_store::EmbeddingStore;
 use recsys_data::output_file::OutputFile;
 use recsys_device::read_slice;
+use recsys_model::distinct_names;
 
 use crate::pickled_file::PickledFile;
-use crate::tensor_file::{Entry, FLOATS_AT_ONCE, TensorReader, TensorWriter};
+use crate::table_rows::{TableRows, check_rows, pieces, read_rows, rows_name};
+use crate::tensor_file::{Entry, TensorReader, TensorWriter};
 use crate::tensor_source::TensorSource;
 use crate::{Error, Model, Result, RowMap, Trainer};
 
@@ -20,19 +21,20 @@ use crate::{Error, Model, Result, RowMap, Trainer};
 /// only when it is complete.
 ///
 /// # Errors
-/// A file that cannot be written, or a failing tensor operation.
+/// Two parameters of one name, a file that cannot be written, or a failing tensor operation.
 pub fn save_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
 ) -> Result<()> {
+    // A model may name its weights in a way of its own, which need not look at this.
+    distinct_parameters(trainer.model())?;
     let io = |source| Error::io("cannot write", path, source);
     let file = OutputFile::create(path).map_err(io)?;
     let dense = trainer.model().named_weights()?;
     let mut entries: Vec<Entry> = dense.iter().map(entry).collect();
-    let prefix = trainer.model().table_prefix();
     entries.extend(trainer.store().parts().iter().map(|part| {
-        let name = format!("{prefix}{}", part.name);
-        (name, vec![part.rows, part.dim as u64])
+        let shape = vec![part.rows, part.dim as u64];
+        (rows_name(trainer, part), shape)
     }));
     let mut out = TensorWriter::new(path, file, &entries)?;
     write_dense(&mut out, &dense)?;
@@ -63,15 +65,6 @@ pub(crate) fn write_dense(
     Ok(())
 }
 
-/// The rows of a part in pieces that are in memory at once.
-pub(crate) fn pieces(part: &Part) -> impl Iterator<Item = Range<u64>> + use<> {
-    let rows = part.rows;
-    let at_once = (FLOATS_AT_ONCE / part.dim.max(part.state_width).max(1)).max(1) as u64;
-    (0..rows)
-        .step_by(at_once as usize)
-        .map(move |first| first..(first + at_once).min(rows))
-}
-
 fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
     Ok(match PickledFile::is_one(path)? {
         true => Box::new(PickledFile::open(path)?),
@@ -84,18 +77,35 @@ fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
 /// without `module.` before the names. Tables are streamed, those of PyTorch one at a time.
 /// Optimizer state starts afresh. Weights in the file that neither needs are ignored.
 ///
+/// Every table must have as many rows in the file as in the store; [`load_weights_with`] takes
+/// files from before the tables grew.
+///
 /// # Errors
-/// A file of neither kind, a missing weight, or one of another shape than the model's; all of that
-/// is found before anything is changed.
+/// A file of neither kind, a missing weight, one of another shape than the model's, or two
+/// parameters of one name; all of that is found before anything is changed.
 pub fn load_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &mut Trainer<M, S>,
 ) -> Result<()> {
+    load_weights_with(path, trainer, TableRows::Exact).map(|_| ())
+}
+
+/// [`load_weights`], where `rows` says whether tables may have fewer rows in the file than in the
+/// store. Dense weights must be the model's. Returns how many rows of the store's matrices are not
+/// in the file.
+///
+/// # Errors
+/// As [`load_weights`], and [`Error::WeightRows`] for tables whose numbers of rows do not fit.
+pub fn load_weights_with<M: Model, S: EmbeddingStore>(
+    path: &Path,
+    trainer: &mut Trainer<M, S>,
+    rows: TableRows,
+) -> Result<u64> {
     let mut file = open(path)?;
     check_dense(&*file, trainer.model())?;
-    check_rows(&*file, trainer, false)?;
+    let counts = check_rows(&*file, trainer, rows, false)?;
     read_dense(&mut *file, trainer.model_mut())?;
-    read_rows(&mut *file, trainer, false)
+    read_rows(&mut *file, trainer, &counts, false)
 }
 
 /// [`load_weights`] where the file's rows are under other ids; `maps` has one for each table. Rows
@@ -116,8 +126,8 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
         what,
         model,
         data,
-        remedy: "give the vocabularies of this data set and of the one that the weights were trained on, and tables with one \
-                 row for each id",
+        remedy: "give the vocabularies of this data set and of the one that the weights were \
+                 trained on, and tables with one row for each id",
     };
     if parts.len() != maps.len() {
         let (model, data) = (parts.len() as u64, maps.len() as u64);
@@ -157,8 +167,20 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
     Ok(maps.iter().map(RowMap::absent).sum())
 }
 
-/// That a file has the model's dense weights.
+/// The model's parameters, copies apart, whose names differ.
+///
+/// # Errors
+/// Two of one name: files could hold the weights and the state of one of them alone.
+pub(crate) fn distinct_parameters<M: Model>(model: &M) -> Result<Vec<(String, Var)>> {
+    let mut parameters = model.named_parameters();
+    parameters.truncate(parameters.len() / model.copies().max(1));
+    distinct_names(parameters.iter().map(|(name, _)| name.as_str()))?;
+    Ok(parameters)
+}
+
+/// That a file has the model's dense weights, of parameters whose names differ.
 pub(crate) fn check_dense<M: Model>(file: &dyn TensorSource, model: &M) -> Result<()> {
+    distinct_parameters(model)?;
     for weight in model.named_weights()? {
         let (name, shape) = entry(&weight);
         file.check(&name, &shape)?;
@@ -175,59 +197,4 @@ pub(crate) fn read_dense<M: Model>(file: &mut dyn TensorSource, model: &mut M) -
         dense.insert(name, read);
     }
     Ok(model.load_weights(&dense)?)
-}
-
-/// Name of a part's weights in a file.
-pub(crate) fn rows_name<M: Model, S: EmbeddingStore>(
-    trainer: &Trainer<M, S>,
-    part: &Part,
-) -> String {
-    format!("{}{}", trainer.model().table_prefix(), part.name)
-}
-
-/// Name of the optimizer state of the tensor of that name.
-pub(crate) fn state_name(weights: &str) -> String {
-    format!("{weights}.state")
-}
-
-/// That a file has the store's rows, and their optimizer state where that is wanted.
-pub(crate) fn check_rows<M: Model, S: EmbeddingStore>(
-    file: &dyn TensorSource,
-    trainer: &Trainer<M, S>,
-    with_state: bool,
-) -> Result<()> {
-    for part in trainer.store().parts() {
-        let name = rows_name(trainer, part);
-        file.check(&name, &[part.rows, part.dim as u64])?;
-        if with_state && part.state_width > 0 {
-            file.check(&state_name(&name), &[part.rows, part.state_width as u64])?;
-        }
-    }
-    Ok(())
-}
-
-/// Reads the store's rows from a file that was checked.
-pub(crate) fn read_rows<M: Model, S: EmbeddingStore>(
-    file: &mut dyn TensorSource,
-    trainer: &mut Trainer<M, S>,
-    with_state: bool,
-) -> Result<()> {
-    for (index, part) in trainer.store().parts().to_vec().iter().enumerate() {
-        let name = rows_name(trainer, part);
-        let state_width = if with_state { part.state_width } else { 0 };
-        for rows in pieces(part) {
-            let count = (rows.end - rows.start) as usize;
-            let state = match state_width {
-                0 => Vec::new(),
-                width => file.read(&state_name(&name), rows.start * width as u64, count * width)?,
-            };
-            let piece = Rows {
-                dim: part.dim,
-                weights: file.read(&name, rows.start * part.dim as u64, count * part.dim)?,
-                state,
-            };
-            trainer.store_mut().import(index, rows.start, &piece)?;
-        }
-    }
-    Ok(())
 }

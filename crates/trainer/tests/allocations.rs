@@ -1,8 +1,9 @@
 //! After the first steps, a training step on the CPU allocates nothing that grows with the batch.
 //!
-//! What remains: a few hundred bytes of candle's bookkeeping a step, and the buffers that the matrix product library packs into and
-//! frees again, which grow with the slice, not with the batch. [`Trainer::predict`] also makes the logits that it returns: one
-//! value a sample as a tensor, and one in the vector.
+//! What remains: a few hundred bytes of candle's bookkeeping a step, and the buffers that the
+//! matrix product library packs into and frees again, which grow with the slice, not with the
+//! batch. [`Trainer::predict`] also makes the logits that it returns: one value a sample as a
+//! tensor, and one in the vector.
 
 use std::error::Error;
 

@@ -232,7 +232,8 @@ fn optimizers() -> [Optimizer; 3] {
     ]
 }
 
-/// What is rounded at random goes on with the same bits, wherever a run with hot rows in bf16 was stopped.
+/// What is rounded at random goes on with the same bits, wherever a run with hot rows in bf16 was
+/// stopped.
 #[test]
 fn a_run_with_rounded_rows_in_two_parts_is_the_run_in_one() {
     for (placement, replicas) in [
@@ -267,7 +268,8 @@ fn a_run_with_rounded_rows_in_two_parts_is_the_run_in_one() {
     }
 }
 
-/// The number of updates is written down where something depends on it: other checkpoints are as they were before there was one.
+/// The number of updates is written down where something depends on it: other checkpoints are as
+/// they were before there was one.
 #[test]
 fn checkpoints_count_updates_only_where_rows_are_rounded() {
     for (device_rows, expected) in [(RowFormat::F32, None), (RowFormat::Bf16, Some(5))] {
@@ -286,8 +288,8 @@ fn checkpoints_count_updates_only_where_rows_are_rounded() {
     }
 }
 
-/// Every placement under every optimizer and order of inputs, stopped after steps that lie in stretches, at evaluations and at the
-/// ends of epochs.
+/// Every placement under every optimizer and order of inputs, stopped after steps that lie in
+/// stretches, at evaluations and at the ends of epochs.
 #[test]
 fn a_run_in_two_parts_is_the_run_in_one() {
     let placements = [
@@ -363,7 +365,8 @@ fn a_run_may_go_on_elsewhere() {
                 );
             }
         }
-        // With three devices there are more copies of the weights to compare, and each must be the one device's.
+        // With three devices there are more copies of the weights to compare, and each must be the
+        // one device's.
         let many = whole_run(replicated);
         for step in [3, 8] {
             assert!(in_two_parts(step, fae, replicated) == many);

@@ -5,13 +5,13 @@
 
 mod skewed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var, safetensors};
 use candle_nn::{Init, Module, VarBuilder, VarMap, linear};
 use embedding_store::{CpuStore, Encoding, Optimizer, StoreOptions, TableSpec};
 use recsys_data::{Dataset, Order};
@@ -19,7 +19,7 @@ use recsys_model::{Model, VarMapModel};
 use skewed::{DIM, ROWS, Skewed};
 use trainer::{
     CheckpointEvery, Checkpoints, Error, Evaluations, Event, Observer, Replicas, Result,
-    TrainOptions, Trainer, fit_with_checkpoints, save_weights,
+    TrainOptions, Trainer, fit, fit_with_checkpoints, load_weights, save_weights,
 };
 
 /// A model that lists its parameters in another order: rotated by some places.
@@ -173,7 +173,7 @@ fn replicas_that_list_their_parameters_differently_stay_equal() {
     assert!(by_name(&same) == by_name(&mixed));
 }
 
-/// A model with two parameters of one name.
+/// A model with two parameters of one name, whose weights have names of their own.
 struct Twice(Var);
 
 impl Model for Twice {
@@ -184,27 +184,40 @@ impl Model for Twice {
     fn named_parameters(&self) -> Vec<(String, Var)> {
         vec![("w".into(), self.0.clone()), ("w".into(), self.0.clone())]
     }
+
+    fn named_weights(&self) -> recsys_model::Result<Vec<(String, Tensor)>> {
+        Ok(vec![("all".into(), self.0.as_tensor().clone())])
+    }
 }
 
+/// The start of a run told nobody: its first checkpoint did.
 #[test]
-fn two_parameters_of_one_name_are_an_error() {
-    let twice = || Twice(Var::zeros(1, DType::F32, &Device::Cpu).unwrap());
-    let error = Replicas::new(vec![(twice(), Device::Cpu)]).err().unwrap();
+fn two_parameters_of_one_name_are_an_error_before_anything_moves() {
+    let variable = Var::ones(1, DType::F32, &Device::Cpu).unwrap();
+    let twice = || Twice(variable.clone());
     let duplicate = recsys_model::Error::DuplicateName { name: "w".into() };
-    assert_eq!(error.to_string(), duplicate.to_string());
-    let tables = vec![TableSpec {
-        rows: 3,
-        encoding: Encoding::Full,
-    }];
-    let store = CpuStore::new(tables, StoreOptions::default()).unwrap();
+    let refused = |error: Error| assert_eq!(error.to_string(), duplicate.to_string());
+    refused(Replicas::new(vec![(twice(), Device::Cpu)]).err().unwrap());
+    let store = || {
+        let tables = ROWS.map(TableSpec::full).to_vec();
+        CpuStore::new(tables, StoreOptions::default()).unwrap()
+    };
+    let own = Trainer::new(twice(), store(), Device::Cpu).with_dense_optimizer(Optimizer::Sgd);
+    refused(own.err().unwrap());
+    let mut trainer = Trainer::new(twice(), store(), Device::Cpu);
+    let data = Arc::new(Skewed::new(60, 2));
+    let (none, options) = (Evaluations::default(), TrainOptions::default());
+    let all = data.clone() as Arc<dyn Dataset>;
+    let run = fit(&mut trainer, all, &none, &options, &mut ());
+    refused(run.unwrap_err());
+    assert!(data.seen.lock().unwrap().is_empty());
+    assert_eq!(variable.to_vec1::<f32>().unwrap(), [1.0]);
     let folder = tempfile::tempdir().unwrap();
-    let trainer = Trainer::new(twice(), store, Device::Cpu);
-    let error = save_weights(&folder.path().join("weights"), &trainer).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Model(recsys_model::Error::DuplicateName { .. })
-        ),
-        "{error}"
-    );
+    let path = folder.path().join("weights");
+    refused(save_weights(&path, &trainer).unwrap_err());
+    assert!(!path.exists());
+    let saved = HashMap::from([("all", Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap())]);
+    safetensors::save(&saved, &path).unwrap();
+    refused(load_weights(&path, &mut trainer).unwrap_err());
+    assert_eq!(variable.to_vec1::<f32>().unwrap(), [1.0]);
 }

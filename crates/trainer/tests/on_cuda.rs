@@ -1,5 +1,6 @@
-//! On NVIDIA devices, where there are any: all placements train to the same bits on one, and to about what the CPU trains to; several devices
-//! train to about the same, and their replicas to the same bits. Elsewhere the tests say that they are skipped.
+//! On NVIDIA devices, where there are any: all placements train to the same bits on one, and to
+//! about what the CPU trains to; several devices train to about the same, and their replicas to the
+//! same bits. Elsewhere the tests say that they are skipped.
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
@@ -28,7 +29,8 @@ fn devices(count: usize) -> Option<Vec<Device>> {
         .ok()
 }
 
-/// The losses of the epochs, and every weight and optimizer state, after steps enough for a device to repeat what it has recorded.
+/// The losses of the epochs, and every weight and optimizer state, after steps enough for a device
+/// to repeat what it has recorded.
 fn train(
     placement: Placement,
     optimizer: Optimizer,

@@ -1,4 +1,5 @@
-//! Whatever rows live where, in whatever order hot and cold inputs come: the numbers are those of the CPU.
+//! Whatever rows live where, in whatever order hot and cold inputs come: the numbers are those of
+//! the CPU.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
@@ -74,7 +75,8 @@ proptest! {
         }
     }
 
-    /// Hot and cold inputs by turns: what runs on the replicas is what the CPU would have made of it.
+    /// Hot and cold inputs by turns: what runs on the replicas is what the CPU would have made of
+    /// it.
     #[test]
     fn scheduled_inputs_give_the_bits_of_the_cpu_and_come_once_an_epoch(
         optimizer in optimizers(), lookups in 1u32..4, rate in 5f64..100.0, adaptive: bool, hot_first: bool, batch_size in 1usize..40,
@@ -111,7 +113,8 @@ proptest! {
                 Some(expected) => prop_assert!(*expected == found, "{placement}"),
             }
         }
-        // Three runs of two epochs read every input once each; evaluations read every ninth in between.
+        // Three runs of two epochs read every input once each; evaluations read every ninth in
+        // between.
         let seen = data.seen.lock().unwrap();
         let count = |sample: u64| seen.iter().filter(|&&other| other == sample).count();
         prop_assert!((0u64..150).filter(|sample| !sample.is_multiple_of(9)).all(|sample| count(sample) == 6));
@@ -122,7 +125,8 @@ proptest! {
     fn replicas_agree_with_one_and_among_themselves(
         optimizer in optimizers(), replicas in 2usize..6, batch_size in 1usize..80, split: bool, fixed: bool,
     ) {
-        // Adagrad divides by the size of small gradients, which makes large differences of small ones.
+        // Adagrad divides by the size of small gradients, which makes large differences of small
+        // ones.
         let optimizer = if fixed { optimizer } else { Optimizer::Sgd };
         let slice = if fixed { SliceSize::Fixed(8) } else { SliceSize::Auto };
         let data = Arc::new(Skewed::new(90, 2));

@@ -1,4 +1,5 @@
-//! Weights that PyTorch saved (`pytorch/make.py` made the files) under their own names, and under other ids.
+//! Weights that PyTorch saved (`pytorch/make.py` made the files) under their own names, and under
+//! other ids.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
@@ -8,7 +9,10 @@ use candle_core::Device;
 use dlrm::{Dlrm, DlrmConfig, FusedDlrm, Interaction};
 use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
 use recsys_data::vocabulary::Vocabulary;
-use trainer::{Error, Model, RowMap, Trainer, load_weights, load_weights_by_category};
+use trainer::{
+    Error, Model, RowMap, TableRows, Trainer, load_weights, load_weights_by_category,
+    load_weights_with,
+};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "pytorch", name]
@@ -91,13 +95,28 @@ fn rows_follow_their_categories() {
 }
 
 #[test]
+fn tables_that_grew_take_the_rows_that_a_file_has() {
+    for name in ["checkpoint.pt", "bare.pt"] {
+        let mut trainer = trainer([6, 3]);
+        let first = rows(&trainer, 0);
+        assert!(load_weights(&file(name), &mut trainer).is_err());
+        assert_eq!(rows(&trainer, 0), first);
+        let absent = load_weights_with(&file(name), &mut trainer, TableRows::Grown).unwrap();
+        assert_eq!(absent, 2);
+        let expected = [counted(0, 8), first[8..].to_vec()].concat();
+        assert_eq!(rows(&trainer, 0), expected);
+        assert_eq!(rows(&trainer, 1), counted(8, 6));
+    }
+}
+
+#[test]
 fn files_that_do_not_fit_change_nothing() {
     let mut narrow = trainer([4, 2]);
     let before = rows(&narrow, 0);
     let error = load_weights(&file("checkpoint.pt"), &mut narrow).unwrap_err();
     let message = error.to_string();
     assert!(
-        message.contains("emb_l.1.weight") && message.contains("[3, 2]"),
+        message.contains("weight `emb_l.1.weight` has 3 rows, the store has 2"),
         "{message}"
     );
     assert_eq!(rows(&narrow, 0), before);

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use embedding_store::RowOptimizer;
 use embedding_store::candle_core::Device;
-use embedding_store::{CpuStore, EmbeddingStore, Initialization, Optimizer, StoreOptions};
+use embedding_store::{
+    CpuStore, EmbeddingStore, Initialization, Optimizer, StoreOptions, TableSpec,
+};
 use outside::{
     Clicks, DIM, Focal, HOT_ROWS, LazyAdam, MapStore, Sawtooth, StopAfter, Thirds, tables,
     wide_and_deep,
 };
 use recsys_model::Model;
 use trainer::{
-    CheckpointEvery, Checkpoints, Error, Evaluations, Inputs, Placement, TrainOptions, Trainer,
-    fit_with_checkpoints,
+    Checkpoint, CheckpointEvery, Checkpoints, Error, Evaluations, Inputs, Placement, TableRows,
+    TrainOptions, Trainer, fit_with_checkpoints,
 };
 
 const SAMPLES: u64 = 1000;
@@ -34,7 +36,7 @@ fn options() -> TrainOptions {
     }
 }
 
-fn placed(placement: Placement) -> Box<dyn EmbeddingStore> {
+fn placed(placement: Placement, tables: Vec<TableSpec>) -> Box<dyn EmbeddingStore> {
     let options = StoreOptions {
         dim: DIM,
         optimizer: RowOptimizer::external(LazyAdam::default()),
@@ -42,7 +44,7 @@ fn placed(placement: Placement) -> Box<dyn EmbeddingStore> {
         ..StoreOptions::default()
     };
     placement
-        .store(tables(), options, &[Device::Cpu], Some(&HOT_ROWS))
+        .store(tables, options, &[Device::Cpu], Some(&HOT_ROWS))
         .unwrap()
 }
 
@@ -50,9 +52,9 @@ fn trainer(store: Box<dyn EmbeddingStore>) -> Anything {
     Trainer::new(Box::new(wide_and_deep().unwrap()), store, Device::Cpu)
 }
 
-fn own_store() -> Box<dyn EmbeddingStore> {
+fn own_store(tables: Vec<TableSpec>) -> Box<dyn EmbeddingStore> {
     let rule = RowOptimizer::external(LazyAdam::default());
-    Box::new(MapStore::try_new(tables(), DIM, rule).unwrap())
+    Box::new(MapStore::try_new(tables, DIM, rule).unwrap())
 }
 
 /// Trains, as far as the observer lets it.
@@ -112,13 +114,13 @@ fn checkpoints(folder: &Path, resume: bool) -> Checkpoints {
 
 #[test]
 fn every_placement_and_an_own_store_train_to_the_same_bits() {
-    let mut own = trainer(own_store());
+    let mut own = trainer(own_store(tables()));
     let before = everything(&own);
     assert_eq!(train(&mut own, u64::MAX, None).unwrap().seen, STEPS);
     let expected = everything(&own);
     assert!(expected != before);
     for placement in Placement::ALL {
-        let mut trainer = trainer(placed(placement));
+        let mut trainer = trainer(placed(placement, tables()));
         train(&mut trainer, u64::MAX, None).unwrap();
         assert!(everything(&trainer) == expected, "{placement}");
     }
@@ -127,8 +129,8 @@ fn every_placement_and_an_own_store_train_to_the_same_bits() {
 #[test]
 fn a_run_that_the_observer_ended_goes_on_bit_for_bit() {
     let stores = |case: usize| match Placement::ALL.get(case) {
-        Some(&placement) => placed(placement),
-        None => own_store(),
+        Some(&placement) => placed(placement, tables()),
+        None => own_store(tables()),
     };
     for case in 0..=Placement::ALL.len() {
         let mut whole = trainer(stores(case));
@@ -145,12 +147,50 @@ fn a_run_that_the_observer_ended_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn tables_that_grew_go_on_from_a_checkpoint_with_their_state() {
+    let grown_tables = || {
+        let mut grown = tables();
+        grown.iter_mut().for_each(|table| table.rows += 9);
+        grown
+    };
+    let front = |trainer: &Anything| {
+        let tables = tables().into_iter().enumerate();
+        let rows = tables.map(|(part, table)| trainer.store().export(part, 0..table.rows).unwrap());
+        rows.collect::<Vec<_>>()
+    };
+    for case in 0..=Placement::ALL.len() {
+        let store = |tables| match Placement::ALL.get(case) {
+            Some(&placement) => placed(placement, tables),
+            None => own_store(tables),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut small = trainer(store(tables()));
+        train(
+            &mut small,
+            u64::MAX,
+            Some(&checkpoints(folder.path(), false)),
+        )
+        .unwrap();
+        let checkpoint = Checkpoint::newest(folder.path(), &mut |_, _| Ok(())).unwrap();
+        let checkpoint = checkpoint.unwrap();
+        let mut grown = trainer(store(grown_tables()));
+        assert!(checkpoint.load_weights(&mut grown).is_err());
+        let absent = checkpoint.load_with_state(&mut grown, TableRows::Grown);
+        assert_eq!(absent.unwrap(), 9 * tables().len() as u64);
+        assert!(front(&grown) == front(&small), "case {case}");
+        train(&mut small, u64::MAX, None).unwrap();
+        train(&mut grown, u64::MAX, None).unwrap();
+        assert!(front(&grown) == front(&small), "case {case}");
+    }
+}
+
+#[test]
 fn errors_from_outside_pass_through() {
     let (hot, _) = Clicks::new(10).split();
     let error = hot.read(&[1 << 40], &mut recsys_data::Batch::default());
     assert!(error.is_err());
 
-    let mut trainer = trainer(own_store());
+    let mut trainer = trainer(own_store(tables()));
     let broken = TrainOptions {
         loss: Arc::new(Focal { scale: -1.0 }),
         ..options()

@@ -221,7 +221,8 @@ pub fn contents(store: &(impl EmbeddingStore + ?Sized)) -> Vec<(Vec<u32>, Vec<u3
     parts.map(all).collect()
 }
 
-/// Whether training has not diverged. Which NaN comes of a sum of two depends on their order, which nobody promises.
+/// Whether training has not diverged. Which NaN comes of a sum of two depends on their order, which
+/// nobody promises.
 pub fn is_finite(contents: &[(Vec<u32>, Vec<u32>)]) -> bool {
     let all = contents
         .iter()

@@ -1,4 +1,5 @@
-//! The store, written naively: maps and loops in f32, every sum in the order that the store promises.
+//! The store, written naively: maps and loops in f32, every sum in the order that the store
+//! promises.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -32,7 +33,8 @@ fn add(into: &mut [f32], x: &[f32]) {
     }
 }
 
-/// Vectors that are added one after the other, in pieces whose sums are added: so are the gradients of a row.
+/// Vectors that are added one after the other, in pieces whose sums are added: so are the gradients
+/// of a row.
 #[derive(Default)]
 struct Pieces {
     whole: Option<Vec<f32>>,

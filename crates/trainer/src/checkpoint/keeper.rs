@@ -12,13 +12,14 @@ use super::folder::{Folder, remove, steps};
 use super::manifest::{
     MANIFEST_FILE, MODEL_FILE, Manifest, Order, SavedFile, Settings, TABLES_FILE, VERSION,
 };
-use super::saved::{Checkpoint, dense_state_name, distinct_parameters};
+use super::saved::{Checkpoint, dense_state_name};
 use super::{CheckpointEvery, Checkpoints};
 use crate::inputs::Feed;
 use crate::observer::Watch;
 use crate::progress::Progress;
+use crate::table_rows::{TableRows, pieces, rows_name, state_name};
 use crate::tensor_file::{Entry, TensorWriter, Written};
-use crate::weights::{entry, pieces, rows_name, state_name, write_dense};
+use crate::weights::{distinct_parameters, entry, write_dense};
 use crate::{Error, Event, Model, Result, Trainer};
 
 /// The checkpoints of a run that is going on.
@@ -116,7 +117,7 @@ impl<'a> Keeper<'a> {
             return Ok(None);
         };
         let moment = self.moment(&checkpoint, feed)?;
-        checkpoint.load(trainer)?;
+        checkpoint.load_with_state(trainer, TableRows::Exact)?;
         self.whole.insert(checkpoint.step());
         watch.tell(&Event::Resumed {
             path: checkpoint.path(),

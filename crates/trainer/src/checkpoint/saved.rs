@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Var;
 use embedding_store::EmbeddingStore;
-use recsys_model::distinct_names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::differences::differences;
 use super::folder::steps;
 use super::manifest::{MANIFEST_FILE, MODEL_FILE, Manifest, SavedFile, TABLES_FILE};
+use crate::table_rows::{TableRows, check_rows, read_rows};
 use crate::tensor_file::{TensorReader, measure};
 use crate::tensor_source::TensorSource;
-use crate::weights::{check_dense, check_rows, read_dense, read_rows};
+use crate::weights::{check_dense, distinct_parameters, read_dense};
 use crate::{Error, Model, Result, Trainer};
 
 /// A checkpoint whose files are complete and unaltered.
@@ -105,46 +106,104 @@ impl Checkpoint {
     }
 
     /// Reads all weights of model and store, whatever their placement. Optimizer state starts
-    /// afresh.
+    /// afresh. Every table must have as many rows as in the store.
     ///
     /// # Errors
-    /// A missing weight, or one of another shape than the model's; all of that is found before
-    /// anything is changed.
+    /// A missing weight, one of another shape than the model's, or two parameters of one name; all
+    /// of that is found before anything is changed.
     pub fn load_weights<M: Model, S: EmbeddingStore>(
         &self,
         trainer: &mut Trainer<M, S>,
     ) -> Result<()> {
-        self.read(trainer, false)
+        self.load_weights_with(trainer, TableRows::Exact)
+            .map(|_| ())
     }
 
-    /// Reads all weights and all optimizer state, and how far the store has come.
-    pub(super) fn load<M: Model, S: EmbeddingStore>(
+    /// [`load_weights`](Self::load_weights), where `rows` says whether tables may have fewer rows
+    /// in the checkpoint than in the store. Dense weights must be the model's. Returns how many
+    /// rows of the store's matrices are not in the checkpoint.
+    ///
+    /// # Errors
+    /// As [`load_weights`](Self::load_weights), and [`Error::WeightRows`] for tables whose numbers
+    /// of rows do not fit.
+    pub fn load_weights_with<M: Model, S: EmbeddingStore>(
         &self,
         trainer: &mut Trainer<M, S>,
-    ) -> Result<()> {
-        self.read(trainer, true)?;
+        rows: TableRows,
+    ) -> Result<u64> {
+        self.read(trainer, rows, false)
+    }
+
+    /// [`load_weights_with`](Self::load_weights_with), optimizer state included, and the number of
+    /// updates that the store counts. A new run over more ids goes on from there; the old run goes
+    /// on by [`fit_with_checkpoints`](crate::fit_with_checkpoints), over the same tables alone.
+    ///
+    /// # Errors
+    /// As [`load_weights_with`](Self::load_weights_with), missing state, and
+    /// [`Error::CheckpointSettings`] where the state is that of another optimizer; factors on the
+    /// learning rate may be others.
+    pub fn load_with_state<M: Model, S: EmbeddingStore>(
+        &self,
+        trainer: &mut Trainer<M, S>,
+        rows: TableRows,
+    ) -> Result<u64> {
+        self.check_optimizers(trainer)?;
+        let absent = self.read(trainer, rows, true)?;
         trainer.store_mut().continue_from(self.manifest.updates);
-        Ok(())
+        Ok(absent)
+    }
+
+    /// That the state is what the trainer's optimizers keep: equal shapes do not say so.
+    fn check_optimizers<M: Model, S: EmbeddingStore>(&self, trainer: &Trainer<M, S>) -> Result<()> {
+        let saved = &self.manifest.settings.run;
+        let both = |rows: &Value, dense: &Value| json!({"optimizer": without_factors(rows), "dense_optimizer": dense});
+        let now = both(
+            &json!(trainer.store().optimizer()),
+            &json!(trainer.dense_optimizer()),
+        );
+        let saved = both(&saved["optimizer"], &saved["dense_optimizer"]);
+        match differences(&saved, &now) {
+            text if text.is_empty() => Ok(()),
+            differences => Err(Error::CheckpointSettings {
+                path: self.path.clone(),
+                differences,
+            }),
+        }
     }
 
     fn read<M: Model, S: EmbeddingStore>(
         &self,
         trainer: &mut Trainer<M, S>,
+        rows: TableRows,
         with_state: bool,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let mut model = TensorReader::open(&self.path.join(MODEL_FILE))?;
         let mut tables = TensorReader::open(&self.path.join(TABLES_FILE))?;
         check_dense(&model, trainer.model())?;
         if with_state {
             check_dense_state(&model, self.manifest.version, trainer.model())?;
         }
-        check_rows(&tables, trainer, with_state)?;
+        let counts = check_rows(&tables, trainer, rows, with_state)?;
         read_dense(&mut model, trainer.model_mut())?;
         if with_state {
             read_dense_state(&mut model, self.manifest.version, trainer)?;
         }
-        read_rows(&mut tables, trainer, with_state)
+        read_rows(&mut tables, trainer, &counts, with_state)
     }
+}
+
+/// What is written of a row optimizer, factors on the learning rate apart: a built-in rule is
+/// written alone where it has none.
+fn without_factors(optimizer: &Value) -> Value {
+    let mut rule = optimizer.clone();
+    if let Some(fields) = rule.as_object_mut()
+        && fields.remove("factors").is_some()
+        && fields.len() == 1
+        && let Some(alone) = fields.remove("rule")
+    {
+        return alone;
+    }
+    rule
 }
 
 /// Whether an error says that a file is not what was written, rather than that it could not be
@@ -160,14 +219,6 @@ fn is_damage(error: &Error) -> bool {
 /// Name of the optimizer state of a dense parameter. No version 1 name has a stroke.
 pub(super) fn dense_state_name(parameter: &str) -> String {
     format!("optimizer/{parameter}")
-}
-
-/// The model's parameters, copies apart, whose names differ.
-pub(super) fn distinct_parameters<M: Model>(model: &M) -> Result<Vec<(String, Var)>> {
-    let mut parameters = model.named_parameters();
-    parameters.truncate(parameters.len() / model.copies().max(1));
-    distinct_names(parameters.iter().map(|(name, _)| name.as_str()))?;
-    Ok(parameters)
 }
 
 /// The name of the state of every distinct parameter in a checkpoint of a version. Version 1 knew

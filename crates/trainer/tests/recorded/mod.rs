@@ -1,4 +1,5 @@
-//! A device that repeats the steps that it has recorded trains to the same bits as one that is asked for every step.
+//! A device that repeats the steps that it has recorded trains to the same bits as one that is
+//! asked for every step.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -107,7 +108,8 @@ fn tsl(heads: usize) -> SequenceLayer {
     }
 }
 
-/// The losses of the epochs, every weight and optimizer state, and whether the device was given whole steps.
+/// The losses of the epochs, every weight and optimizer state, and whether the device was given
+/// whole steps.
 fn train<M: Model>(
     model: M,
     data: Arc<dyn Dataset>,

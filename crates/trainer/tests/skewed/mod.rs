@@ -90,6 +90,11 @@ pub(crate) fn part(data: &Arc<Skewed>, keep: impl Fn(u64) -> bool) -> Arc<dyn Da
 }
 
 pub(crate) fn tables() -> Vec<TableSpec> {
+    tables_of(ROWS)
+}
+
+/// Tables of every encoding, of that many ids.
+pub(crate) fn tables_of(rows: [u64; 4]) -> Vec<TableSpec> {
     let encodings = [
         Encoding::Full,
         Encoding::Full,
@@ -99,9 +104,9 @@ pub(crate) fn tables() -> Vec<TableSpec> {
         },
         Encoding::MixedDimension { dim: 2 },
     ];
-    ROWS.iter()
+    rows.into_iter()
         .zip(encodings)
-        .map(|(&rows, encoding)| TableSpec { rows, encoding })
+        .map(|(rows, encoding)| TableSpec { rows, encoding })
         .collect()
 }
 
@@ -135,6 +140,17 @@ pub(crate) fn with_options(
     hot: [u64; 4],
     replicas: usize,
 ) -> AnyTrainer {
+    with_tables(tables(), slice, placement, options, hot, replicas)
+}
+
+pub(crate) fn with_tables(
+    tables: Vec<TableSpec>,
+    slice: SliceSize,
+    placement: Placement,
+    options: StoreOptions,
+    hot: [u64; 4],
+    replicas: usize,
+) -> AnyTrainer {
     let config = DlrmConfig {
         tables: ROWS.len(),
         dim: DIM,
@@ -150,7 +166,7 @@ pub(crate) fn with_options(
     };
     let devices = vec![Device::Cpu; replicas];
     let store = placement
-        .store(tables(), options, &devices, Some(&hot))
+        .store(tables, options, &devices, Some(&hot))
         .unwrap();
     let model = |seed| FusedDlrm::new(Dlrm::new(config.clone(), seed, &Device::Cpu).unwrap());
     // Replicas of other seeds must take the first one's weights.
