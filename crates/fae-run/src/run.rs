@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
         Ok((trainer, report))
     }
 
-    /// The results in the form that docs/results.md describes.
+    /// The results in the form that docs/training.md describes.
     ///
     /// # Errors
     /// None in practice; every field can be written as JSON.

@@ -37,7 +37,7 @@ pub(crate) struct PlacementArguments {
     #[arg(long, value_name = "DIR", help_heading = "Placement")]
     pub mapped_rows: Option<PathBuf>,
 
-    /// The hot set to use, made by `profile` for this data set [default: profile now].
+    /// The hot set to use, made by `fae profile` for this data set [default: profile now].
     #[arg(
         long,
         value_name = "FILE.json",

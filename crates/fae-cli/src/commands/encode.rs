@@ -23,7 +23,7 @@ use crate::text::bytes;
 /// id. Use it for tomorrow's day, or to score rows that came after training.
 ///
 /// Behaviour sequences cannot be encoded so: a sample needs a user's whole history, and negative candidates are drawn from all items.
-/// Prepare old and new events together with `prepare taobao --split time` instead.
+/// Prepare old and new events together with `fae prepare taobao --split time` instead.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -36,7 +36,7 @@ enum Rows {
     Criteo(CriteoArguments),
 }
 
-/// Criteo: lines of 40 fields separated by TAB, as `prepare criteo-kaggle` takes them.
+/// Criteo: lines of 40 fields separated by TAB, as `fae prepare criteo-kaggle` takes them.
 ///
 /// How ids are numbered, --max-ind-range and --bad-rows are those of the first data set. Rows keep their order, and all go to one
 /// split. In a data set that was prepared with --min-count, rare categories count as unseen: the vocabulary holds them as `other` only.

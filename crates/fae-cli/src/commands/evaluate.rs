@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// The samples to score.
     #[arg(long, value_enum, default_value = "test")]
     split: SplitName,
-    /// With --weights: the data set whose ids the weights' rows are under, where they are others, as `prepare --ids reference` makes it.
+    /// With --weights: the data set whose ids the weights' rows are under, where they are others, as `fae prepare --ids reference` makes it.
     #[arg(long, value_name = "DIR", requires = "weights")]
     ids_of: Option<PathBuf>,
     /// With --weights: take the model's shape from a data set's card: criteo-kaggle, criteo-terabyte, taobao-userbehavior …
@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
     /// Worker threads; changes no result [default: one for each core].
     #[arg(long)]
     threads: Option<usize>,
-    /// Write the results as JSON (described in docs/results.md).
+    /// Write the results as JSON (described in docs/training.md).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

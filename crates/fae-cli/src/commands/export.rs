@@ -23,7 +23,7 @@ use crate::text::bytes;
 /// Ids stay as they are. With --dense log the integers x are written of which the data set holds ln(x + 1); a value that is no such
 /// logarithm is an error. With --dense as-is the data set's own numbers are written.
 ///
-/// The folder appears under its name when it is complete. `prepare npz`, `mlperf`, `torchrec` and `table` read it again.
+/// The folder appears under its name when it is complete. `fae import` (npz, mlperf, torchrec) and `fae prepare table` read it again.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -60,7 +60,7 @@ enum Format {
     Mlperf,
     /// train_dense.npy, train_sparse.npy, train_labels.npy, and so on
     Torchrec,
-    /// train.parquet and so on, with mapping.toml for `prepare table`; also multi-hot data
+    /// train.parquet and so on, with mapping.toml for `fae prepare table`; also multi-hot data
     Parquet,
 }
 

@@ -38,9 +38,9 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Form {
-    /// Raw Criteo text, to be read by `prepare criteo-kaggle`
+    /// Raw Criteo text, to be read by `fae prepare criteo-kaggle`
     Text(Clicks),
-    /// The same text cut into days, to be read by `prepare criteo-terabyte`: files day_0, day_1 … in a folder
+    /// The same text cut into days, to be read by `fae prepare criteo-terabyte`: files day_0, day_1 … in a folder
     Days(Days),
     /// A packed data set: 6/7 of the rows for training, then validation, then test
     Packed(Clicks),

@@ -26,7 +26,7 @@ use crate::text::bytes;
 
 /// Choose which embedding rows are hot.
 ///
-/// Takes a packed data set made by `prepare`, whose ids are frequency ranks: a hot set is one number per table, and a row is hot if
+/// Takes a packed data set made by `fae prepare`, whose ids are frequency ranks: a hot set is one number per table, and a row is hot if
 /// its id is below it. An input is hot if all its rows are. The set is judged on all training inputs, whatever --sample says.
 ///
 /// Strategies: `inputs` makes as many inputs as possible wholly hot, which is what FAE speeds up, and says what no set within

@@ -1,4 +1,4 @@
-//! The packed format: a folder with `dataset.json`, memory-mapped shards and vocabularies (docs/data-format.md).
+//! The packed format: a folder with `dataset.json`, memory-mapped shards and vocabularies (docs/data.md).
 
 mod access;
 mod block;

@@ -1,4 +1,5 @@
-//! `prepare npz`, `mlperf`, `torchrec`, `table` and `packed`: data sets of other programs, and packed ones with other ids.
+//! `fae import npz`, `mlperf` and `torchrec`, `fae prepare table` and `packed`: data sets of other
+//! programs, and packed ones with other ids.
 
 use std::path::PathBuf;
 
@@ -32,10 +33,10 @@ pub(crate) struct NpzArguments {
 const NPZ_EXAMPLES: &str = "\
 Examples:
   The one file of Criteo Kaggle, in the order of time:
-    fae prepare npz --raw kaggleAdDisplayChallenge_processed.npz --out kaggle
+    fae import npz --raw kaggleAdDisplayChallenge_processed.npz --out kaggle
 
   The reordered days of Criteo Terabyte, the last one for validation and test:
-    fae prepare npz --raw day_{0..23}_reordered.npz --split last-file --counts day_fea_count.npz --out terabyte
+    fae import npz --raw day_{0..23}_reordered.npz --split last-file --counts day_fea_count.npz --out terabyte
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
@@ -55,7 +56,7 @@ pub(crate) struct MlPerfArguments {
 
 const MLPERF_EXAMPLES: &str = "\
 Examples:
-  fae prepare mlperf --train terabyte_processed_train.bin --validation terabyte_processed_val.bin \\
+  fae import mlperf --train terabyte_processed_train.bin --validation terabyte_processed_val.bin \\
     --test terabyte_processed_test.bin --counts day_fea_count.npz --out terabyte
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
@@ -77,7 +78,7 @@ pub(crate) struct TorchRecArguments {
 
 const TORCHREC_EXAMPLES: &str = "\
 Examples:
-  fae prepare torchrec --raw npy/day_{0..23} --split last-file --out terabyte
+  fae import torchrec --raw npy/day_{0..23} --split last-file --out terabyte
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 

@@ -1,4 +1,4 @@
-//! `prepare taobao`: raw events to behaviour sequences.
+//! `fae prepare taobao`: raw events to behaviour sequences.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `prepare taobao-import`: sequences of the original programs to a packed data set.
+//! `fae import taobao`: sequences of the original programs to a packed data set.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use super::{OutputArguments, print_passes, print_sizes, print_splits};
 /// of --test gives the end of every sequence, with its label.
 ///
 /// Ids become ranks, 0 the most frequent over all positions of all samples; the vocabulary says which id of the file each rank is.
-/// Item 0 is padding as well as an item in such files, which cannot be mended here; `prepare taobao` on the raw events keeps them
+/// Item 0 is padding as well as an item in such files, which cannot be mended here; `fae prepare taobao` on the raw events keeps them
 /// apart.
 ///
 /// The files are read twice. The result appears under its name when it is complete, and has the same bytes whatever --threads says.
@@ -54,10 +54,10 @@ pub(crate) struct ImportArguments {
 const EXAMPLES: &str = "\
 Examples:
   Samples that the original has windowed already:
-    fae prepare taobao-import --train output/taobao_train_t20.npz --test output/taobao_test_t20.npz --out taobao
+    fae import taobao --train output/taobao_train_t20.npz --test output/taobao_test_t20.npz --out taobao
 
   Its sequences, windowed here:
-    fae prepare taobao-import --train taobao_train.txt --test taobao_test.txt --seed 7 --out taobao
+    fae import taobao --train taobao_train.txt --test taobao_test.txt --seed 7 --out taobao
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 

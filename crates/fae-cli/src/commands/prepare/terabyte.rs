@@ -1,4 +1,4 @@
-//! `prepare criteo-terabyte`: click logs by days to a packed data set.
+//! `fae prepare criteo-terabyte`: click logs by days to a packed data set.
 
 use std::path::PathBuf;
 

@@ -21,12 +21,12 @@ use crate::text::bytes;
 
 /// Measure what preprocessing, profiling and training cost at several sizes, and extrapolate to the full data sets.
 ///
-/// Runs the other programs, which must have been built beside this one. Planted data have as many categories a row at
+/// Runs the other commands, each in a process of its own. Planted data have as many categories a row at
 /// every size. Writes scaling.md, scaling.svg and scaling.json.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  cargo build --release --examples && cargo run --release --example scaling
-  fae scaling --sizes 100000,200000,400000 --out out/small")]
+  fae report scaling
+  fae report scaling --sizes 100000,200000,400000 --out out/small")]
 pub(crate) struct Arguments {
     /// Rows (Criteo) or events (Taobao) to measure at, two sizes or more.
     #[arg(
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
         default_value = "500000,1000000,2000000"
     )]
     sizes: Vec<u64>,
-    /// Memory that `prepare criteo-terabyte` may take.
+    /// Memory that `fae prepare criteo-terabyte` may take.
     #[arg(long, value_name = "BYTES", default_value = "512MiB")]
     memory: String,
     /// Folder for the results.

@@ -1,4 +1,4 @@
-//! Parquet files, one for each split, and the mapping under which `prepare table` reads them.
+//! Parquet files, one for each split, and the mapping under which `fae prepare table` reads them.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub enum ExportFormat {
     MlPerf,
     /// `train_dense.npy`, `train_sparse.npy`, `train_labels.npy`, and the same for the other splits.
     TorchRec,
-    /// `train.parquet` and so on, and `mapping.toml`, under which `prepare table` reads them; needs the feature `parquet`.
+    /// `train.parquet` and so on, and `mapping.toml`, under which `fae prepare table` reads them; needs the feature `parquet`.
     Parquet,
 }
 
