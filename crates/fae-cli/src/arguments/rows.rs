@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, SelectOptions};
-use fae_run::{Card, OptimizerName};
+use fae_run::{Card, ModelKind, OptimizerName};
 use recsys_data::Schema;
 
 use super::training::OptimizerKind;
@@ -19,7 +19,7 @@ pub(crate) struct RowArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Rows")]
     pub dim: Option<u64>,
     /// Its state lies beside each row: none for sgd, as many floats as weights for adagrad, one for rowwise-adagrad
-    /// [default: sgd].
+    /// [default: sgd; adagrad for sequences, as `fae train`].
     #[arg(long, value_enum, help_heading = "Rows")]
     pub optimizer: Option<OptimizerKind>,
     /// How weights are kept on the device: f32 or bf16, which takes half the bytes [default: f32].
@@ -32,10 +32,11 @@ impl RowArguments {
     ///
     /// # Errors
     /// An unknown preset.
-    pub(crate) fn bytes_per_row(&self) -> Result<u64> {
+    fn bytes_per_row(&self, schema: &Schema) -> Result<u64> {
+        // What `fae train` trains the data with.
         let card = match &self.preset {
             Some(name) => Card::builtin(name)?,
-            None => Card::default(),
+            None => ModelKind::default_for(schema).default_card()?,
         };
         let optimizer = self.optimizer.map(OptimizerName::from);
         let optimizer = optimizer.or(card.training.optimizer).unwrap_or_default();
@@ -58,7 +59,7 @@ impl RowArguments {
     /// An unknown preset.
     pub(crate) fn options(&self, schema: &Schema, count: CountOptions) -> Result<SelectOptions> {
         Ok(SelectOptions {
-            bytes_per_row: vec![self.bytes_per_row()?; schema.tables.len()],
+            bytes_per_row: vec![self.bytes_per_row(schema)?; schema.tables.len()],
             count,
             ..SelectOptions::default()
         })

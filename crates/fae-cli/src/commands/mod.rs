@@ -81,3 +81,52 @@ impl Program {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_program_is_consistent() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_in_the_text_of_readme_and_docs_are_ones_of_the_program() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let docs = std::fs::read_dir(format!("{root}/docs")).unwrap();
+        let mut pages = vec![format!("{root}/README.md").into()];
+        pages.extend(docs.map(|page| page.unwrap().path()));
+        pages.retain(|page: &std::path::PathBuf| page.extension().is_some_and(|e| e == "md"));
+        let mut parsed = 0;
+        for page in pages {
+            let text = std::fs::read_to_string(&page).unwrap();
+            for span in text.split('`').filter(|span| span.starts_with("fae ")) {
+                let has_more = span.contains(['…', '|', '\n']) || span.contains(char::is_uppercase);
+                // `fae train` alone names a command.
+                let words: Vec<&str> = span.split_whitespace().collect();
+                if has_more && !span.contains("--") || words.iter().any(|w| w.contains('…')) {
+                    continue;
+                }
+                let complete = words.iter().any(|word| word.starts_with("--"));
+                match Program::try_parse_from(&words) {
+                    Err(error) if error.kind() == ErrorKind::DisplayHelp => {}
+                    Err(error) if error.kind() == ErrorKind::MissingSubcommand && !complete => {}
+                    Err(error)
+                        if error.kind() == ErrorKind::MissingRequiredArgument && !complete => {}
+                    Err(error)
+                        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                            && !complete => {}
+                    Err(error) => panic!("{}: `{span}`: {error}", page.display()),
+                    Ok(_) => parsed += 1,
+                }
+            }
+        }
+        assert!(parsed > 5, "{parsed}");
+    }
+}
