@@ -84,8 +84,19 @@ impl FromStr for Budget {
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(bytes) => write!(f, "{bytes}"),
-            Self::Share(share) => write!(f, "{}%", 100.0 * share),
+            Self::Bytes(bytes) => {
+                let units = [(30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "")];
+                let whole = |(shift, _): &(u32, &str)| bytes.trailing_zeros() >= *shift;
+                let (shift, unit) = units.into_iter().find(whole).unwrap_or_default();
+                write!(f, "{}{unit}", bytes >> shift)
+            }
+            Self::Share(share) => {
+                // The percentage that is read as this share: the product may be off by its last bit.
+                let percent = 100.0 * share;
+                let candidates = [percent, percent.next_down(), percent.next_up()];
+                let exact = candidates.into_iter().find(|it| it / 100.0 == *share);
+                write!(f, "{}%", exact.unwrap_or(percent))
+            }
         }
     }
 }
@@ -121,6 +132,11 @@ mod tests {
         ];
         for (text, expected) in bytes {
             assert_eq!(text.parse::<Budget>().unwrap(), Budget::Bytes(expected));
+        }
+        for text in [
+            "0GiB", "4KiB", "256MiB", "4097", "12.5%", "7%", "29%", "0.1%",
+        ] {
+            assert_eq!(text.parse::<Budget>().unwrap().to_string(), text);
         }
         let share: Budget = "12.5%".parse().unwrap();
         assert_eq!((share.bytes(800), share.share(800)), (100, 0.125));

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use embedding_store::{Optimizer, StoreOptions, TableSpec, device_row_bytes};
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Batch, Dataset, Schema, Split};
 use serde_json::{Value, json};
 
-use crate::card::CardHot;
+use crate::card::{Card, CardHot};
 use crate::error::{Result, refuse};
-use crate::settings::Settings;
 
 /// A hot set, and what it makes of the training inputs.
 #[derive(Debug, Clone)]
@@ -30,23 +30,22 @@ pub struct Hot {
 }
 
 impl Hot {
-    /// Loads the hot set that the options name, or chooses one; then classifies every training input.
+    /// Loads the hot set that a card names, or chooses one; then classifies every training input.
     ///
     /// # Errors
     /// A hot set of another data set or of other rows, options beside it that only a choice has, or
     /// options out of range.
-    pub fn new(options: &CardHot, data: &PackedDataset, settings: &Settings) -> Result<Self> {
+    pub fn new(card: &Card, data: &PackedDataset) -> Result<Self> {
         let clock = Instant::now();
-        let format = options.device_rows.unwrap_or_default();
-        let bytes_per_row = settings.bytes_per_row(data.schema(), format);
-        let set = match &options.hot_set {
+        let bytes_per_row = card.bytes_per_row(data.schema());
+        let set = match &card.hot.hot_set {
             Some(path) => {
-                options.refuse_choices()?;
+                card.hot.refuse_choices()?;
                 let set = HotSet::load(path, data)?;
                 check_row_bytes(&set, &bytes_per_row)?;
                 set
             }
-            None => options.choose(data, settings, bytes_per_row)?,
+            None => choose(card, data, bytes_per_row)?,
         };
         let profile_seconds = clock.elapsed().as_secs_f64();
         let clock = Instant::now();
@@ -108,38 +107,49 @@ impl CardHot {
         }
         Ok(())
     }
+}
 
-    fn choose(
-        &self,
-        data: &PackedDataset,
-        settings: &Settings,
-        bytes_per_row: Vec<u64>,
-    ) -> Result<HotSet> {
-        let rows = data.schema().table_rows();
-        let rows = rows.iter().zip(&bytes_per_row);
-        let all = rows.map(|(rows, bytes)| rows * bytes).sum();
-        let budget = self.budget.unwrap_or_default().bytes(all);
-        let inputs = data.split(Split::Train).len();
-        // Where everything fits there is nothing to estimate, and a row that a sample missed should
-        // be hot too.
-        let sample = match budget >= all {
-            true => 1.0,
-            false => default_sample(data.schema(), inputs),
+impl Card {
+    /// What a row of every table costs on a device in bytes, optimizer state included: of the width,
+    /// with the optimizer and in the format that the card says.
+    pub fn bytes_per_row(&self, schema: &Schema) -> Vec<u64> {
+        let options = StoreOptions {
+            dim: self.model.dim.unwrap_or(16),
+            optimizer: Optimizer::from(self.training.optimizer.unwrap_or_default()).into(),
+            device_rows: self.hot.device_rows.unwrap_or_default(),
+            ..StoreOptions::default()
         };
-        Ok(HotSet::select(
-            data,
-            &SelectOptions {
-                strategy: self.strategy.unwrap_or(Strategy::Inputs),
-                budget,
-                bytes_per_row,
-                count: CountOptions {
-                    sample: self.sample.unwrap_or(sample),
-                    seed: settings.train.seed,
-                },
-                ..SelectOptions::default()
-            },
-        )?)
+        let tables = schema.tables.iter();
+        tables
+            .map(|table| device_row_bytes(&TableSpec::full(table.rows), &options))
+            .collect()
     }
+}
+
+fn choose(card: &Card, data: &PackedDataset, bytes_per_row: Vec<u64>) -> Result<HotSet> {
+    let options = &card.hot;
+    let rows = data.schema().table_rows();
+    let rows = rows.iter().zip(&bytes_per_row);
+    let all = rows.map(|(rows, bytes)| rows * bytes).sum();
+    let budget = options.budget.unwrap_or_default().bytes(all);
+    let inputs = data.split(Split::Train).len();
+    // Where everything fits there is nothing to estimate, and a row that a sample missed should be hot
+    // too.
+    let sample = match budget >= all {
+        true => 1.0,
+        false => default_sample(data.schema(), inputs),
+    };
+    let choice = SelectOptions {
+        strategy: options.strategy.unwrap_or(Strategy::Inputs),
+        budget,
+        bytes_per_row,
+        count: CountOptions {
+            sample: options.sample.unwrap_or(sample),
+            seed: card.training.seed.unwrap_or_default(),
+        },
+        ..SelectOptions::default()
+    };
+    Ok(HotSet::select(data, &choice)?)
 }
 
 /// A set that was chosen for other rows would take another number of bytes than its budget.

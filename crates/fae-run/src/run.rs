@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
         let settings = Settings::new(card, data.schema())?;
         let placing = Placing::new(card, data.schema())?;
         let hot = match placing.needs_hot() {
-            true => Some(Arc::new(Hot::new(&card.hot, data, &settings)?)),
+            true => Some(Arc::new(Hot::new(card, data)?)),
             false => None,
         };
         Ok(Self {

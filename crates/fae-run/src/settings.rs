@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::{Optimizer, RowFormat, StoreOptions};
 use recsys_data::Schema;
 use serde::Serialize;
 use trainer::{BinaryLoss, LearningRatePolicy, LossKind, StopAt, TrainOptions};
@@ -87,14 +87,5 @@ impl Settings {
             device_rows,
             ..StoreOptions::default()
         }
-    }
-
-    /// What a row of every table costs on a device in bytes, optimizer state included.
-    pub fn bytes_per_row(&self, schema: &Schema, device_rows: RowFormat) -> Vec<u64> {
-        let options = self.store_options(device_rows);
-        let tables = schema.tables.iter();
-        tables
-            .map(|table| device_row_bytes(&TableSpec::full(table.rows), &options))
-            .collect()
     }
 }

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::RowFormat;
 use fae_profiler::{CountOptions, SelectOptions};
-use fae_run::{Card, ModelKind, OptimizerName};
+use fae_run::card::{CardHot, CardModel, CardTraining};
+use fae_run::{Card, ModelKind};
 use recsys_data::Schema;
 
 use super::training::OptimizerKind;
@@ -28,38 +29,33 @@ pub(crate) struct RowArguments {
 }
 
 impl RowArguments {
-    /// Bytes of a row on a device, with its optimizer state.
-    ///
-    /// # Errors
-    /// An unknown preset.
-    fn bytes_per_row(&self, schema: &Schema) -> Result<u64> {
-        // What `fae train` trains the data with.
-        let card = match &self.preset {
-            Some(name) => Card::builtin(name)?,
-            None => ModelKind::default_for(schema).default_card()?,
-        };
-        let optimizer = self.optimizer.map(OptimizerName::from);
-        let optimizer = optimizer.or(card.training.optimizer).unwrap_or_default();
-        let options = StoreOptions {
-            dim: self
-                .dim
-                .map(|dim| dim as usize)
-                .or(card.model.dim)
-                .unwrap_or(16),
-            optimizer: Optimizer::from(optimizer).into(),
-            device_rows: self.device_rows.unwrap_or_default(),
-            ..StoreOptions::default()
-        };
-        Ok(device_row_bytes(&TableSpec::full(1), &options))
-    }
-
-    /// Options of a selection from the tables of a schema.
+    /// Options of a selection from the tables of a schema; without options here, the rows are those
+    /// that `fae train` trains.
     ///
     /// # Errors
     /// An unknown preset.
     pub(crate) fn options(&self, schema: &Schema, count: CountOptions) -> Result<SelectOptions> {
+        let preset = match &self.preset {
+            Some(name) => Card::builtin(name)?,
+            None => ModelKind::default_for(schema).default_card()?,
+        };
+        let card = preset.overlay(Card {
+            model: CardModel {
+                dim: self.dim.map(|dim| dim as usize),
+                ..CardModel::default()
+            },
+            training: CardTraining {
+                optimizer: self.optimizer.map(Into::into),
+                ..CardTraining::default()
+            },
+            hot: CardHot {
+                device_rows: self.device_rows,
+                ..CardHot::default()
+            },
+            ..Card::default()
+        });
         Ok(SelectOptions {
-            bytes_per_row: vec![self.bytes_per_row(schema)?; schema.tables.len()],
+            bytes_per_row: card.bytes_per_row(schema),
             count,
             ..SelectOptions::default()
         })

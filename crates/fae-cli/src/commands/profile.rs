@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Most bytes that hot rows may take (256MiB, 1GB, 0), or a share of all rows' bytes (10%).
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", default_value_t = Budget::default())]
     budget: Budget,
     /// Where to write the hot set.
     #[arg(long, value_name = "FILE.json")]
