@@ -9,7 +9,6 @@ use recsys_data::output_file::OutputFile;
 use serde_json::Value;
 
 use crate::flags::translated;
-use crate::text::bytes;
 
 /// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes printed once to standard error.
 ///
@@ -132,12 +131,6 @@ pub fn wait(mut child: Child) -> io::Result<(bool, u64)> {
 /// `None` where the system does not tell (it is read from `/proc/self/status`, so anywhere but Linux).
 pub fn peak_memory_bytes() -> Option<u64> {
     peak_of_status(&std::fs::read_to_string("/proc/self/status").ok()?)
-}
-
-/// Prints the largest resident memory of this process behind a name that takes so many columns.
-pub fn print_peak_memory(columns: usize) {
-    let peak = peak_memory_bytes().map_or("unknown".to_owned(), bytes);
-    println!("{:<columns$} {peak:>14}", "peak memory");
 }
 
 /// The `VmHWM` line of a `/proc/PID/status` file, in bytes; the kernel writes kibibytes there.

@@ -135,3 +135,9 @@ pub fn bytes(count: u64) -> String {
         )
     }
 }
+
+/// Prints the largest resident memory of this process behind a name that takes this many columns.
+pub fn print_peak_memory(columns: usize) {
+    let peak = peak_memory_bytes().map_or("unknown".to_owned(), bytes);
+    println!("{:<columns$} {peak:>14}", "peak memory");
+}

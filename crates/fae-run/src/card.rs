@@ -14,7 +14,6 @@ use trainer::Placement;
 
 use crate::budget::Budget;
 use crate::error::{Error, Result};
-use crate::model::ModelKind;
 
 /// The cards that come with the crate, by name.
 const BUILTIN: [(&str, &str); 4] = [
@@ -295,6 +294,17 @@ pub struct CardFile {
     /// What is in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// The models that a card can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// The deep learning recommendation model, on samples.
+    Dlrm,
+    /// The time-based sequence model, on sequences.
+    Tbsm,
 }
 
 /// How embeddings and dense features meet.

@@ -7,19 +7,8 @@ use recsys_model::Model;
 use serde::{Deserialize, Serialize};
 use tbsm::{FusedTbsm, Inner, Mechanism, SequenceLayer, Tbsm, TbsmConfig};
 
-use crate::card::{Card, InteractionName, SequenceLayerName, Widths};
+use crate::card::{Card, InteractionName, ModelKind, SequenceLayerName, Widths};
 use crate::error::{Context, Result, refuse, require};
-
-/// The models that a card can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ModelKind {
-    /// The deep learning recommendation model, on samples.
-    Dlrm,
-    /// The time-based sequence model, on sequences.
-    Tbsm,
-}
 
 impl ModelKind {
     /// The model where none is named: the one that takes samples of this shape.
@@ -40,14 +29,6 @@ impl ModelKind {
             Self::Dlrm => Card::default(),
             Self::Tbsm => Card::builtin("taobao-userbehavior")?,
         })
-    }
-
-    /// The name in cards.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dlrm => "dlrm",
-            Self::Tbsm => "tbsm",
-        }
     }
 }
 

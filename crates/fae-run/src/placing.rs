@@ -7,10 +7,9 @@ use recsys_device::allow_tf32;
 use serde::Serialize;
 use trainer::{Interleave, Placement, Schedule, ShuffleOptions, ShuffleScheduler};
 
-use crate::card::{Card, CardHot, CardSchedule, ScheduleName};
+use crate::card::{Card, CardHot, CardSchedule, ModelKind, ScheduleName};
 use crate::devices::devices;
 use crate::error::{Result, refuse, require};
-use crate::model::ModelKind;
 
 /// Everything about placement and schedule, decided.
 #[derive(Debug, Clone, Serialize)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use embedding_store::{EmbeddingStore, TableSpec};
+use embedding_store::{EmbeddingStore, RowFormat, TableSpec};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::{Value, json};
@@ -13,8 +13,7 @@ use trainer::{
     fit_with_checkpoints,
 };
 
-use crate::card::Card;
-use crate::checkpoints::{order, run_settings};
+use crate::card::{Card, ScheduleName};
 use crate::error::{Context, Result};
 use crate::hot::Hot;
 use crate::placing::Placing;
@@ -206,6 +205,37 @@ impl<'a> Run<'a> {
         value["hot_set"] = self.hot.as_ref().map_or(Value::Null, |hot| hot.to_json());
         value["version"] = json!(env!("CARGO_PKG_VERSION"));
         Ok(value)
+    }
+}
+
+/// What decides the numbers of a run.
+fn run_settings(run: &Run<'_>) -> Result<Value> {
+    let mut all = json!({
+        "model": run.settings.model,
+        "data": run.data.manifest_xxh3()?,
+        "tables": run.data.schema().table_rows(),
+    });
+    // As f32, rows may go on anywhere; rounded, it matters which of them are, and when.
+    let placing = &run.placing;
+    if placing.device_rows != RowFormat::F32 {
+        all["device_rows"] = json!({
+            "format": placing.device_rows,
+            "placement": placing.placement,
+            "hot_rows": run.hot.as_ref().map(|hot| hot.set.hot_rows()),
+        });
+    }
+    Ok(all)
+}
+
+/// What decides the order of the batches in an epoch.
+fn order(run: &Run<'_>) -> Value {
+    match (run.placing.schedule, &run.hot) {
+        (ScheduleName::Original, _) | (_, None) => json!({"schedule": ScheduleName::Original}),
+        (schedule, Some(hot)) => json!({
+            "schedule": schedule,
+            "rules": run.placing.shuffle,
+            "hot_rows": hot.set.hot_rows(),
+        }),
     }
 }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod observer;
 mod optimizer;
 mod options;
+mod parameters;
 mod pickled_file;
 mod placement;
 mod progress;

@@ -17,12 +17,12 @@ use crate::learning_rate::{LearningRates, checked};
 use crate::metrics::{Evaluation, Scores};
 use crate::observer::{Event, Observer, Watch};
 use crate::options::{MAX_LOOKAHEAD, StopAt, TrainOptions};
+use crate::parameters::distinct_parameters;
 use crate::progress::{EpochProgress, Progress, Turn};
 use crate::report::{
     Best, EpochReport, PhaseReport, RunReport, SelectedBy, StepTimes, Swap, ThroughputReport,
 };
 use crate::step::{StepLoss, Trainer};
-use crate::weights::distinct_parameters;
 
 /// The data sets that a run is judged on; either may be absent or empty.
 #[derive(Clone, Default)]

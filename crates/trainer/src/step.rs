@@ -15,8 +15,8 @@ use crate::learning_rate::LearningRates;
 use crate::loss::{Loss, built_in};
 use crate::metrics::Scores;
 use crate::optimizer::DenseOptimizer;
+use crate::parameters::distinct_parameters;
 use crate::report::StepTimes;
-use crate::weights::distinct_parameters;
 
 /// A model, the store of its embedding rows, and the state of their optimizers.
 ///

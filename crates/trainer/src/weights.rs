@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use embedding_store::EmbeddingStore;
 use recsys_data::output_file::OutputFile;
 use recsys_device::read_slice;
-use recsys_model::distinct_names;
 
+use crate::parameters::distinct_parameters;
 use crate::pickled_file::PickledFile;
 use crate::table_rows::{TableRows, check_rows, pieces, read_rows, rows_name};
 use crate::tensor_file::{Entry, TensorReader, TensorWriter};
@@ -165,17 +165,6 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
         }
     }
     Ok(maps.iter().map(RowMap::absent).sum())
-}
-
-/// The model's parameters, copies apart, whose names differ.
-///
-/// # Errors
-/// Two of one name: files could hold the weights and the state of one of them alone.
-pub(crate) fn distinct_parameters<M: Model>(model: &M) -> Result<Vec<(String, Var)>> {
-    let mut parameters = model.named_parameters();
-    parameters.truncate(parameters.len() / model.copies().max(1));
-    distinct_names(parameters.iter().map(|(name, _)| name.as_str()))?;
-    Ok(parameters)
 }
 
 /// That a file has the model's dense weights, of parameters whose names differ.

@@ -15,8 +15,7 @@ use recsys_data::progress::Progress;
 use serde_json::Value;
 
 use super::prepare::{Dense, RunArguments};
-use crate::process::print_peak_memory;
-use crate::text::bytes;
+use crate::text::{bytes, print_peak_memory};
 
 /// Write a packed data set in the format of another program.
 ///

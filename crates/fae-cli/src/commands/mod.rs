@@ -16,7 +16,7 @@ mod verify;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Train recommendation models whose embedding tables outgrow the fast device.
 ///
@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     name = "fae",
-    version = crate::version(),
+    version = crate::version::version(),
     arg_required_else_help = true,
     subcommand_required = true,
     after_help = "Examples:
@@ -75,8 +75,8 @@ impl Program {
             Command::Evaluate(arguments) => evaluate::run(arguments)?,
             Command::Replay(arguments) => return replay::run(arguments),
             Command::Report(arguments) => return report::run(arguments),
-            Command::Completions(arguments) => shell::completions(arguments),
-            Command::Man(arguments) => shell::man(arguments)?,
+            Command::Completions(arguments) => shell::completions(arguments, Self::command()),
+            Command::Man(arguments) => shell::man(arguments, Self::command())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -86,7 +86,6 @@ impl Program {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-    use clap::CommandFactory;
     use clap::error::ErrorKind;
 
     use super::*;

@@ -4,10 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use super::Program;
 
 /// Print a shell's completions.
 #[derive(Args)]
@@ -28,13 +26,12 @@ pub(crate) struct Man {
     out: PathBuf,
 }
 
-pub(crate) fn completions(arguments: &Completions) {
-    let mut program = Program::command();
+pub(crate) fn completions(arguments: &Completions, mut program: Command) {
     clap_complete::generate(arguments.shell, &mut program, "fae", &mut io::stdout());
 }
 
-pub(crate) fn man(arguments: &Man) -> Result<()> {
+pub(crate) fn man(arguments: &Man, program: Command) -> Result<()> {
     let wrong = || format!("cannot write manual pages into {}", arguments.out.display());
     std::fs::create_dir_all(&arguments.out).with_context(wrong)?;
-    clap_mangen::generate_to(Program::command(), &arguments.out).with_context(wrong)
+    clap_mangen::generate_to(program, &arguments.out).with_context(wrong)
 }

@@ -16,10 +16,11 @@ use super::saved::{Checkpoint, dense_state_name};
 use super::{CheckpointEvery, Checkpoints};
 use crate::inputs::Feed;
 use crate::observer::Watch;
+use crate::parameters::distinct_parameters;
 use crate::progress::Progress;
 use crate::table_rows::{TableRows, pieces, rows_name, state_name};
 use crate::tensor_file::{Entry, TensorWriter, Written};
-use crate::weights::{distinct_parameters, entry, write_dense};
+use crate::weights::{entry, write_dense};
 use crate::{Error, Event, Model, Result, Trainer};
 
 /// The checkpoints of a run that is going on.

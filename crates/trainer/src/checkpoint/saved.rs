@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use super::differences::differences;
 use super::folder::steps;
 use super::manifest::{MANIFEST_FILE, MODEL_FILE, Manifest, SavedFile, TABLES_FILE};
+use crate::parameters::distinct_parameters;
 use crate::table_rows::{TableRows, check_rows, read_rows};
 use crate::tensor_file::{TensorReader, measure};
 use crate::tensor_source::TensorSource;
-use crate::weights::{check_dense, distinct_parameters, read_dense};
+use crate::weights::{check_dense, read_dense};
 use crate::{Error, Model, Result, Trainer};
 
 /// A checkpoint whose files are complete and unaltered.

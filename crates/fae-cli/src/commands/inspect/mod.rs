@@ -6,6 +6,7 @@
 
 mod print;
 mod samples;
+mod wrap;
 
 use std::path::PathBuf;
 

@@ -6,11 +6,9 @@ use recsys_data::inspect::{Counted, Inspection, TableSummary};
 use recsys_data::vocabulary::Notation;
 use serde_json::Value;
 
+use super::wrap::print_wrapped;
 use crate::numbers::grouped;
 use crate::text::bytes;
-
-/// Most columns of a line.
-pub(super) const WIDTH: usize = 110;
 
 /// Prints everything.
 pub(super) fn print(folder: &Path, inspection: &Inspection) {
@@ -75,25 +73,6 @@ fn shown(value: &Value) -> String {
         }
         other => other.to_string(),
     }
-}
-
-/// Prints words behind a name, on as many lines as they need.
-pub(super) fn print_wrapped(name: &str, words: impl Iterator<Item = String>, separator: &str) {
-    let mut line = format!("{name:<10} ");
-    let indent = line.chars().count();
-    let mut words = words.peekable();
-    while let Some(mut word) = words.next() {
-        if words.peek().is_some() {
-            word.push_str(separator);
-        }
-        let width = line.chars().count();
-        if width > indent && width + word.trim_end().chars().count() > WIDTH {
-            println!("{}", line.trim_end());
-            line = " ".repeat(indent);
-        }
-        line.push_str(&word);
-    }
-    println!("{}", line.trim_end());
 }
 
 fn print_splits(inspection: &Inspection) {

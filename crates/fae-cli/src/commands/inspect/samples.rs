@@ -3,7 +3,7 @@
 use recsys_data::Schema;
 use recsys_data::inspect::{DecodedRow, Inspection};
 
-use super::print::{WIDTH, print_wrapped};
+use super::wrap::{WIDTH, print_wrapped};
 
 pub(super) fn print(inspection: &Inspection) {
     if inspection.rows.is_empty() {

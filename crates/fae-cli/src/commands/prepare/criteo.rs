@@ -8,10 +8,8 @@ use recsys_data::criteo::{PrepareCriteo, PrepareOptions, PrepareReport, Randomiz
 use recsys_data::progress::Progress;
 use serde_json::json;
 
-use super::{
-    Ids, OnBadRow, OutputArguments, print_categories, print_passes, print_rate, print_sizes,
-    print_skipped, print_splits,
-};
+use super::common::{Ids, OnBadRow, print_categories, print_passes, print_skipped, print_splits};
+use super::output::{OutputArguments, print_rate, print_sizes};
 
 /// Criteo Kaggle: lines of 40 fields separated by TAB.
 ///

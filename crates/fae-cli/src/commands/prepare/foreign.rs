@@ -12,7 +12,8 @@ use recsys_data::exchange::{
 use recsys_data::progress::Progress;
 use serde_json::Value;
 
-use super::{OutputArguments, print_passes, print_sizes, print_splits};
+use super::common::{print_passes, print_splits};
+use super::output::{OutputArguments, print_sizes};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
 ///

@@ -4,6 +4,7 @@
 //! 2. Pass one counts categories, pass two writes samples, both with a progress bar.
 //! 3. Print what was found: rows, click rate, categories per table, time, rows per second, peak memory.
 
+mod common;
 mod criteo;
 mod foreign;
 mod output;
@@ -12,15 +13,13 @@ mod taobao_import;
 mod terabyte;
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
-use recsys_data::criteo::{Numbering, PassReport, SplitReport};
-use recsys_data::text::{BadRows, SkippedRows};
+use clap::{Args, Subcommand};
 
+pub(crate) use common::{OnBadRow, print_skipped};
 use criteo::{CriteoArguments, criteo};
 pub(crate) use foreign::Dense;
 use foreign::{MlPerfArguments, NpzArguments, PackedArguments, TableArguments, TorchRecArguments};
 pub(crate) use output::{OutputArguments, RunArguments};
-use output::{print_rate, print_sizes};
 use taobao::{TaobaoArguments, taobao};
 use taobao_import::{ImportArguments, import};
 use terabyte::{TerabyteArguments, terabyte};
@@ -74,92 +73,5 @@ pub(crate) fn run_import(arguments: &Import) -> Result<()> {
         Format::Mlperf(arguments) => foreign::mlperf(arguments),
         Format::Torchrec(arguments) => foreign::torchrec(arguments),
         Format::Taobao(arguments) => import(arguments),
-    }
-}
-
-/// What becomes of lines that are no rows.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum OnBadRow {
-    /// Stop at the first one
-    Error,
-    /// Leave them out, count and report them
-    Skip,
-}
-
-impl From<OnBadRow> for BadRows {
-    fn from(policy: OnBadRow) -> Self {
-        match policy {
-            OnBadRow::Error => Self::Error,
-            OnBadRow::Skip => Self::Skip,
-        }
-    }
-}
-
-/// How the categories of click logs become ids.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Ids {
-    /// By frequency over all rows, 0 the most frequent; a missing value is a category of its own
-    Rank,
-    /// As the original programs: in order of first appearance; a missing value is category 0
-    Reference,
-}
-
-impl From<Ids> for Numbering {
-    fn from(ids: Ids) -> Self {
-        match ids {
-            Ids::Rank => Self::Rank,
-            Ids::Reference => Self::Reference,
-        }
-    }
-}
-
-/// Prints how many categories there are, in all and table by table.
-pub(crate) fn print_categories(categories: &[u64]) {
-    let all: u64 = categories.iter().sum();
-    println!("{:<14} {all:>14}", "categories");
-    for (first, tables) in (1..).step_by(6).zip(categories.chunks(6)) {
-        let counts: Vec<String> = tables.iter().map(|count| format!("{count:>10}")).collect();
-        println!("  C{first:<2}… {}", counts.join(" "));
-    }
-}
-
-/// Prints how many lines were left out, and the first one of every kind.
-pub(crate) fn print_skipped(skipped: &[SkippedRows]) {
-    let lines: u64 = skipped.iter().map(|kind| kind.rows).sum();
-    println!("{:<14} {lines:>14}", "skipped lines");
-    for kind in skipped {
-        println!(
-            "  {} × {}, first in {}, line {}: {}",
-            kind.rows, kind.kind, kind.file, kind.line, kind.example
-        );
-    }
-}
-
-/// Prints the rows of every split.
-pub(crate) fn print_splits(splits: &[SplitReport]) {
-    for split in splits {
-        println!(
-            "{:<14} {:>14}   {} positive",
-            split.split.name(),
-            split.rows,
-            split.clicks
-        );
-    }
-}
-
-/// Prints the time of every pass; rates are of `last` in the last one and of `first` before.
-pub(crate) fn print_passes(passes: &[PassReport], first: &str, last: &str) {
-    for (place, pass) in passes.iter().enumerate() {
-        let what = if place + 1 == passes.len() {
-            last
-        } else {
-            first
-        };
-        println!(
-            "{:<14} {:>12.1} s   {:.0} {what}/s",
-            pass.stage.name(),
-            pass.seconds,
-            pass.rows_per_second
-        );
     }
 }

@@ -10,10 +10,10 @@ use recsys_data::progress::Progress;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::process::peak_memory_bytes;
 use crate::process::write_json;
-use crate::process::{peak_memory_bytes, print_peak_memory};
 use crate::progress::Bars;
-use crate::text::bytes;
+use crate::text::{bytes, print_peak_memory};
 
 /// Where a packed data set is written, and by how many threads.
 #[derive(Debug, Args)]

@@ -13,9 +13,8 @@ use recsys_data::taobao::{
 };
 use serde_json::json;
 
-use super::{
-    OnBadRow, OutputArguments, print_passes, print_rate, print_sizes, print_skipped, print_splits,
-};
+use super::common::{OnBadRow, print_passes, print_skipped, print_splits};
+use super::output::{OutputArguments, print_rate, print_sizes};
 use crate::text::bytes;
 use fae_run::Budget;
 

@@ -8,7 +8,8 @@ use recsys_data::progress::Progress;
 use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao};
 use serde_json::Value;
 
-use super::{OutputArguments, print_passes, print_sizes, print_splits};
+use super::common::{print_passes, print_splits};
+use super::output::{OutputArguments, print_sizes};
 
 /// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
 ///

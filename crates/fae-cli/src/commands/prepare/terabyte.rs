@@ -8,10 +8,8 @@ use recsys_data::criteo::{DaySplit, PrepareTerabyte, TerabyteOptions, TerabyteRe
 use recsys_data::progress::Progress;
 use serde_json::json;
 
-use super::{
-    Ids, OnBadRow, OutputArguments, print_categories, print_passes, print_rate, print_sizes,
-    print_skipped, print_splits,
-};
+use super::common::{Ids, OnBadRow, print_categories, print_passes, print_skipped, print_splits};
+use super::output::{OutputArguments, print_rate, print_sizes};
 use fae_run::Budget;
 
 /// Criteo Terabyte: one file a day, lines of 40 fields separated by TAB, tables of any size in bounded memory.

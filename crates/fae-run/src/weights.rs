@@ -1,49 +1,16 @@
-//! Checkpoints of runs: what decides their numbers, and weights from them or from files.
+//! Weights from checkpoints and from files, for scoring and to start from.
 
 use std::path::Path;
 
 use candle_core::Device;
-use embedding_store::{CpuStore, EmbeddingStore, RowFormat, StoreOptions, TableSpec};
+use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
 use recsys_data::packed::PackedDataset;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use trainer::{Checkpoint, Model, RowMap, Trainer, load_weights, load_weights_by_category};
 
-use crate::card::ScheduleName;
+use crate::card::ModelKind;
 use crate::error::{Context, Result, require};
-use crate::model::{ModelConfig, ModelKind};
-use crate::run::Run;
-
-/// What decides the numbers of a run.
-pub(crate) fn run_settings(run: &Run<'_>) -> Result<Value> {
-    let mut all = json!({
-        "model": run.settings.model,
-        "data": run.data.manifest_xxh3()?,
-        "tables": run.data.schema().table_rows(),
-    });
-    // As f32, rows may go on anywhere; rounded, it matters which of them are, and when.
-    let placing = &run.placing;
-    if placing.device_rows != RowFormat::F32 {
-        all["device_rows"] = json!({
-            "format": placing.device_rows,
-            "placement": placing.placement,
-            "hot_rows": run.hot.as_ref().map(|hot| hot.set.hot_rows()),
-        });
-    }
-    Ok(all)
-}
-
-/// What decides the order of the batches in an epoch.
-pub(crate) fn order(run: &Run<'_>) -> Value {
-    match (run.placing.schedule, &run.hot) {
-        (ScheduleName::Original, _) | (_, None) => json!({"schedule": ScheduleName::Original}),
-        (schedule, Some(hot)) => json!({
-            "schedule": schedule,
-            "rules": run.placing.shuffle,
-            "hot_rows": hot.set.hot_rows(),
-        }),
-    }
-}
+use crate::model::ModelConfig;
 
 /// The newest usable checkpoint in a folder, or the one that the folder is. `damaged` hears of those
 /// that cannot be used.
