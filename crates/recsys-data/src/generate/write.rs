@@ -60,7 +60,7 @@ pub fn write_packed(
         first = end;
     }
     progress.end();
-    let options = serde_json::to_value(options).map_err(|error| Error::external(error))?;
+    let options = serde_json::to_value(options).map_err(Error::external)?;
     writer.finish(Provenance {
         dataset: "planted".into(),
         options,
