@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use fae_run::card::CardTraining;
 use fae_run::{Card, LossName, ModelKind, OptimizerName, read_card};
@@ -152,7 +153,7 @@ impl TrainArguments {
     ///
     /// # Errors
     /// An unknown preset, or a file that cannot be read.
-    pub(crate) fn card(&self, schema: &Schema) -> fae_run::Result<Card> {
+    pub(crate) fn card(&self, schema: &Schema) -> Result<Card> {
         let own = self.model.card();
         let kind = own.model.kind.unwrap_or(ModelKind::default_for(schema));
         let preset = match &self.preset {
