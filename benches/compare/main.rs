@@ -22,7 +22,7 @@ use crate::runner::{Measure, Peers};
 
 /// Measure this workspace beside PyTorch and beside what the machine allows.
 ///
-/// Every row is measured by turns: a stretch of ours, one of PyTorch's, one of the roofline, and again; rates are medians,
+/// Every row is measured in turns: a stretch of ours, one of PyTorch's, one of the roofline, and again; rates are medians,
 /// ratios the medians of what the turns give. Where no interpreter is named, PyTorch is installed into a virtual environment
 /// first, which is a download of gigabytes. The table itself takes about twenty minutes.
 #[derive(Parser)]

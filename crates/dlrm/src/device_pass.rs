@@ -81,7 +81,7 @@ mod memory {
     pub(super) struct Work {
         tower: DeviceTower,
         biases: BiasSums,
-        /// Gradients of what a layer gives, by turns.
+        /// Gradients of what a layer gives, in turns.
         buffers: [Tensor; 2],
         gradients: Tensor,
     }

@@ -48,7 +48,7 @@ fn check(
 }
 
 /// Trains replicas on the device and with the CPU in its place, batches of any rows and of hot ones
-/// by turns, each shown while the one before runs.
+/// in turns, each shown while the one before runs.
 fn check_replicas(case: &Case, device: &Device) {
     let replicas = |device: &Device| {
         let (tables, devices) = (case.tables.clone(), [device.clone(), device.clone()]);

@@ -3,7 +3,7 @@
 //! A library's error names the options of its API, in backticks. Who typed a command reads the flag instead.
 
 /// An option of a library's API, and the flag that sets it.
-const FLAGS: [(&str, &str); 22] = [
+const FLAGS: [(&str, &str); 23] = [
     ("`BadRows::Skip`", "--bad-rows skip"),
     ("`DenseValues::AsIs`", "--dense as-is"),
     ("`DenseValues::Log`", "--dense log"),
@@ -24,9 +24,10 @@ const FLAGS: [(&str, &str); 22] = [
     ("`min_count`", "--min-count"),
     (
         "build recsys-data with it",
-        "build with `--features parquet`",
+        "build with the feature `parquet`, which is on by default",
     ),
     ("`restart`", "--restart"),
+    ("set `Checkpoints::resume`", "add --resume"),
     ("use Device::Cpu", "use `--device cpu`"),
     ("with the feature `cuda`", "with `--features cuda`"),
 ];

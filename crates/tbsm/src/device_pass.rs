@@ -93,7 +93,7 @@ mod memory {
         /// Runs on all positions of all sequences as one batch.
         tower: DeviceTower,
         tower_biases: BiasSums,
-        /// Gradients of what a layer of the tower gives, by turns.
+        /// Gradients of what a layer of the tower gives, in turns.
         tower_buffers: [Tensor; 2],
         /// The vectors divided by their lengths, where they are.
         units: Option<Tensor>,
@@ -104,7 +104,7 @@ mod memory {
         final_mlp: Layers,
         /// Of everything behind the tower.
         biases: BiasSums,
-        /// Gradients of what a layer behind the tower gives, by turns.
+        /// Gradients of what a layer behind the tower gives, in turns.
         buffers: [Tensor; 2],
         joined_grad: Tensor,
         a_grad: Tensor,

@@ -77,7 +77,7 @@ pub(crate) struct HeadActivations {
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
     pub(crate) interaction: InteractionScratch,
-    /// Gradients of one layer's output and of its input, by turns.
+    /// Gradients of one layer's output and of its input, in turns.
     pub(crate) upper: Vec<f32>,
     pub(crate) lower: Vec<f32>,
     pub(crate) context: Vec<f32>,

@@ -201,7 +201,7 @@ fn weigh_body<const WIDE: bool>(
         let weights = &weights.data[s * weights.stride..][..window.span];
         let into = &mut into[s * stride..][..columns];
         for (v, into) in into.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            // Two sums by turns, so that one need not wait for the other.
+            // Two sums in turns, so that one need not wait for the other.
             let mut sums = [[0.0f32; LANES]; 2];
             for (t, (row, weight)) in seen.chunks_exact(columns).zip(weights).enumerate() {
                 let row = &row[v * LANES..][..LANES];

@@ -18,7 +18,7 @@ use crate::step::Trainer;
 pub enum Inputs<'a> {
     /// All of them, in the data set's order or shuffled.
     Unsplit(Arc<dyn Dataset>),
-    /// Wholly hot inputs and the others, by turns as a schedule says.
+    /// Wholly hot inputs and the others, in turns as a schedule says.
     Split {
         /// Inputs that touch hot rows only; may be empty.
         hot: Arc<dyn Dataset>,

@@ -36,7 +36,7 @@ pub struct Evaluations {
 /// Trains for the given epochs and evaluates after each of them (and every
 /// [`TrainOptions::test_every`] steps).
 ///
-/// Inputs are a data set, or [`Inputs::Split`]: then hot and cold batches come by turns, as the
+/// Inputs are a data set, or [`Inputs::Split`]: then hot and cold batches come in turns, as the
 /// schedule says, and the store is told which side follows. Every epoch sees every input once, last
 /// batches that are not full included.
 ///

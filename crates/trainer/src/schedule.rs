@@ -167,7 +167,7 @@ impl ShuffleOptions {
     }
 }
 
-/// Cuts both sides into stretches of the current rate, by turns.
+/// Cuts both sides into stretches of the current rate, in turns.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Turns {

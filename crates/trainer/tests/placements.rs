@@ -75,7 +75,7 @@ proptest! {
         }
     }
 
-    /// Hot and cold inputs by turns: what runs on the replicas is what the CPU would have made of
+    /// Hot and cold inputs in turns: what runs on the replicas is what the CPU would have made of
     /// it.
     #[test]
     fn scheduled_inputs_give_the_bits_of_the_cpu_and_come_once_an_epoch(

@@ -4,7 +4,7 @@ use embedding_store::Side;
 use serde_json::{Value, json};
 use trainer::{Error, Result, Schedule, SideBatches, Stretch};
 
-/// Cold and hot batches by turns, a third of what is left of a side at a time.
+/// Cold and hot batches in turns, a third of what is left of a side at a time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Thirds {
     hot: u64,

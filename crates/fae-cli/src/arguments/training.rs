@@ -66,10 +66,10 @@ pub(crate) struct TrainArguments {
     /// Seed of the first weights and of the shuffles [default: 0].
     #[arg(long, help_heading = "Training")]
     pub seed: Option<u64>,
-    /// End after so many steps.
+    /// End after this many steps.
     #[arg(long, value_name = "STEPS", help_heading = "Training")]
     pub max_steps: Option<u64>,
-    /// Evaluate after every so many steps, besides the end of every epoch.
+    /// Evaluate whenever this many steps were taken, besides the end of every epoch.
     #[arg(long, value_name = "STEPS", help_heading = "Training")]
     pub test_every: Option<u64>,
     /// Samples in a mini-batch of an evaluation; changes no result.

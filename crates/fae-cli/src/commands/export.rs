@@ -46,7 +46,7 @@ Examples:
   For the original programs:
     fae export npz --data kaggle --out kaggle-npz
 
-  Columns with names, the raw integers as dense values (built with --features parquet):
+  Columns with names, the raw integers as dense values:
     fae export parquet --data kaggle --out kaggle-parquet --dense log
 
 Exit codes: 0 done; 2 bad usage, or data that the format cannot hold; nothing is left behind.";

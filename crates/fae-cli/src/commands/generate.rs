@@ -1,4 +1,4 @@
-//! Planted samples of any number: raw text to try the readers on, or packed data sets to train on at once.
+//! Planted samples of any number: raw text to try the readers on, or packed data sets to train on.
 //!
 //! 1. Draw a hidden model: the probability of a click for every sample, or users whose interests drift.
 //! 2. Write raw text, or a packed data set whose ids are ranks by design.

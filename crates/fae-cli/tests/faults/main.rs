@@ -1,4 +1,4 @@
-//! What the programs make of faults: a full disk, failing and interrupted system calls, kills, damaged files, two writers at once.
+//! What the programs make of faults: a full disk, failing and interrupted system calls, kills, damaged files, two writers together.
 //!
 //! Every test prints lines of a table; `cargo test -p fae-cli --test faults -- --nocapture` shows it. Of long lines a sample is tried;
 //! `RECSYS_FAULTS=full` tries all points.

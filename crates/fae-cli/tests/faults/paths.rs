@@ -1,4 +1,4 @@
-//! Two writers at once, folders that cannot be written, names that are no plain words.
+//! Two writers together, folders that cannot be written, names that are not plain words.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

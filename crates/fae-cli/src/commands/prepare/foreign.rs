@@ -83,7 +83,7 @@ Examples:
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
-/// Tables with any columns: CSV and TSV, and in builds with `--features parquet` Parquet and Arrow IPC.
+/// Tables with any columns: CSV and TSV, Parquet and Arrow IPC.
 #[derive(Debug, Args)]
 #[command(long_about = TABLE_FORM, after_long_help = TABLE_EXAMPLES)]
 pub(crate) struct TableArguments {
@@ -100,7 +100,7 @@ pub(crate) struct TableArguments {
 }
 
 const TABLE_FORM: &str = "\
-Tables with any columns: CSV and TSV, and in builds with `--features parquet` Parquet and Arrow IPC.
+Tables with any columns: CSV and TSV, Parquet and Arrow IPC.
 
 The ending of a file says what it is: .parquet or .pq, .arrow, .feather or .ipc, anything else is CSV (also .gz, .zst). A TOML
 file says which columns are read:

@@ -44,7 +44,7 @@ pub(crate) struct RunArguments {
 }
 
 impl RunArguments {
-    /// Does the work with a progress bar, prints its report, and writes it as JSON where that is asked for, with the fields of `more`.
+    /// Does the work with a progress bar, prints its report, and writes it as JSON where a file is named, with the fields of `more`.
     ///
     /// # Errors
     /// Those of `work`, threads that the system does not give, or a file that cannot be written.
