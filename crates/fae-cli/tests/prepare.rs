@@ -104,6 +104,7 @@ fn a_disk_that_fills_up_leaves_nothing_behind() {
     command
         .args(["-c", script])
         .arg(programs::command("prepare").get_program())
+        .arg("prepare")
         .args(arguments(&raw, &folder.path().join("out")));
     let (code, message) = run(&mut command);
     assert_eq!(code, Some(2), "{message}");

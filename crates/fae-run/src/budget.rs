@@ -91,11 +91,14 @@ impl fmt::Display for Budget {
                 write!(f, "{}{unit}", bytes >> shift)
             }
             Self::Share(share) => {
-                // The percentage that is read as this share: the product may be off by its last bit.
+                // The shortest percentage that is read as this share: the product may be off by its
+                // last bit.
                 let percent = 100.0 * share;
                 let candidates = [percent, percent.next_down(), percent.next_up()];
-                let exact = candidates.into_iter().find(|it| it / 100.0 == *share);
-                write!(f, "{}%", exact.unwrap_or(percent))
+                let exact = candidates.into_iter().filter(|it| it / 100.0 == *share);
+                let texts = exact.map(|it| it.to_string());
+                let shortest = texts.min_by_key(String::len);
+                write!(f, "{}%", shortest.unwrap_or_else(|| percent.to_string()))
             }
         }
     }

@@ -51,6 +51,15 @@ impl ModelConfig {
     pub fn new(card: &Card, schema: &Schema) -> Result<Self> {
         let model = &card.model;
         let kind = model.kind.unwrap_or(ModelKind::default_for(schema));
+        match (kind, schema.sequence_length) {
+            (ModelKind::Tbsm, None) => {
+                refuse!("the samples are not sequences: train the model `dlrm` on them")
+            }
+            (ModelKind::Dlrm, Some(_)) => {
+                refuse!("the samples are sequences: train the model `tbsm` on them")
+            }
+            _ => {}
+        }
         let dim = model.dim.unwrap_or(16);
         let features = schema.dense.len();
         let bottom = model.bottom_mlp.clone();
@@ -80,15 +89,9 @@ impl ModelConfig {
             config.bottom.first().copied().unwrap_or(0),
         );
         config.validate()?;
-        match (kind, schema.sequence_length) {
-            (ModelKind::Tbsm, Some(length)) => sequence_config(card, config, length.get() as usize),
-            (ModelKind::Tbsm, None) => {
-                refuse!("the samples are not sequences: train the model `dlrm` on them")
-            }
-            (ModelKind::Dlrm, Some(_)) => {
-                refuse!("the samples are sequences: train the model `tbsm` on them")
-            }
-            (ModelKind::Dlrm, None) => {
+        match schema.sequence_length {
+            Some(length) => sequence_config(card, config, length.get() as usize),
+            None => {
                 let widths: Vec<String> = config.top.iter().map(usize::to_string).collect();
                 require!(
                     config.top.last() == Some(&1),
