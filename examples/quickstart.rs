@@ -100,9 +100,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     println!("best reachable AUC, of the hidden model: {best:.4}");
 
     aucs.push(("best reachable", best));
-    let title = format!("What crosses, {share:.0}% of the inputs hot");
-    let crossing = BarChart::plain(title, "MiB between host and device", &bytes);
-    let reached = BarChart::plain("What the model reaches", "AUC, from chance", &aucs).above(0.5);
+    let crossing = BarChart::plain("Moved between CPU and device", "MiB an epoch", &bytes);
+    let reached =
+        BarChart::plain("The model is as good", "test AUC, 0.5 is chance", &aucs).above(0.5);
     let picture = beside(&[crossing.to_svg()?, reached.to_svg()?]);
     write_text(&arguments.picture, &picture)?;
     println!("picture in {}", arguments.picture.display());

@@ -79,10 +79,11 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 /// Sequences of a hidden model.
 fn made(folder: &Path) -> recsys_data::Result<PackedDataset> {
-    let planted = PlantedSequences::new(PlantedSequencesOptions {
+    let options = PlantedSequencesOptions {
         samples: 60_000,
         ..PlantedSequencesOptions::default()
-    })?;
+    };
+    let planted = PlantedSequences::new(options.with_scale(0.02))?;
     let rows = SplitRows::time_ordered(60_000);
     write_packed(&planted, planted.options(), rows, folder, false, &())
 }

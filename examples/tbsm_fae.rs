@@ -35,7 +35,7 @@ struct Arguments {
     #[arg(long, default_value = "cpu")]
     device: String,
     /// What hot rows may take on the device, in bytes or as a share of all rows.
-    #[arg(long, default_value = "20%")]
+    #[arg(long, default_value = "60%")]
     budget: Budget,
 }
 
@@ -99,10 +99,11 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 /// Sequences of a hidden model.
 fn made(folder: &Path) -> recsys_data::Result<PackedDataset> {
-    let planted = PlantedSequences::new(PlantedSequencesOptions {
+    let options = PlantedSequencesOptions {
         samples: 60_000,
         ..PlantedSequencesOptions::default()
-    })?;
+    };
+    let planted = PlantedSequences::new(options.with_scale(0.02))?;
     let rows = SplitRows::time_ordered(60_000);
     write_packed(&planted, planted.options(), rows, folder, false, &())
 }
