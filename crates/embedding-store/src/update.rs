@@ -7,13 +7,13 @@ use rayon::prelude::*;
 use crate::arena::{RowPointers, SendPointer};
 use crate::cold_rows::ColdRows;
 use crate::cpu_store::CpuStore;
-use crate::gradient_sum::sum_gradients;
+use crate::gradient_sum::{RowGradient, sum_gradients};
 use crate::grouping::{Chunk, Grouping};
 use crate::kernel::{Columns, Kernel, prefetch};
 use crate::layout::GradientOf;
 use crate::part_storage::PartStorage;
 use crate::projection::fill_workspace;
-use crate::rule::{GradientBuffer, Rule, Step, step_summed};
+use crate::rule::{RowLoop, Rule, Step, SummedStep};
 use crate::split::SplitRows;
 
 /// Rows between the one that is updated and the one that is prefetched.
@@ -140,24 +140,27 @@ impl Kernel for UpdateRows<'_> {
     fn run(self) {
         // Known widths let the compiler keep a row in registers.
         match self.part.weights.width() {
-            16 => self.rows::<16>(),
-            32 => self.rows::<32>(),
-            64 => self.rows::<64>(),
-            _ => self.rows::<0>(),
+            16 => self.rule.run(RowsOfWidth::<16>(self)),
+            32 => self.rule.run(RowsOfWidth::<32>(self)),
+            64 => self.rule.run(RowsOfWidth::<64>(self)),
+            _ => self.rule.run(RowsOfWidth::<0>(self)),
         }
     }
 }
 
-impl UpdateRows<'_> {
-    /// Updates the rows of the chunk, `WIDTH` floats wide, or as wide as they are where that is 0.
+/// The rows of a chunk, `WIDTH` floats wide, or as wide as they are where that is 0.
+struct RowsOfWidth<'a, const WIDTH: usize>(UpdateRows<'a>);
+
+impl<const WIDTH: usize> RowLoop for RowsOfWidth<'_, WIDTH> {
     #[inline(always)]
-    fn rows<const WIDTH: usize>(self) {
-        let Self {
+    fn run(self, mut step: impl SummedStep) {
+        let UpdateRows {
             part,
             plan,
             ref chunk,
+            gradient,
             ..
-        } = self;
+        } = self.0;
         let width = if WIDTH == 0 {
             part.weights.width()
         } else {
@@ -169,7 +172,6 @@ impl UpdateRows<'_> {
             .state
             .as_ref()
             .map(|state| (RowPointers::new(state, part.first), state.width()));
-        let mut buffer = GradientBuffer::default();
         for index in chunk.rows.clone() {
             let ahead = plan.rows[(index + PREFETCH_ROWS).min(chunk.rows.end - 1)] as usize;
             prefetch(weights.at(ahead), width);
@@ -186,12 +188,11 @@ impl UpdateRows<'_> {
             let state = state.map_or(&mut [][..], |(state, width)| unsafe {
                 std::slice::from_raw_parts_mut(state.at(row), width)
             });
-            step_summed(self.rule, weights, state, &mut buffer, |column, into| {
-                // SAFETY: samples are below the plan's batch, and the gradient's rows reach from
-                // the part's column over its width for every sample of the batch, which
-                // `update_slice` and `fill_workspace` have made sure of.
-                unsafe { sum_gradients(self.gradient, samples, column, into) };
-            });
+            // SAFETY: samples are below the plan's batch, and the gradient's rows reach from the
+            // part's column over its width for every sample of the batch, which `update_slice` and
+            // `fill_workspace` have made sure of.
+            let gradient = unsafe { RowGradient::new(gradient, samples) };
+            step.step(weights, state, gradient);
         }
     }
 }

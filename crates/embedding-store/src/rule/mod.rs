@@ -14,7 +14,7 @@ mod row_rule;
 pub(crate) use dense::DenseRule;
 pub use dense::DenseStep;
 pub use optimizer::Optimizer;
-pub(crate) use row::{GradientBuffer, step_elements, step_row, step_summed};
+pub(crate) use row::{RowLoop, SummedStep, step_elements, step_row};
 pub use row_optimizer::RowOptimizer;
 pub use row_rule::RowRule;
 

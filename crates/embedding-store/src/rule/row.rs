@@ -1,6 +1,7 @@
 //! The built-in rules on rows in host memory. A step is compiled with the loop that calls it.
 
-use super::{BUFFER, DenseRule, Rule};
+use super::{BUFFER, DenseRule, RowRule, Rule};
+use crate::gradient_sum::RowGradient;
 use crate::kernel::{LANES, accumulate_products, reduce};
 
 /// Replaces every weight by what `step` makes of it and its gradient, on copies of some at a time:
@@ -107,85 +108,122 @@ pub(crate) fn step_row(rule: Rule<'_>, gradient: &[f32], weights: &mut [f32], st
     }
 }
 
-/// Memory for the gradient of a row, or of some columns of a wide one.
-pub(crate) struct GradientBuffer {
+/// What moves a row whose gradient is summed on the way, a few columns at a time.
+pub(crate) trait SummedStep {
+    fn step(&mut self, weights: &mut [f32], state: &mut [f32], gradient: RowGradient<'_>);
+}
+
+/// A loop over rows, compiled for every rule: a rule from outside sees the gradient's memory, and in
+/// a loop that could call one the compiler would keep no gradient in registers.
+pub(crate) trait RowLoop {
+    fn run(self, step: impl SummedStep);
+}
+
+struct Sgd {
+    rate: f32,
     columns: [f32; BUFFER],
-    /// Of a whole wide row, where a rule wants to see it.
+}
+
+struct Adagrad {
+    rate: f32,
+    epsilon: f32,
+    columns: [f32; BUFFER],
+}
+
+struct Rowwise {
+    rate: f32,
+    epsilon: f32,
+    columns: [f32; BUFFER],
+}
+
+struct External<'a> {
+    rule: &'a dyn RowRule,
+    rate: f32,
+    step: u64,
     row: Vec<f32>,
 }
 
-impl Default for GradientBuffer {
+impl Rule<'_> {
+    /// Runs a loop with the steps of this rule.
     #[inline(always)]
-    fn default() -> Self {
-        Self {
-            columns: [0.0; BUFFER],
-            row: Vec::new(),
+    pub(crate) fn run(self, rows: impl RowLoop) {
+        let columns = [0.0; BUFFER];
+        match self {
+            Rule::Sgd { rate } => rows.run(Sgd { rate, columns }),
+            Rule::Adagrad { rate, epsilon } => rows.run(Adagrad {
+                rate,
+                epsilon,
+                columns,
+            }),
+            Rule::Rowwise { rate, epsilon } => rows.run(Rowwise {
+                rate,
+                epsilon,
+                columns,
+            }),
+            Rule::External { rule, rate, step } => rows.run(External {
+                rule,
+                rate,
+                step,
+                row: Vec::new(),
+            }),
         }
     }
 }
 
-/// One row whose gradient is summed on the way: `sum` writes its columns from one on.
-#[inline(always)]
-pub(crate) fn step_summed(
-    rule: Rule<'_>,
-    weights: &mut [f32],
-    state: &mut [f32],
-    buffer: &mut GradientBuffer,
-    sum: impl Fn(usize, &mut [f32]),
-) {
-    let width = weights.len();
-    let GradientBuffer { columns, row } = buffer;
-    match rule {
-        Rule::Sgd { rate } => {
-            for (piece, weights) in weights.chunks_mut(BUFFER).enumerate() {
-                let g = &mut columns[..weights.len()];
-                sum(piece * BUFFER, g);
-                step_sgd(rate, g, weights);
-            }
+impl SummedStep for Sgd {
+    #[inline(always)]
+    fn step(&mut self, weights: &mut [f32], _: &mut [f32], gradient: RowGradient<'_>) {
+        for (piece, weights) in weights.chunks_mut(BUFFER).enumerate() {
+            let g = &mut self.columns[..weights.len()];
+            gradient.sum(piece * BUFFER, g);
+            step_sgd(self.rate, g, weights);
         }
-        Rule::Adagrad { rate, epsilon } => {
-            // As wide as the weights, which the compiler may know.
-            let state = &mut state[..width];
-            let pieces = weights.chunks_mut(BUFFER).zip(state.chunks_mut(BUFFER));
-            for (piece, (weights, state)) in pieces.enumerate() {
-                let g = &mut columns[..weights.len()];
-                sum(piece * BUFFER, g);
-                step_adagrad(rate, epsilon, g, weights, state);
-            }
+    }
+}
+
+impl SummedStep for Adagrad {
+    #[inline(always)]
+    fn step(&mut self, weights: &mut [f32], state: &mut [f32], gradient: RowGradient<'_>) {
+        // As wide as the weights, which the compiler may know.
+        let state = &mut state[..weights.len()];
+        let pieces = weights.chunks_mut(BUFFER).zip(state.chunks_mut(BUFFER));
+        for (piece, (weights, state)) in pieces.enumerate() {
+            let g = &mut self.columns[..weights.len()];
+            gradient.sum(piece * BUFFER, g);
+            step_adagrad(self.rate, self.epsilon, g, weights, state);
         }
-        Rule::Rowwise { rate, epsilon } => {
-            let mut lanes = [0f32; LANES];
-            for start in (0..width).step_by(BUFFER) {
-                let g = &mut columns[..BUFFER.min(width - start)];
-                sum(start, g);
-                accumulate_products(g, g, &mut lanes);
-            }
-            state[0] += reduce(lanes) / width as f32;
-            let denominator = state[0].sqrt() + epsilon;
-            for (piece, weights) in weights.chunks_mut(BUFFER).enumerate() {
-                let g = &mut columns[..weights.len()];
-                // A row that fits the buffer still has its gradient there.
-                if width > BUFFER {
-                    sum(piece * BUFFER, g);
-                }
-                step_rowwise(rate, denominator, g, weights);
-            }
+    }
+}
+
+impl SummedStep for Rowwise {
+    #[inline(always)]
+    fn step(&mut self, weights: &mut [f32], state: &mut [f32], gradient: RowGradient<'_>) {
+        let width = weights.len();
+        let mut lanes = [0f32; LANES];
+        for start in (0..width).step_by(BUFFER) {
+            let g = &mut self.columns[..BUFFER.min(width - start)];
+            gradient.sum(start, g);
+            accumulate_products(g, g, &mut lanes);
         }
-        Rule::External {
-            rule: external,
-            rate,
-            step,
-        } => {
-            // A rule from outside sees whole rows.
-            let g = match width <= BUFFER {
-                true => &mut columns[..width],
-                false => {
-                    row.resize(width, 0.0);
-                    &mut row[..]
-                }
-            };
-            sum(0, g);
-            external.step(g, weights, state, rate, step);
+        state[0] += reduce(lanes) / width as f32;
+        let denominator = state[0].sqrt() + self.epsilon;
+        for (piece, weights) in weights.chunks_mut(BUFFER).enumerate() {
+            let g = &mut self.columns[..weights.len()];
+            // A row that fits the buffer still has its gradient there.
+            if width > BUFFER {
+                gradient.sum(piece * BUFFER, g);
+            }
+            step_rowwise(self.rate, denominator, g, weights);
         }
+    }
+}
+
+impl SummedStep for External<'_> {
+    fn step(&mut self, weights: &mut [f32], state: &mut [f32], gradient: RowGradient<'_>) {
+        // A rule from outside sees whole rows.
+        self.row.resize(weights.len(), 0.0);
+        gradient.sum(0, &mut self.row);
+        self.rule
+            .step(&self.row, weights, state, self.rate, self.step);
     }
 }
