@@ -38,7 +38,8 @@ pub(crate) trait Case: Send {
     /// Runs so many repetitions in the current thread pool and returns the seconds that count.
     fn run(&mut self, repetitions: usize) -> Result<f64>;
 
-    /// Where the time went since [`Case::forget_times`], as shares; empty where nothing is known of it.
+    /// Where the time went since [`Case::forget_times`], as shares; empty where nothing is known of
+    /// it.
     fn phases(&self) -> Vec<(String, f64)> {
         Vec::new()
     }
@@ -199,8 +200,9 @@ pub(crate) fn row_update(tables: usize, rows: u64, optimizer: Optimizer) -> Resu
     }))
 }
 
-/// Reads and writes as many rows as the batches of [`row_update`] touch, in ascending order, in so many arrays (weights, and state where
-/// there is any): rows anywhere, or where `same` says so the very same ones. Units are the batches' lookups.
+/// Reads and writes as many rows as the batches of [`row_update`] touch, in ascending order, in so
+/// many arrays (weights, and state where there is any): rows anywhere, or where `same` says so the
+/// very same ones. Units are the batches' lookups.
 pub(crate) fn row_traffic(
     tables: usize,
     rows: u64,

@@ -21,15 +21,17 @@ pub(crate) struct Arguments {
     recorded: PathBuf,
 }
 
-/// Rows whose ratios to rooflines are watched, quick ones in which nothing but arithmetic and memory takes part; and the share of the
-/// recorded ratio below which there is a warning. A build with assertions, as CI's is, loops over rows at half the speed.
+/// Rows whose ratios to rooflines are watched, quick ones in which nothing but arithmetic and
+/// memory takes part; and the share of the recorded ratio below which there is a warning. A build
+/// with assertions, as CI's is, loops over rows at half the speed.
 const WATCHED: [(&str, f64); 3] = [
     ("dlrm-train-2048", 0.75),
     ("dlrm-train-128", 0.75),
     ("row-update-sgd", 0.4),
 ];
 
-/// Measures again and prints a warning for every ratio that fell below its margin. Fails only where nothing can be measured.
+/// Measures again and prints a warning for every ratio that fell below its margin. Fails only where
+/// nothing can be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let recorded = Report::read(&arguments.recorded)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,5 +1,6 @@
-//! The whole table of speeds in one command: this workspace and PyTorch take turns on the same shapes, beside what the machine
-//! allows; the results are written as JSON and, from that, into a document.
+//! The whole table of speeds in one command: this workspace and PyTorch take turns on the same
+//! shapes, beside what the machine allows; the results are written as JSON and, from that, into a
+//! document.
 
 mod cases;
 mod guard;
@@ -22,9 +23,10 @@ use crate::runner::{Measure, Peers};
 
 /// Measure this workspace beside PyTorch and beside what the machine allows.
 ///
-/// Every row is measured in turns: a stretch of ours, one of PyTorch's, one of the roofline, and again; rates are medians,
-/// ratios the medians of what the turns give. Where no interpreter is named, PyTorch is installed into a virtual environment
-/// first, which is a download of gigabytes. The table itself takes about twenty minutes.
+/// Every row is measured in turns: a stretch of ours, one of PyTorch's, one of the roofline, and
+/// again; rates are medians, ratios the medians of what the turns give. Where no interpreter is
+/// named, PyTorch is installed into a virtual environment first, which is a download of gigabytes.
+/// The table itself takes about twenty minutes.
 #[derive(Parser)]
 #[command(
     version,
@@ -43,9 +45,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Compare the shares of rooflines with recorded ones and warn where they fell; without PyTorch, about a minute.
+    /// Compare the shares of rooflines with recorded ones and warn where they fell; without
+    /// PyTorch, about a minute.
     Guard(guard::Arguments),
-    /// One epoch with rows in memory-mapped files, as a process of its own under a limit of memory: what the row `mapped` runs.
+    /// One epoch with rows in memory-mapped files, as a process of its own under a limit of memory:
+    /// what the row `mapped` runs.
     #[command(hide = true)]
     Mapped(cases::MappedArguments),
 }
@@ -64,7 +68,8 @@ struct TableArguments {
     /// Threads of both sides [default: all].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Python interpreter that has PyTorch [default: a virtual environment in the target folder, made where it is missing].
+    /// Python interpreter that has PyTorch [default: a virtual environment in the target folder,
+    /// made where it is missing].
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     /// Measure our side and the rooflines alone.
@@ -73,7 +78,8 @@ struct TableArguments {
     /// Where results are written.
     #[arg(long, value_name = "FILE", default_value = "out/compare.json")]
     json: PathBuf,
-    /// Document whose part between the marks `<!-- compare -->` and `<!-- /compare -->` is replaced by the table.
+    /// Document whose part between the marks `<!-- compare -->` and `<!-- /compare -->` is replaced
+    /// by the table.
     #[arg(long, value_name = "FILE.md")]
     write_doc: Option<PathBuf>,
     /// Measure nothing: make the table from what --json holds.

@@ -29,7 +29,8 @@ pub(crate) struct PyTorch {
 }
 
 impl Interpreter {
-    /// The given one, or that of a virtual environment of this program's own; it is tried. PyTorch gets so many threads.
+    /// The given one, or that of a virtual environment of this program's own; it is tried. PyTorch
+    /// gets so many threads.
     pub(crate) fn find(python: Option<&Path>, threads: usize) -> Result<Self> {
         let python = match python {
             Some(python) => python.to_owned(),
@@ -134,7 +135,8 @@ fn text<'a>(reply: &'a Value, field: &str) -> Result<&'a str> {
         .with_context(|| format!("PyTorch's reply {reply} has no {field}"))
 }
 
-/// The interpreter of a virtual environment with PyTorch beside this program, made where it is missing.
+/// The interpreter of a virtual environment with PyTorch beside this program, made where it is
+/// missing.
 fn virtual_environment() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.with_file_name("compare-pytorch");

@@ -100,7 +100,8 @@ impl Report {
         }
     }
 
-    /// Takes the rows of an earlier report, which must be of the same machine, threads and PyTorch: they are shown under one heading.
+    /// Takes the rows of an earlier report, which must be of the same machine, threads and PyTorch:
+    /// they are shown under one heading.
     pub(crate) fn continue_from(&mut self, earlier: Self) -> Result<()> {
         self.torch = self.torch.take().or_else(|| earlier.torch.clone());
         ensure!(
@@ -216,7 +217,8 @@ impl Report {
         text
     }
 
-    /// Replaces the marked part of a document by the table; `bound` says what bounds a row that falls short.
+    /// Replaces the marked part of a document by the table; `bound` says what bounds a row that
+    /// falls short.
     pub(crate) fn write_into(
         &self,
         path: &Path,
@@ -304,7 +306,8 @@ fn vectors() -> &'static str {
     "portable"
 }
 
-/// The day, as `2026-11-26`. Days are counted in years that begin in March, so that leap days come last.
+/// The day, as `2026-11-26`. Days are counted in years that begin in March, so that leap days come
+/// last.
 fn date(seconds: u64) -> String {
     let days = seconds / 86_400 + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

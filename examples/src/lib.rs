@@ -1,5 +1,6 @@
 //! What the examples print: tables.
 
+use fae_cli::speedup::whole;
 use trainer::{Evaluation, RunReport};
 
 /// Prints a head, whose names stand between bars, and rows: the first column to the left, the others
@@ -52,9 +53,6 @@ pub fn print_run(name: &str, report: &RunReport) {
 
 /// Bytes that crossed between host and device in a run.
 pub fn crossed(report: &RunReport) -> u64 {
-    let phases = [report.phases.unsplit, report.phases.hot, report.phases.cold];
-    let traffic = phases.iter().flatten().map(|phase| phase.traffic);
-    traffic
-        .map(|t| t.host_to_device + t.device_to_host + t.sync_to_device + t.sync_to_host)
-        .sum()
+    let all = whole(report).traffic;
+    all.host_to_device + all.device_to_host + all.sync_to_device + all.sync_to_host
 }

@@ -1,6 +1,7 @@
 //! Remedies of the libraries in the words of the programs.
 //!
-//! A library's error names the options of its API, in backticks. Who typed a command reads the flag instead.
+//! A library's error names the options of its API, in backticks. Who typed a command reads the flag
+//! instead.
 
 /// An option of a library's API, and the flag that sets it.
 const FLAGS: [(&str, &str); 23] = [

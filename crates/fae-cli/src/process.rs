@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::flags::translated;
 
-/// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes printed once to standard error.
+/// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes
+/// printed once to standard error.
 ///
 /// ```
 /// let code = fae_cli::process::exit_on_error(Ok(()));
@@ -71,7 +72,8 @@ fn remedy(message: &str) -> Option<&'static str> {
     Some(remedy)
 }
 
-/// Writes a text file, which appears under its name when it is complete; its folder is made if it does not exist.
+/// Writes a text file, which appears under its name when it is complete; its folder is made if it
+/// does not exist.
 ///
 /// # Errors
 /// Those of the system.
@@ -90,7 +92,8 @@ pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Waits for a program; whether it succeeded, and the largest resident memory that it has had, in bytes.
+/// Waits for a program; whether it succeeded, and the largest resident memory that it has had, in
+/// bytes.
 ///
 /// # Errors
 /// Those of the system.
@@ -128,7 +131,8 @@ pub fn wait(mut child: Child) -> io::Result<(bool, u64)> {
 
 /// The largest resident memory that this process has had, in bytes.
 ///
-/// `None` where the system does not tell (it is read from `/proc/self/status`, so anywhere but Linux).
+/// `None` where the system does not tell (it is read from `/proc/self/status`, so anywhere but
+/// Linux).
 pub fn peak_memory_bytes() -> Option<u64> {
     peak_of_status(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -7,7 +7,8 @@ use recsys_data::progress::{Progress, Stage};
 
 use crate::text::bytes;
 
-/// One progress bar for each stage of a preparation, on standard error; none where that is no terminal.
+/// One progress bar for each stage of a preparation, on standard error; none where that is no
+/// terminal.
 #[derive(Debug, Default)]
 pub struct Bars {
     bar: Mutex<Option<Bar>>,

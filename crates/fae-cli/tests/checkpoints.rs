@@ -204,7 +204,8 @@ fn a_signal_ends_a_run_with_a_checkpoint_that_can_be_scored() {
     assert_eq!(scores["samples"], 200);
     assert!(scores["auc"].as_f64().unwrap() > 0.5);
 
-    // Without --resume, a folder with checkpoints is left alone; with other settings, the difference is named.
+    // Without --resume, a folder with checkpoints is left alone; with other settings, the
+    // difference is named.
     let refused = |more: &[&str]| {
         let output = place.program("train", "refused", more).output().unwrap();
         assert_eq!(output.status.code(), Some(2));

@@ -1,4 +1,5 @@
-//! The programs around hot rows as users run them, at the edges: what is defined there, and what is refused.
+//! The programs around hot rows as users run them, at the edges: what is defined there, and what is
+//! refused.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]

@@ -1,4 +1,5 @@
-//! Training with `--mapped-rows` as users run it: the numbers of rows in memory, also where memory is too small for them.
+//! Training with `--mapped-rows` as users run it: the numbers of rows in memory, also where memory
+//! is too small for them.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
@@ -70,8 +71,8 @@ fn mapped_rows_change_no_weight_in_any_placement() {
     assert_eq!(std::fs::read_dir(&rows).unwrap().count(), 0);
 }
 
-/// Kilobytes of private memory that the limited runs get. `ulimit -d` counts no shared file maps; `ulimit -v` counts
-/// addresses, and so cannot hold what this is about.
+/// Kilobytes of private memory that the limited runs get. `ulimit -d` counts no shared file maps;
+/// `ulimit -v` counts addresses, and so cannot hold what this is about.
 const LIMIT_KIB: u64 = 192 << 10;
 
 /// The arguments of a run whose rows need over three times the limit.

@@ -94,7 +94,8 @@ fn events_become_sequences_or_one_line_that_names_the_place() {
     assert_eq!(names(folder.path()), ["events.csv", "out"]);
 }
 
-/// A limit on the size of files stands in for a full disk: the system refuses the reservation in the same way.
+/// A limit on the size of files stands in for a full disk: the system refuses the reservation in
+/// the same way.
 #[test]
 fn a_disk_that_fills_up_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();

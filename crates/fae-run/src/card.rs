@@ -428,6 +428,13 @@ impl<'de> Deserialize<'de> for Widths {
     }
 }
 
+impl CardModel {
+    /// Length of an embedding, 16 where the card does not say.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim.unwrap_or(16)
+    }
+}
+
 impl Card {
     /// Reads a card. `origin` is what errors call it: a path, or a name.
     ///

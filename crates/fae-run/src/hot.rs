@@ -65,6 +65,11 @@ impl Hot {
         })
     }
 
+    /// Refuses rows of another number of bytes than those that were chosen for the budget.
+    pub(crate) fn check_row_bytes(&self, card: &Card, schema: &Schema) -> Result<()> {
+        check_row_bytes(&self.set, &card.bytes_per_row(schema))
+    }
+
     /// How far apart the labels of hot and cold inputs are: the difference of their shares of
     /// positives.
     pub fn label_gap(&self) -> f64 {
@@ -114,7 +119,7 @@ impl Card {
     /// with the optimizer and in the format that the card says.
     pub fn bytes_per_row(&self, schema: &Schema) -> Vec<u64> {
         let options = StoreOptions {
-            dim: self.model.dim.unwrap_or(16),
+            dim: self.model.dim(),
             optimizer: Optimizer::from(self.training.optimizer.unwrap_or_default()).into(),
             device_rows: self.hot.device_rows.unwrap_or_default(),
             ..StoreOptions::default()

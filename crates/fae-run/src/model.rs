@@ -60,7 +60,7 @@ impl ModelConfig {
             }
             _ => {}
         }
-        let dim = model.dim.unwrap_or(16);
+        let dim = model.dim();
         let features = schema.dense.len();
         let bottom = model.bottom_mlp.clone();
         let bottom = bottom.map_or(vec![features, 512, 256, 64, dim], Widths::into_vec);
@@ -85,7 +85,8 @@ impl ModelConfig {
         };
         require!(
             config.bottom.first() == Some(&features),
-            "the bottom MLP takes {} dense features, the data set has {features}: start `bottom_mlp` with {features}",
+            "the bottom MLP takes {} dense features, the data set has {features}: start `bottom_mlp` \
+             with {features}",
             config.bottom.first().copied().unwrap_or(0),
         );
         config.validate()?;

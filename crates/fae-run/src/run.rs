@@ -67,14 +67,29 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The same data, settings and hot set, placed as another card says: for comparisons.
+    /// The same data, settings and hot set, placed as another card says: for comparisons. Checkpoints
+    /// are those of one placing, so the new run has none.
     ///
     /// # Errors
-    /// As [`Placing::new`], and a placement that needs hot rows where none were chosen.
+    /// As [`Placing::new`], and a placement that needs hot rows where none were chosen, or rows of
+    /// another number of bytes than those that were.
     pub fn placed(&self, card: &Card) -> Result<Self> {
         let placing = Placing::new(card, self.data.schema())?;
+        let hot = match placing.needs_hot() {
+            true => {
+                let hot = self.hot.clone().context(|| {
+                    "no hot rows were chosen: make the first run with a `placement` that has them"
+                        .into()
+                })?;
+                hot.check_row_bytes(card, self.data.schema())?;
+                Some(hot)
+            }
+            false => None,
+        };
         Ok(Self {
             placing,
+            hot,
+            checkpoints: None,
             ..self.clone()
         })
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use embedding_store::Side;
+use embedding_store::{RowFormat, Side};
 use fae_profiler::Strategy;
 use fae_run::{Budget, Card, Placing, Run, ScheduleName};
 use recsys_data::SplitRows;
@@ -161,6 +161,28 @@ fn a_placement_has_its_schedule_and_comparisons_leave_out_what_is_for_others() {
         let split = placing.schedule != ScheduleName::Original;
         assert_eq!(split, placement == Placement::Fae);
     }
+}
+
+#[test]
+fn a_run_that_is_placed_anew_has_the_rows_that_were_chosen_or_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path());
+    let card = card("[hot]\nbudget = \"25%\"\n");
+    let fae = Run::new(&data, &card.on(Placement::Fae)).unwrap();
+    let mixed = fae.placed(&card.on(Placement::Mixed)).unwrap();
+    assert!(mixed.hot.is_some());
+    let cpu = fae.placed(&card.on(Placement::Cpu)).unwrap();
+    assert!(cpu.hot.is_none());
+    let refused = |run: &Run<'_>, card: &Card| match run.placed(card) {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error.to_string(),
+    };
+    let said = refused(&cpu, &card.on(Placement::Mixed));
+    assert!(said.contains("no hot rows were chosen"), "{said}");
+    let mut rounded = card.on(Placement::Mixed);
+    rounded.hot.device_rows = Some(RowFormat::Bf16);
+    let said = refused(&fae, &rounded);
+    assert!(said.contains("take 32"), "{said}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-/// A memory control group of Linux; on drop it is left and removed. Pages of files count in it, and are dropped where the limit is
-/// reached.
+/// A memory control group of Linux; on drop it is left and removed. Pages of files count in it, and
+/// are dropped where the limit is reached.
 #[derive(Debug)]
 pub struct MemoryLimit {
     root: &'static Path,
@@ -14,7 +14,8 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// A group of at most this many bytes. `None` where none can be made: not on Linux, or without the right to.
+    /// A group of at most this many bytes. `None` where none can be made: not on Linux, or without
+    /// the right to.
     pub fn new(bytes: u64) -> Option<Self> {
         let versions = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),

@@ -11,7 +11,8 @@ use trainer::{CheckpointEvery, Checkpoints};
 /// Where and when checkpoints are written.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CheckpointArguments {
-    /// Write checkpoints into this folder, also at the best evaluations, at the end, and at Ctrl-C or SIGTERM.
+    /// Write checkpoints into this folder, also at the best evaluations, at the end, and at Ctrl-C
+    /// or SIGTERM.
     #[arg(long, value_name = "DIR", help_heading = "Checkpoints")]
     pub checkpoint: Option<PathBuf>,
     /// How often: after a number of steps (1000) or minutes (10min) [default: 10min].
@@ -20,7 +21,8 @@ pub(crate) struct CheckpointArguments {
     /// How many of the last ones stay, besides the best [default: 2].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "checkpoint", help_heading = "Checkpoints")]
     pub keep_checkpoints: Option<u16>,
-    /// Go on from the newest checkpoint, as if the run had never ended; start afresh where there is none.
+    /// Go on from the newest checkpoint, as if the run had never ended; start afresh where there is
+    /// none.
     #[arg(long, requires = "checkpoint", help_heading = "Checkpoints")]
     pub resume: bool,
 }
@@ -54,7 +56,8 @@ impl CheckpointArguments {
     }
 }
 
-/// Lets Ctrl-C and SIGTERM end the run with a checkpoint; a second one ends the program immediately.
+/// Lets Ctrl-C and SIGTERM end the run with a checkpoint; a second one ends the program
+/// immediately.
 ///
 /// # Errors
 /// A system that does not let signals be handled.

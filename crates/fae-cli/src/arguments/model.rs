@@ -14,7 +14,8 @@ pub(crate) struct ModelArguments {
     /// Width of the embedding rows [default: 16].
     #[arg(long, help_heading = "Model")]
     pub dim: Option<usize>,
-    /// Widths of the bottom MLP, dense features first, embedding width last [default: 13-512-256-64-16].
+    /// Widths of the bottom MLP, dense features first, embedding width last [default:
+    /// 13-512-256-64-16].
     #[arg(long, value_name = "WIDTHS", help_heading = "Model")]
     pub bottom_mlp: Option<Widths>,
     /// Widths of the top MLP after the interaction, whose width is computed [default: 512-256-1].
@@ -48,7 +49,8 @@ pub(crate) struct ModelArguments {
     /// Let later heads of `tsl` see only the later part of the history.
     #[arg(long, help_heading = "Model of sequences")]
     pub sequential: bool,
-    /// Leave the positions' vectors as the tower makes them, instead of dividing each by its length.
+    /// Leave the positions' vectors as the tower makes them, instead of dividing each by its
+    /// length.
     #[arg(long, help_heading = "Model of sequences")]
     pub keep_lengths: bool,
 }

@@ -15,25 +15,29 @@ pub(crate) struct PlacementArguments {
     /// Where rows live and where the model runs.
     #[arg(long, value_enum, help_heading = "Placement")]
     pub placement: Option<PlacementName>,
-    /// The device: cpu (standing in for an accelerator), or cuda, cuda:0, cuda:0,1 … in a build with CUDA.
+    /// The device: cpu (standing in for an accelerator), or cuda, cuda:0, cuda:0,1 … in a build
+    /// with CUDA.
     #[arg(long, value_name = "DEVICE", help_heading = "Placement")]
     pub device: Option<String>,
-    /// With --device cpu: this many replicas of model and hot rows, as on several devices [default: 1].
+    /// With --device cpu: this many replicas of model and hot rows, as on several devices [default:
+    /// 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Placement")]
     pub replicas: Option<u16>,
-    /// Let an NVIDIA device round the factors of matrix products to ten bits (TF32): faster, and not the CPU's numbers to the last bits.
+    /// Let an NVIDIA device round the factors of matrix products to ten bits (TF32): faster, and
+    /// not the CPU's numbers to the last bits.
     #[arg(long, help_heading = "Placement")]
     pub tf32: bool,
-    /// Let NCCL add the gradients of several NVIDIA devices, in an order of its own, instead of every device in the order of the samples.
-    /// Needs a build with the feature nccl.
+    /// Let NCCL add the gradients of several NVIDIA devices, in an order of its own, instead of
+    /// every device in the order of the samples. Needs a build with the feature nccl.
     #[arg(long, help_heading = "Placement")]
     pub nccl: bool,
-    /// Coming batches that `mixed` fetches cold rows for, and any placement with --mapped-rows has read from the disk, up to 4
-    /// [default: 1].
+    /// Coming batches that `mixed` fetches cold rows for, and any placement with --mapped-rows has
+    /// read from the disk, up to 4 [default: 1].
     #[arg(long, value_name = "BATCHES", help_heading = "Placement")]
     pub lookahead: Option<usize>,
-    /// Keep the rows that live on the CPU in memory-mapped files in this folder, for tables larger than memory: with `mixed` those
-    /// that are not hot, else all. Changes no result; the disk space is free again at the end, however the program ends.
+    /// Keep the rows that live on the CPU in memory-mapped files in this folder, for tables larger
+    /// than memory: with `mixed` those that are not hot, else all. Changes no result; the disk
+    /// space is free again at the end, however the program ends.
     #[arg(long, value_name = "DIR", help_heading = "Placement")]
     pub mapped_rows: Option<PathBuf>,
 
@@ -45,28 +49,29 @@ pub(crate) struct PlacementArguments {
         help_heading = "Hot rows"
     )]
     pub hot_set: Option<PathBuf>,
-    /// Most bytes that hot rows and their optimizer state may take on a device (256MiB, 1GB, 0), or a share of all (10%)
-    /// [default: 256MiB].
+    /// Most bytes that hot rows and their optimizer state may take on a device (256MiB, 1GB, 0), or
+    /// a share of all (10%) [default: 256MiB].
     #[arg(long, value_name = "SIZE", help_heading = "Hot rows")]
     pub budget: Option<Budget>,
-    /// How hot rows are kept on the device, f32 or bf16. bf16 takes half the bytes: a budget in bytes holds about twice the rows. What is
-    /// written to them is rounded at random, repeatably; rows on the CPU, optimizer state and arithmetic stay f32. For `fae` and `mixed`
-    /// [default: f32].
+    /// How hot rows are kept on the device, f32 or bf16. bf16 takes half the bytes: a budget in
+    /// bytes holds about twice the rows. What is written to them is rounded at random, repeatably;
+    /// rows on the CPU, optimizer state and arithmetic stay f32. For `fae` and `mixed` [default:
+    /// f32].
     #[arg(long, value_name = "FORMAT", help_heading = "Hot rows")]
     pub device_rows: Option<RowFormat>,
     /// How hot rows are chosen [default: inputs].
     #[arg(long, value_enum, help_heading = "Hot rows")]
     pub strategy: Option<StrategyName>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; a fifth of sequences
-    /// where there are many].
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; a fifth
+    /// of sequences where there are many].
     #[arg(long, value_name = "RATE", help_heading = "Hot rows")]
     pub sample: Option<f64>,
 
     /// In which order hot and cold inputs come [default: shuffle for `fae`, else original].
     #[arg(long, value_enum, help_heading = "Schedule")]
     pub schedule: Option<Schedule>,
-    /// Share of a side's batches that run before the sides change, in percent: the rate that `shuffle` starts with, and that
-    /// `interleave` keeps [default: 50].
+    /// Share of a side's batches that run before the sides change, in percent: the rate that
+    /// `shuffle` starts with, and that `interleave` keeps [default: 50].
     #[arg(long, value_name = "PERCENT", help_heading = "Schedule")]
     pub rate: Option<f64>,
     /// Factor on the rate after --patience falls of the loss in a row [default: 2].
@@ -84,7 +89,8 @@ pub(crate) struct PlacementArguments {
     /// Highest rate [default: 100].
     #[arg(long, value_name = "PERCENT", help_heading = "Schedule")]
     pub rate_ceiling: Option<f64>,
-    /// Side that runs first in `shuffle` and `interleave` [default: cold; hot for sequences, as the published programs].
+    /// Side that runs first in `shuffle` and `interleave` [default: cold; hot for sequences, as the
+    /// published programs].
     #[arg(long, value_enum, help_heading = "Schedule")]
     pub first: Option<SideName>,
     /// Validation samples that the loss is taken on when the sides change [default: 16384].

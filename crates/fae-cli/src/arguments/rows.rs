@@ -13,14 +13,15 @@ use super::training::OptimizerKind;
 /// What a row costs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RowArguments {
-    /// Take the width of the rows and the optimizer from a data set's card: criteo-kaggle, criteo-terabyte …
+    /// Take the width of the rows and the optimizer from a data set's card: criteo-kaggle,
+    /// criteo-terabyte …
     #[arg(long, value_name = "NAME", help_heading = "Rows")]
     pub preset: Option<String>,
     /// Floats a row [default: 16].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "Rows")]
     pub dim: Option<u64>,
-    /// Its state lies beside each row: none for sgd, as many floats as weights for adagrad, one for rowwise-adagrad
-    /// [default: sgd; adagrad for sequences, as `fae train`].
+    /// Its state lies beside each row: none for sgd, as many floats as weights for adagrad, one for
+    /// rowwise-adagrad [default: sgd; adagrad for sequences, as `fae train`].
     #[arg(long, value_enum, help_heading = "Rows")]
     pub optimizer: Option<OptimizerKind>,
     /// How weights are kept on the device: f32 or bf16, which takes half the bytes [default: f32].

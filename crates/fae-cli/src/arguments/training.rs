@@ -13,7 +13,8 @@ use super::ModelArguments;
 /// Model and training. What is not given comes from the preset.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TrainArguments {
-    /// Take model and training settings from a data set's card: criteo-kaggle, criteo-terabyte, taobao-userbehavior, synthetic …
+    /// Take model and training settings from a data set's card: criteo-kaggle, criteo-terabyte,
+    /// taobao-userbehavior, synthetic …
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// Your own settings, in the form of the cards in `datasets/`; they win over the preset.
@@ -60,7 +61,8 @@ pub(crate) struct TrainArguments {
     /// How often every training sample is seen [default: 1].
     #[arg(long, help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Order of the training samples: as in the files, or a new permutation in every epoch [default: file].
+    /// Order of the training samples: as in the files, or a new permutation in every epoch
+    /// [default: file].
     #[arg(long, help_heading = "Training")]
     pub order: Option<OrderKind>,
     /// Seed of the first weights and of the shuffles [default: 0].
@@ -75,15 +77,16 @@ pub(crate) struct TrainArguments {
     /// Samples in a mini-batch of an evaluation; changes no result.
     #[arg(long, value_name = "SAMPLES", help_heading = "Training")]
     pub test_batch_size: Option<usize>,
-    /// Stop as soon as the AUC of the validation set (of the test set where there is none) reaches this.
+    /// Stop as soon as the AUC of the validation set (of the test set where there is none) reaches
+    /// this.
     #[arg(long, value_name = "AUC", help_heading = "Training")]
     pub stop_at_auc: Option<f64>,
     /// Stop as soon as its accuracy reaches this.
     #[arg(long, value_name = "SHARE", help_heading = "Training")]
     pub stop_at_accuracy: Option<f64>,
 
-    /// Samples of a slice, the piece of a batch that one thread works on: changes the order of sums [default: half a batch,
-    /// at most 512].
+    /// Samples of a slice, the piece of a batch that one thread works on: changes the order of sums
+    /// [default: half a batch, at most 512].
     #[arg(long, value_name = "SAMPLES", help_heading = "Machine")]
     pub slice: Option<usize>,
 }

@@ -95,7 +95,8 @@ impl Axis {
     }
 }
 
-/// Steps of 1, 2 or 5 times a power of ten from at most `low` to at least `high`, four to ten of them.
+/// Steps of 1, 2 or 5 times a power of ten from at most `low` to at least `high`, four to ten of
+/// them.
 fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
     let rough = (high - low) / 5.0;
     let power = 10f64.powf(rough.log10().floor());

@@ -201,7 +201,8 @@ impl LineChart {
             .x_desc(self.x.label.as_str())
             .y_desc(self.y.label.as_str())
             .draw()?;
-        // The first line lies on top, with the smallest dots, so that lines that coincide are all seen.
+        // The first line lies on top, with the smallest dots, so that lines that coincide are all
+        // seen.
         let styles = self.styles();
         let drawn = self.series.iter().zip(placed).zip(&styles);
         for ((series, points), &(number, style)) in drawn.rev() {
@@ -258,7 +259,8 @@ impl LineChart {
     }
 }
 
-/// A dot of the line of that number: full for the first one, a ring for the others, a wider one for each.
+/// A dot of the line of that number: full for the first one, a ring for the others, a wider one for
+/// each.
 fn dot<Point>(at: Point, number: usize, style: ShapeStyle) -> Circle<Point, i32> {
     let style = if number == 0 {
         style.filled()

@@ -2,7 +2,8 @@
 
 use plotters::style::RGBColor;
 
-/// Okabe and Ito's colours, which people with any colour vision tell apart; the pale yellow left out.
+/// Okabe and Ito's colours, which people with any colour vision tell apart; the pale yellow left
+/// out.
 pub(super) const COLOURS: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),

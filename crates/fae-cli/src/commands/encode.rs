@@ -1,7 +1,8 @@
 //! New raw rows by the vocabulary of a data set that was prepared before.
 //!
 //! 1. Read the vocabulary and the options of that data set.
-//! 2. Count the new rows, then write them as a packed data set with the same tables, both with a progress bar.
+//! 2. Count the new rows, then write them as a packed data set with the same tables, both with a
+//!    progress bar.
 //! 3. Say how many categories the vocabulary did not have, table by table.
 
 use std::path::PathBuf;
@@ -19,11 +20,13 @@ use crate::text::bytes;
 
 /// Turn new raw rows into a packed data set in the ids of one that was prepared before.
 ///
-/// A model that was trained on the first data set takes the second one: its tables have the same rows, and every category has the same
-/// id. Use it for tomorrow's day, or to score rows that came after training.
+/// A model that was trained on the first data set takes the second one: its tables have the same
+/// rows, and every category has the same id. Use it for tomorrow's day, or to score rows that came
+/// after training.
 ///
-/// Behaviour sequences cannot be encoded so: a sample needs a user's whole history, and negative candidates are drawn from all items.
-/// Prepare old and new events together with `fae prepare taobao --split time` instead.
+/// Behaviour sequences cannot be encoded so: a sample needs a user's whole history, and negative
+/// candidates are drawn from all items. Prepare old and new events together with `fae prepare
+/// taobao --split time` instead.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -38,10 +41,12 @@ enum Rows {
 
 /// Criteo: lines of 40 fields separated by TAB, as `fae prepare criteo-kaggle` takes them.
 ///
-/// How ids are numbered, --max-ind-range and --bad-rows are those of the first data set. Rows keep their order, and all go to one
-/// split. In a data set that was prepared with --min-count, rare categories count as unseen: the vocabulary holds them as `other` only.
+/// How ids are numbered, --max-ind-range and --bad-rows are those of the first data set. Rows keep
+/// their order, and all go to one split. In a data set that was prepared with --min-count, rare
+/// categories count as unseen: the vocabulary holds them as `other` only.
 ///
-/// The files are read twice. The result appears under its name when it is complete, and has the same bytes whatever --threads says.
+/// The files are read twice. The result appears under its name when it is complete, and has the
+/// same bytes whatever --threads says.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 struct CriteoArguments {
@@ -76,7 +81,8 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum OnUnseen {
-    /// They get the id of rare categories, else that of missing ones; a table with neither is an error
+    /// They get the id of rare categories, else that of missing ones; a table with neither is an
+    /// error
     Unknown,
     /// They get the row that is xxh3 of the category modulo the table's rows
     Hash,

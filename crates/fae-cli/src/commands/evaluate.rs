@@ -1,6 +1,7 @@
 //! Scores a data set with weights from a checkpoint or a file.
 //!
-//! 1. Open the data set, and take the model's shape from the checkpoint, or from preset and options for a file of weights.
+//! 1. Open the data set, and take the model's shape from the checkpoint, or from preset and options
+//!    for a file of weights.
 //! 2. Read the weights, translating ids where the file's are others.
 //! 3. Score the split, print the results, and write them as JSON where asked.
 
@@ -21,8 +22,9 @@ use crate::text::{evaluation_header, evaluation_row};
 
 /// Score a data set: AUC, log loss, accuracy, normalised entropy.
 ///
-/// The weights are those of the newest checkpoint in a folder (or of the checkpoint that the folder is), or of a file: safetensors, or what
-/// PyTorch saved. With a checkpoint, the model's shape is the checkpoint's; with a file it is the preset's, unless told otherwise.
+/// The weights are those of the newest checkpoint in a folder (or of the checkpoint that the folder
+/// is), or of a file: safetensors, or what PyTorch saved. With a checkpoint, the model's shape is
+/// the checkpoint's; with a file it is the preset's, unless told otherwise.
 #[derive(Args)]
 #[command(after_help = "Examples:
   fae evaluate --data kaggle --checkpoint checkpoints
@@ -49,13 +51,16 @@ pub(crate) struct Arguments {
     /// The samples to score.
     #[arg(long, value_enum, default_value = "test")]
     split: SplitName,
-    /// With --weights: the data set whose ids the weights' rows are under, where they are others, as `fae prepare --ids reference` makes it.
+    /// With --weights: the data set whose ids the weights' rows are under, where they are others,
+    /// as `fae prepare --ids reference` makes it.
     #[arg(long, value_name = "DIR", requires = "weights")]
     ids_of: Option<PathBuf>,
-    /// With --weights: take the model's shape from a data set's card: criteo-kaggle, criteo-terabyte, taobao-userbehavior …
+    /// With --weights: take the model's shape from a data set's card: criteo-kaggle,
+    /// criteo-terabyte, taobao-userbehavior …
     #[arg(long, value_name = "NAME", conflicts_with = "checkpoint")]
     preset: Option<String>,
-    /// With --weights: your own settings of the model, in the form of the cards in `datasets/`; they win over the preset.
+    /// With --weights: your own settings of the model, in the form of the cards in `datasets/`;
+    /// they win over the preset.
     #[arg(long, value_name = "FILE.toml", conflicts_with = "checkpoint")]
     config: Option<PathBuf>,
     /// The model's shape, with --weights.

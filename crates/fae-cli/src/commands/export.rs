@@ -19,10 +19,12 @@ use crate::text::{bytes, print_peak_memory};
 
 /// Write a packed data set in the format of another program.
 ///
-/// Ids stay as they are. With --dense log the integers x are written of which the data set holds ln(x + 1); a value that is no such
-/// logarithm is an error. With --dense as-is the data set's own numbers are written.
+/// Ids stay as they are. With --dense log the integers x are written of which the data set holds
+/// ln(x + 1); a value that is no such logarithm is an error. With --dense as-is the data set's own
+/// numbers are written.
 ///
-/// The folder appears under its name when it is complete. `fae import` (npz, mlperf, torchrec) and `fae prepare table` read it again.
+/// The folder appears under its name when it is complete. `fae import` (npz, mlperf, torchrec) and
+/// `fae prepare table` read it again.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -34,7 +36,8 @@ pub(crate) struct Arguments {
     /// Folder of the files; it must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// What dense values are in the files [default: log for npz and mlperf, as-is for torchrec and parquet].
+    /// What dense values are in the files [default: log for npz and mlperf, as-is for torchrec and
+    /// parquet].
     #[arg(long, value_enum)]
     dense: Option<Dense>,
     #[command(flatten)]
@@ -55,7 +58,8 @@ Exit codes: 0 done; 2 bad usage, or data that the format cannot hold; nothing is
 enum Format {
     /// X_int, X_cat, y and counts: train.npz, validation.npz, test.npz, day_fea_count.npz
     Npz,
-    /// int32 label, 13 dense, 26 ids: terabyte_processed_train.bin, _val.bin, _test.bin, day_fea_count.npz
+    /// int32 label, 13 dense, 26 ids: terabyte_processed_train.bin, _val.bin, _test.bin,
+    /// day_fea_count.npz
     Mlperf,
     /// train_dense.npy, train_sparse.npy, train_labels.npy, and so on
     Torchrec,

@@ -1,6 +1,7 @@
 //! Planted samples of any number: raw text to try the readers on, or packed data sets to train on.
 //!
-//! 1. Draw a hidden model: the probability of a click for every sample, or users whose interests drift.
+//! 1. Draw a hidden model: the probability of a click for every sample, or users whose interests
+//!    drift.
 //! 2. Write raw text, or a packed data set whose ids are ranks by design.
 //! 3. Print the best AUC that any model can reach on its test rows.
 
@@ -40,21 +41,24 @@ pub(crate) struct Arguments {
 enum Form {
     /// Raw Criteo text, to be read by `fae prepare criteo-kaggle`
     Text(Clicks),
-    /// The same text cut into days, to be read by `fae prepare criteo-terabyte`: files day_0, day_1 … in a folder
+    /// The same text cut into days, to be read by `fae prepare criteo-terabyte`: files day_0, day_1
+    /// … in a folder
     Days(Days),
     /// A packed data set: 6/7 of the rows for training, then validation, then test
     Packed(Clicks),
     /// Packed behaviour sequences, split alike: does an item follow the user's last events?
     ///
-    /// Every user likes a few categories and has one of them in mind, which changes now and then. Candidates are the
-    /// user's next event or an item drawn by popularity, half and half. The best AUC is that of somebody who sees what
-    /// the user likes and has in mind; a model has to infer it from the history.
+    /// Every user likes a few categories and has one of them in mind, which changes now and then.
+    /// Candidates are the user's next event or an item drawn by popularity, half and half. The best
+    /// AUC is that of somebody who sees what the user likes and has in mind; a model has to infer
+    /// it from the history.
     Sequences(Sequences),
-    /// Raw events in the text of Taobao's UserBehavior.csv, to be made into sequences by a preparation
+    /// Raw events in the text of Taobao's UserBehavior.csv, to be made into sequences by a
+    /// preparation
     ///
-    /// The same users as those of `sequences`. Lines are user, item, category, behaviour and Unix time; users come in
-    /// text order of their numbers, the events of each by time. No best AUC is printed: it depends on how the preparation
-    /// draws negative candidates.
+    /// The same users as those of `sequences`. Lines are user, item, category, behaviour and Unix
+    /// time; users come in text order of their numbers, the events of each by time. No best AUC is
+    /// printed: it depends on how the preparation draws negative candidates.
     Events(Events),
 }
 
@@ -109,7 +113,8 @@ struct Events {
 
 #[derive(Args)]
 struct Behaviour {
-    /// Multiply users, items and categories (50,000, 200,000 and 1,000 at 1; Taobao has as many users and items as 20 gives).
+    /// Multiply users, items and categories (50,000, 200,000 and 1,000 at 1; Taobao has as many
+    /// users and items as 20 gives).
     #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f64,
     /// Categories that a user likes.

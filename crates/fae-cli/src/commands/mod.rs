@@ -20,8 +20,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Train recommendation models whose embedding tables outgrow the fast device.
 ///
-/// Raw logs become a packed data set (`prepare`), rows that serve most lookups are found (`profile`), and DLRM or TBSM is trained
-/// with these rows on the device and the others on the CPU (`train`).
+/// Raw logs become a packed data set (`prepare`), rows that serve most lookups are found
+/// (`profile`), and DLRM or TBSM is trained with these rows on the device and the others on the CPU
+/// (`train`).
 #[derive(Parser)]
 #[command(
     name = "fae",
@@ -34,7 +35,8 @@ use clap::{CommandFactory, Parser, Subcommand};
   fae train --data kaggle --preset criteo-kaggle --json results.json
   fae train --data kaggle --preset criteo-kaggle --placement fae --budget 256MiB
 
-`fae COMMAND --help` explains a command. Exit codes: 0 done; 1 a comparison or a check failed; 2 bad usage or bad input."
+`fae COMMAND --help` explains a command.
+Exit codes: 0 done; 1 a comparison or a check failed; 2 bad usage or bad input."
 )]
 pub(crate) struct Program {
     #[command(subcommand)]

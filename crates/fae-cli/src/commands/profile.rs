@@ -26,12 +26,13 @@ use crate::text::bytes;
 
 /// Choose which embedding rows are hot.
 ///
-/// Takes a packed data set made by `fae prepare`, whose ids are frequency ranks: a hot set is one number per table, and a row is hot if
-/// its id is below it. An input is hot if all its rows are. The set is judged on all training inputs, whatever --sample says.
+/// Takes a packed data set made by `fae prepare`, whose ids are frequency ranks: a hot set is one
+/// number per table, and a row is hot if its id is below it. An input is hot if all its rows are.
+/// The set is judged on all training inputs, whatever --sample says.
 ///
-/// Strategies: `inputs` makes as many inputs as possible wholly hot, which is what FAE speeds up, and says what no set within
-/// the budget could exceed. `frequency` takes rows by access count. `share` takes rows above --share of the accesses of their
-/// own table.
+/// Strategies: `inputs` makes as many inputs as possible wholly hot, which is what FAE speeds up,
+/// and says what no set within the budget could exceed. `frequency` takes rows by access count.
+/// `share` takes rows above --share of the accesses of their own table.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   fae prepare criteo-kaggle --raw train.txt --out kaggle
@@ -57,11 +58,12 @@ pub(crate) struct Arguments {
     /// How to choose.
     #[arg(long, value_enum, default_value_t = Rule::Inputs)]
     strategy: Rule,
-    /// With --strategy share: a row is hot above this share of its table's accesses [default: 1e-7].
+    /// With --strategy share: a row is hot above this share of its table's accesses [default:
+    /// 1e-7].
     #[arg(long, value_name = "SHARE")]
     share: Option<f64>,
-    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; a fifth of
-    /// sequences where there are many].
+    /// Share of the training inputs that is counted, more than 0 and at most 1 [default: 1; a fifth
+    /// of sequences where there are many].
     #[arg(long, value_name = "RATE")]
     sample: Option<f64>,
     /// Seed of the sample.
@@ -72,7 +74,8 @@ pub(crate) struct Arguments {
     select_on: u64,
     #[command(flatten)]
     rows: RowArguments,
-    /// Write a report into this folder: skew, hot inputs against budget (and history length), estimates against counts, as JSON, CSV and SVG.
+    /// Write a report into this folder: skew, hot inputs against budget (and history length),
+    /// estimates against counts, as JSON, CSV and SVG.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Write hot and cold training inputs as two packed data sets into this folder.

@@ -1,7 +1,9 @@
-//! Replays parity cases: the same weights and the same batches must give the same losses and weights as PyTorch.
+//! Replays parity cases: the same weights and the same batches must give the same losses and
+//! weights as PyTorch.
 //!
 //! 1. Read the case: settings, first weights, batches, and what PyTorch computed.
-//! 2. Train on the batches, step by step, with the network and the store that every training run uses.
+//! 2. Train on the batches, step by step, with the network and the store that every training run
+//!    uses.
 //! 3. Compare every loss, the predictions before and after, and every final weight.
 
 use std::path::PathBuf;
@@ -16,9 +18,10 @@ use crate::arguments::PlacementName;
 
 /// Replay parity cases recorded with PyTorch.
 ///
-/// Prints `PASS name` or `FAIL name: …` for each. A case passes where every step's loss is within 1e-5 (relative) and every
-/// final weight within 1e-5 + 1e-4·|w|. Losses are rounded as PyTorch rounds them, which matters where predictions saturate;
-/// everything else is the code that trains. Exit code: 0 if all pass, 1 if any fails, 2 for a folder that is no case.
+/// Prints `PASS name` or `FAIL name: …` for each. A case passes where every step's loss is within
+/// 1e-5 (relative) and every final weight within 1e-5 + 1e-4·|w|. Losses are rounded as PyTorch
+/// rounds them, which matters where predictions saturate; everything else is the code that trains.
+/// Exit code: 0 if all pass, 1 if any fails, 2 for a folder that is no case.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  fae replay golden/*\n  fae replay --placement fae --hot-share 0.3 golden/*"

@@ -22,13 +22,16 @@ use crate::text::{bytes, print_report, rows_at};
 
 /// Train DLRM or TBSM on a packed data set.
 ///
-/// Placements say where rows live. `cpu`: rows and model on the CPU. `cpu-device`: rows on the CPU, the model on a device; every
-/// batch's rows and their gradients cross. `fae`: hot rows on the device too; inputs that touch no other rows train wholly there, in
-/// an order of their own. `mixed`: hot rows on the device; every batch is split by lookup, and the order of the inputs stays.
-/// With --device cpu the CPU stands in for a device: the numbers are the same, and what would cross is counted.
+/// Placements say where rows live. `cpu`: rows and model on the CPU. `cpu-device`: rows on the CPU,
+/// the model on a device; every batch's rows and their gradients cross. `fae`: hot rows on the
+/// device too; inputs that touch no other rows train wholly there, in an order of their own.
+/// `mixed`: hot rows on the device; every batch is split by lookup, and the order of the inputs
+/// stays. With --device cpu the CPU stands in for a device: the numbers are the same, and what
+/// would cross is counted.
 ///
-/// Every setting has a value: the preset's, then the one in `--config FILE`, then the option given here, the last one winning. The
-/// same seed and options give the same numbers on any number of threads.
+/// Every setting has a value: the preset's, then the one in `--config FILE`, then the option given
+/// here, the last one winning. The same seed and options give the same numbers on any number of
+/// threads.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   fae prepare criteo-kaggle --raw train.txt --out kaggle
@@ -62,7 +65,8 @@ pub(crate) struct Arguments {
     /// Start from these weights: safetensors, or what PyTorch saved (.pt).
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     load_weights: Option<PathBuf>,
-    /// The data set whose ids the weights' rows are under, where they are others, as `fae prepare --ids reference` makes it.
+    /// The data set whose ids the weights' rows are under, where they are others, as `fae prepare
+    /// --ids reference` makes it.
     #[arg(
         long,
         value_name = "DIR",
@@ -106,7 +110,8 @@ fn train(arguments: &Arguments) -> Result<()> {
         load_weights(path, arguments.ids_of.as_deref(), &data, &mut trainer)?;
     }
     eprintln!(
-        "training on {} samples; {} embedding tables, {} rows, {}; {} dense weights; placement {}, {} threads",
+        "training on {} samples; {} embedding tables, {} rows, {}; {} dense weights; placement {}, \
+         {} threads",
         data.split(Split::Train).len(),
         data.schema().tables.len(),
         data.schema().table_rows().iter().sum::<u64>(),
@@ -154,7 +159,8 @@ pub(super) fn load_weights<M: Model, S: EmbeddingStore>(
     if there.is_some() {
         let all: u64 = data.schema().table_rows().iter().sum();
         eprintln!(
-            "{absent} of {all} rows are of categories that the weights do not know; they keep their first weights"
+            "{absent} of {all} rows are of categories that the weights do not know; they keep their \
+             first weights"
         );
     }
     Ok(())
@@ -164,8 +170,8 @@ pub(super) fn load_weights<M: Model, S: EmbeddingStore>(
 fn print_hot(hot: &Hot) {
     let inputs = hot.partition.len().max(1);
     eprintln!(
-        "hot: {} of rows serve {:.1}% of the lookups and {} of {inputs} inputs wholly ({:.1}%); profiled in {:.1} s, classified \
-         in {:.2} s",
+        "hot: {} of rows serve {:.1}% of the lookups and {} of {inputs} inputs wholly ({:.1}%); \
+         profiled in {:.1} s, classified in {:.2} s",
         bytes(hot.set.hot_bytes()),
         100.0 * hot.set.results().lookup_share(),
         hot.partition.hot_len(),
@@ -175,7 +181,8 @@ fn print_hot(hot: &Hot) {
     );
 }
 
-/// Says so where hot and cold inputs are so different that training on them in turns harms the model.
+/// Says so where hot and cold inputs are so different that training on them in turns harms the
+/// model.
 fn warn_of_labels(hot: &Hot) {
     /// Share of positives: what sides may differ by before anybody needs to know.
     const GAP: f64 = 0.05;
@@ -184,9 +191,9 @@ fn warn_of_labels(hot: &Hot) {
     };
     if hot.label_gap() > GAP {
         eprintln!(
-            "warning: {:.0}% of the hot inputs are positive and {:.0}% of the cold ones, so that batches of one side alone pull the \
-             model back and forth, which costs accuracy; --placement mixed keeps the original order, a lower --rate changes sides \
-             more often",
+            "warning: {:.0}% of the hot inputs are positive and {:.0}% of the cold ones, so that \
+             batches of one side alone pull the model back and forth, which costs accuracy; \
+             --placement mixed keeps the original order, a lower --rate changes sides more often",
             100.0 * hot_rate,
             100.0 * cold_rate
         );

@@ -1,7 +1,8 @@
 //! The check of packed data sets: every checksum, bound and count.
 //!
 //! 1. Read the manifest, and go through every file that it names with a progress bar.
-//! 2. Print what was found, file by file: what is sound with its size, what is damaged with the samples and the column.
+//! 2. Print what was found, file by file: what is sound with its size, what is damaged with the
+//!    samples and the column.
 //! 3. Say how to mend it, and end with an exit code for scripts.
 
 use std::path::{Path, PathBuf};
@@ -20,9 +21,10 @@ use crate::text::bytes;
 
 /// Check packed data sets: every checksum, bound and count of every file.
 ///
-/// Every byte of a data set is covered by a checksum. Labels must lie between 0 and 1, dense values be finite and ids below the rows
-/// of their tables; samples, positive samples and categories must be as many as the preparation counted. A check goes on after the
-/// first defect and lists all of them, with the file, the samples and the column.
+/// Every byte of a data set is covered by a checksum. Labels must lie between 0 and 1, dense values
+/// be finite and ids below the rows of their tables; samples, positive samples and categories must
+/// be as many as the preparation counted. A check goes on after the first defect and lists all of
+/// them, with the file, the samples and the column.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {

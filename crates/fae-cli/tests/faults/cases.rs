@@ -15,9 +15,11 @@ use crate::programs;
 /// A program as users run it, with one output.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// The command; `{in}` is the folder of inputs, `{out}` the output, `{beside}` the folder that it lies in.
+    /// The command; `{in}` is the folder of inputs, `{out}` the output, `{beside}` the folder that
+    /// it lies in.
     command: &'static str,
-    /// Whether the same command goes on where a failed or killed one stopped. Then it may leave something for that.
+    /// Whether the same command goes on where a failed or killed one stopped. Then it may leave
+    /// something for that.
     pub(crate) resumes: bool,
     /// What lies beside the output in the end.
     pub(crate) stays: &'static [&'static str],

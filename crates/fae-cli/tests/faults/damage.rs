@@ -11,7 +11,8 @@ use recsys_data::{Batch, Dataset, Result, Schema, SparseIds, Split, SplitRows, T
 use crate::cases::gz;
 use crate::table::{Line, Outcome, check, names, points};
 
-/// Lines of Taobao's event log, four of each user, so that there are items that a user has not seen.
+/// Lines of Taobao's event log, four of each user, so that there are items that a user has not
+/// seen.
 fn events(count: u64) -> Vec<u8> {
     let line = |event: u64| {
         let (user, item) = (1 + event / 4, 100 + event * 7 % count);
@@ -77,7 +78,8 @@ fn compressed_files_that_are_cut_off_or_followed_by_something_are_refused() {
             .into_iter()
             .map(|length| refused(folder, name, &large[..length as usize]));
         lines.push(Line::new("cut at some lengths", name, some));
-        // gzip itself ignores what follows; it may as well be a damaged member, so here it is an error.
+        // gzip itself ignores what follows; it may as well be a damaged member, so here it is an
+        // error.
         let behind = [&b"1,2,3,pv,4\n"[..], &[0; 512], &small[..small.len() / 2]];
         let followed = behind.map(|bytes| refused(folder, name, &[&small, bytes].concat()));
         lines.push(Line::new("something else behind it", name, followed));

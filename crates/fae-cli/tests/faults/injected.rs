@@ -1,7 +1,8 @@
-//! System calls that fail, do a part of their work, are interrupted, or are the last ones of a process.
+//! System calls that fail, do a part of their work, are interrupted, or are the last ones of a
+//! process.
 //!
-//! What lies on the disk changes at system calls alone, so a kill before every one of them meets every state that a kill at any moment
-//! can leave.
+//! What lies on the disk changes at system calls alone, so a kill before every one of them meets
+//! every state that a kill at any moment can leave.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,8 @@ impl Shim {
         })
     }
 
-    /// Runs a program under a fault at call `at`; returns exit code, messages and how many calls there were.
+    /// Runs a program under a fault at call `at`; returns exit code, messages and how many calls
+    /// there were.
     fn run(
         &self,
         mut command: Command,
@@ -209,8 +211,8 @@ impl<'a> Trial<'a> {
             Some(2) if !message.contains(self.shim.root.to_str().unwrap()) => {
                 Err("the message names no file")
             }
-            // A file that has its name already is complete, whatever its folder's sync says, and so is a data set that could not be
-            // looked at behind its writing.
+            // A file that has its name already is complete, whatever its folder's sync says, and so
+            // is a data set that could not be looked at behind its writing.
             Some(2) if after == before || (whole && (self.is_file() || fault.calls == "read")) => {
                 Ok(Outcome::Detected)
             }

@@ -1,7 +1,8 @@
-//! What the programs make of faults: a full disk, failing and interrupted system calls, kills, damaged files, two writers together.
+//! What the programs make of faults: a full disk, failing and interrupted system calls, kills,
+//! damaged files, two writers together.
 //!
-//! Every test prints lines of a table; `cargo test -p fae-cli --test faults -- --nocapture` shows it. Of long lines a sample is tried;
-//! `RECSYS_FAULTS=full` tries all points.
+//! Every test prints lines of a table; `cargo test -p fae-cli --test faults -- --nocapture` shows
+//! it. Of long lines a sample is tried; `RECSYS_FAULTS=full` tries all points.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]

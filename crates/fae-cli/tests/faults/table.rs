@@ -82,7 +82,8 @@ pub(crate) fn check(lines: &[Line]) {
     );
 }
 
-/// Which of `count` points are tried: all with `RECSYS_FAULTS=full`, of many the first fifty and an even sample; a few otherwise.
+/// Which of `count` points are tried: all with `RECSYS_FAULTS=full`, of many the first fifty and an
+/// even sample; a few otherwise.
 pub(crate) fn points(count: u64) -> Vec<u64> {
     const ALL: u64 = 150;
     const FEW: u64 = 6;
@@ -97,7 +98,8 @@ pub(crate) fn points(count: u64) -> Vec<u64> {
     (1..=first).chain(even).collect()
 }
 
-/// Every file below a path with its content, by its name there; one without a name where the path is a file.
+/// Every file below a path with its content, by its name there; one without a name where the path
+/// is a file.
 pub(crate) fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut waiting = vec![path.to_path_buf()];

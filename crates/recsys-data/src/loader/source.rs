@@ -82,7 +82,7 @@ impl<E: Default + Send> Source<E> {
         }
         self.list(order, batch, &mut buffers.samples);
         if batch - first < prefetch {
-            // No batch before this one has asked for it.
+            // No batch before this one needs it.
             self.dataset.read_ahead(&buffers.samples);
         }
         self.dataset.read(&buffers.samples, &mut buffers.batch)?;

@@ -1,5 +1,5 @@
 //! A device that repeats the steps that it has recorded trains to the same bits as one that is
-//! asked for every step.
+//! submitted anew at every step.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -27,8 +27,9 @@ const NUMBERS: [u64; 16] = [
     u64::MAX,
 ];
 
-/// An input: one of `seeds` after one to four operations (a bit flipped; bytes overwritten, inserted, removed, repeated, taken from another
-/// seed; a number replaced by one at the edge of its type; a cut), or now and then random bytes.
+/// An input: one of `seeds` after one to four operations (a bit flipped; bytes overwritten,
+/// inserted, removed, repeated, taken from another seed; a number replaced by one at the edge of
+/// its type; a cut), or now and then random bytes.
 ///
 /// # Panics
 /// Where there are no seeds.

@@ -29,9 +29,11 @@ pub struct Target<'a> {
     pub check: Check<'a>,
 }
 
-/// Shows damaged inputs to every target, and prints how many were tried, accepted and refused, and the most memory that one took.
+/// Shows damaged inputs to every target, and prints how many were tried, accepted and refused, and
+/// the most memory that one took.
 ///
-/// `RECSYS_FUZZ_SECONDS=600` divides so many seconds among the targets; `RECSYS_FUZZ_SEED=7` chooses other inputs.
+/// `RECSYS_FUZZ_SECONDS=600` divides so many seconds among the targets; `RECSYS_FUZZ_SEED=7`
+/// chooses other inputs.
 ///
 /// # Panics
 /// Where a target panics, takes more than 64 MiB and 16 bytes for each byte of its input, or refuses a seed. The number of the input

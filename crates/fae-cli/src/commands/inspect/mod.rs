@@ -2,7 +2,8 @@
 //!
 //! 1. Open it: the manifest says what it was made of and how.
 //! 2. Look at a bounded sample of its blocks, and at its vocabularies.
-//! 3. Print splits, dense features, tables with their skew, and some samples in the form of the raw data.
+//! 3. Print splits, dense features, tables with their skew, and some samples in the form of the raw
+//!    data.
 
 mod print;
 mod samples;
@@ -19,15 +20,17 @@ use serde_json::json;
 
 use crate::process::write_json;
 
-/// Show what is in a packed data set: where it came from, its columns and tables, how skewed they are, and its first samples
-/// decoded.
+/// Show what is in a packed data set: where it came from, its columns and tables, how skewed they
+/// are, and its first samples decoded.
 ///
-/// This takes moments whatever the size: statistics of columns are those of a sample (whole blocks of 512, evenly spread over the
-/// split), counts of categories come from the vocabularies, which hold them for all raw data. Where a data set has no vocabularies, or
-/// those of another one, its tables are counted over the sample, and the output says so.
+/// This takes moments whatever the size: statistics of columns are those of a sample (whole blocks
+/// of 512, evenly spread over the split), counts of categories come from the vocabularies, which
+/// hold them for all raw data. Where a data set has no vocabularies, or those of another one, its
+/// tables are counted over the sample, and the output says so.
 ///
-/// The sketch of a table shows where its lookups go: its rows from the most frequent to the rarest one, cut into ten parts that grow
-/// by a constant factor. Bars that fall mean that few rows serve most lookups; bars that rise, that all rows are alike.
+/// The sketch of a table shows where its lookups go: its rows from the most frequent to the rarest
+/// one, cut into ten parts that grow by a constant factor. Bars that fall mean that few rows serve
+/// most lookups; bars that rise, that all rows are alike.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {

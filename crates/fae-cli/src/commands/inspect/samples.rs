@@ -59,7 +59,8 @@ fn print_grid(cells: Vec<String>) {
     }
 }
 
-/// A line for every column: one value where it is the same at all positions, else the history and the candidate.
+/// A line for every column: one value where it is the same at all positions, else the history and
+/// the candidate.
 fn print_sequence(row: &DecodedRow, schema: &Schema) {
     let columns = schema.dense.len();
     for (place, name) in schema.dense.iter().enumerate() {

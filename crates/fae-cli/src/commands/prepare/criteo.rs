@@ -13,11 +13,13 @@ use super::output::{OutputArguments, print_rate, print_sizes};
 
 /// Criteo Kaggle: lines of 40 fields separated by TAB.
 ///
-/// Every line holds a label (0 or 1), 13 integers and 26 categories in hexadecimal, separated by TAB; an empty field is a missing
-/// value. Integers become ln(max(x, 0) + 1), missing ones 0; categories become ids.
+/// Every line holds a label (0 or 1), 13 integers and 26 categories in hexadecimal, separated by
+/// TAB; an empty field is a missing value. Integers become ln(max(x, 0) + 1), missing ones 0;
+/// categories become ids.
 ///
-/// The files are read twice: the first pass counts categories, the second writes samples. The result appears under its name
-/// when it is complete, and has the same bytes whatever --threads says.
+/// The files are read twice: the first pass counts categories, the second writes samples. The
+/// result appears under its name when it is complete, and has the same bytes whatever --threads
+/// says.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct CriteoArguments {
@@ -27,22 +29,26 @@ pub(crate) struct CriteoArguments {
     /// How categories become ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
-    /// Take every category modulo N before anything is counted, which bounds the tables at N rows each.
+    /// Take every category modulo N before anything is counted, which bounds the tables at N rows
+    /// each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_ind_range: Option<u64>,
     /// Categories that occur less than N times share one id in their table.
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_count: u64,
-    /// What to do with a line that is no row: stop there and name it, or skip, count and report such lines.
+    /// What to do with a line that is no row: stop there and name it, or skip, count and report
+    /// such lines.
     #[arg(long, value_enum, default_value_t = OnBadRow::Error)]
     bad_rows: OnBadRow,
     /// Which rows train, validate and test.
     #[arg(long, value_enum, default_value_t = Split::TimeOrdered)]
     split: Split,
-    /// With --split reference: which training rows change places, once and for all [default: total].
+    /// With --split reference: which training rows change places, once and for all [default:
+    /// total].
     #[arg(long, value_enum)]
     randomize: Option<Order>,
-    /// With --split reference: seed of the shuffle, which is that of numpy.random.RandomState [default: 123].
+    /// With --split reference: seed of the shuffle, which is that of numpy.random.RandomState
+    /// [default: 123].
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
     #[command(flatten)]
@@ -66,7 +72,8 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 enum Split {
     /// First 6/7 of the rows train, first half of the rest validates, second half tests
     TimeOrdered,
-    /// As the original programs: the same cuts, but the first half of the rest tests, and training rows are shuffled
+    /// As the original programs: the same cuts, but the first half of the rest tests, and training
+    /// rows are shuffled
     Reference,
 }
 

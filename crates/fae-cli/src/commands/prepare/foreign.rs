@@ -17,9 +17,10 @@ use super::output::{OutputArguments, print_sizes};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
 ///
-/// NAME_processed.npz and terabyte_processed.npz (integers), day_0_processed.npz and day_0_reordered.npz (float64) are all
-/// read, stored or compressed, with any number of dense and categorical columns. Every id must be below its count, where there
-/// are counts in the files or in --counts.
+/// NAME_processed.npz and terabyte_processed.npz (integers), day_0_processed.npz and
+/// day_0_reordered.npz (float64) are all read, stored or compressed, with any number of dense and
+/// categorical columns. Every id must be below its count, where there are counts in the files or in
+/// --counts.
 #[derive(Debug, Args)]
 #[command(after_long_help = NPZ_EXAMPLES)]
 pub(crate) struct NpzArguments {
@@ -64,8 +65,9 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
 /// TorchRec's npy triples: NAME_dense.npy, NAME_sparse.npy and NAME_labels.npy.
 ///
-/// A triple is given by its name or by one of its files. Dense values are logarithms already and stay (--dense as-is). Raw hashes,
-/// which lie there as signed numbers, become unsigned ones of 32 bits; multi-hot archives are not read.
+/// A triple is given by its name or by one of its files. Dense values are logarithms already and
+/// stay (--dense as-is). Raw hashes, which lie there as signed numbers, become unsigned ones of 32
+/// bits; multi-hot archives are not read.
 #[derive(Debug, Args)]
 #[command(after_long_help = TORCHREC_EXAMPLES)]
 pub(crate) struct TorchRecArguments {
@@ -128,8 +130,9 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
 /// A packed data set again, with its ids renumbered by frequency.
 ///
-/// For data whose ids are no ranks, for instance those of --ids reference or --ids keep: hot rows are then the first ones of every
-/// table. Ties are in the order of the old ids. Vocabularies follow; where there was none, the old ids are the categories.
+/// For data whose ids are no ranks, for instance those of --ids reference or --ids keep: hot rows
+/// are then the first ones of every table. Ties are in the order of the old ids. Vocabularies
+/// follow; where there was none, the old ids are the categories.
 #[derive(Debug, Args)]
 #[command(after_long_help = PACKED_EXAMPLES)]
 pub(crate) struct PackedArguments {
@@ -170,7 +173,8 @@ struct IdArguments {
     /// What becomes of ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
-    /// An .npz file with the array `counts`, the rows of every table; ids at or beyond are an error.
+    /// An .npz file with the array `counts`, the rows of every table; ids at or beyond are an
+    /// error.
     #[arg(long, value_name = "NPZ")]
     counts: Option<PathBuf>,
     /// What the dense values of the files are [default: log, for torchrec as-is].
@@ -188,7 +192,8 @@ enum Split {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Ids {
-    /// Renumbered by frequency over all samples, 0 the most frequent; the vocabulary keeps the original ids
+    /// Renumbered by frequency over all samples, 0 the most frequent; the vocabulary keeps the
+    /// original ids
     Rank,
     /// As they are in the files
     Keep,

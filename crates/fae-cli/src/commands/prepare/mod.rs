@@ -2,7 +2,8 @@
 //!
 //! 1. Say which raw files are read, how categories become ids and how the rows are split.
 //! 2. Pass one counts categories, pass two writes samples, both with a progress bar.
-//! 3. Print what was found: rows, click rate, categories per table, time, rows per second, peak memory.
+//! 3. Print what was found: rows, click rate, categories per table, time, rows per second, peak
+//!    memory.
 
 mod common;
 mod criteo;

@@ -44,7 +44,8 @@ pub(crate) struct RunArguments {
 }
 
 impl RunArguments {
-    /// Does the work with a progress bar, prints its report, and writes it as JSON where a file is named, with the fields of `more`.
+    /// Does the work with a progress bar, prints its report, and writes it as JSON where a file is
+    /// named, with the fields of `more`.
     ///
     /// # Errors
     /// Those of `work`, threads that the system does not give, or a file that cannot be written.
@@ -78,7 +79,8 @@ impl RunArguments {
     }
 }
 
-/// Prints how large the files were that were read, how large the data set is, and the memory that it took.
+/// Prints how large the files were that were read, how large the data set is, and the memory that
+/// it took.
 pub(crate) fn print_sizes(read: &str, read_bytes: u64, packed_bytes: u64) {
     println!("{read:<14} {:>14}", bytes(read_bytes));
     println!("{:<14} {:>14}", "packed", bytes(packed_bytes));

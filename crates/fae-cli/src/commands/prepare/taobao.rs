@@ -18,23 +18,28 @@ use super::output::{OutputArguments, print_rate, print_sizes};
 use crate::text::bytes;
 use fae_run::Budget;
 
-/// Taobao UserBehavior: lines of user, item, category, behaviour and time, made into behaviour sequences.
+/// Taobao UserBehavior: lines of user, item, category, behaviour and time, made into behaviour
+/// sequences.
 ///
-/// Every line holds user, item, category, behaviour (pv, cart, fav or buy) and Unix time in seconds, separated by commas. The
-/// events of every user are put into the order of time. An event with --ts-length events before it is a window: its history and
-/// the event itself are a positive sample, and the same history with an item that the user never touched is a negative one. Every
-/// position of a sample holds the ids of user, item and category; ids are ranks, 0 the most frequent over all events. The only
-/// dense value is the position over the number of positions.
+/// Every line holds user, item, category, behaviour (pv, cart, fav or buy) and Unix time in
+/// seconds, separated by commas. The events of every user are put into the order of time. An event
+/// with --ts-length events before it is a window: its history and the event itself are a positive
+/// sample, and the same history with an item that the user never touched is a negative one. Every
+/// position of a sample holds the ids of user, item and category; ids are ranks, 0 the most
+/// frequent over all events. The only dense value is the position over the number of positions.
 ///
-/// By default every window becomes two samples where there are at most 1,048,576 windows in all; in larger data at most 10 windows
-/// of every user, drawn with the seed, which is what the original takes. --points-per-user says otherwise.
+/// By default every window becomes two samples where there are at most 1,048,576 windows in all; in
+/// larger data at most 10 windows of every user, drawn with the seed, which is what the original
+/// takes. --points-per-user says otherwise.
 ///
-/// The files are read once. Events beyond --memory go to temporary files beside --out. The result appears under its name when it
-/// is complete, and has the same bytes whatever --threads and --memory say.
+/// The files are read once. Events beyond --memory go to temporary files beside --out. The result
+/// appears under its name when it is complete, and has the same bytes whatever --threads and
+/// --memory say.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct TaobaoArguments {
-    /// Raw files: plain text, .gz, .zst, or a .zip that holds one file; several are read in this order as if they were one.
+    /// Raw files: plain text, .gz, .zst, or a .zip that holds one file; several are read in this
+    /// order as if they were one.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// How samples are made.
@@ -43,8 +48,8 @@ pub(crate) struct TaobaoArguments {
     /// Events of a history; a sample has one position more.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     ts_length: u32,
-    /// Most windows of a user, drawn with the seed where there are more: a number, `all`, or `auto` (all where there are at most
-    /// 1048576 windows of all users together, else 10).
+    /// Most windows of a user, drawn with the seed where there are more: a number, `all`, or `auto`
+    /// (all where there are at most 1048576 windows of all users together, else 10).
     #[arg(long, value_name = "N|all|auto", default_value = "auto", value_parser = points_per_user)]
     points_per_user: PointsPerUser,
     /// What divides samples into training, validation and test.
@@ -59,7 +64,8 @@ pub(crate) struct TaobaoArguments {
     /// What becomes of histories that are too short.
     #[arg(long, value_enum, default_value_t = Short::Skip)]
     short_history: Short,
-    /// What to do with a line that is no event: stop there and name it, or skip, count and report such lines.
+    /// What to do with a line that is no event: stop there and name it, or skip, count and report
+    /// such lines.
     #[arg(long, value_enum, default_value_t = OnBadRow::Error)]
     bad_rows: OnBadRow,
     /// Events outside --from to --until: count and keep them, or treat them as bad rows.
@@ -71,7 +77,8 @@ pub(crate) struct TaobaoArguments {
     /// The second after the last one [default: 4 December 2017 in China].
     #[arg(long, value_name = "UNIX", default_value_t = PrepareOptions::default().until, allow_negative_numbers = true, hide_default_value = true)]
     until: i32,
-    /// An event that occurred before (same user, item, behaviour and second): count and keep it, or treat it as a bad row.
+    /// An event that occurred before (same user, item, behaviour and second): count and keep it, or
+    /// treat it as a bad row.
     #[arg(long, value_enum, default_value_t = Policy::Keep)]
     duplicates: Policy,
     /// With --rules reference: most users that train [default: 690000].
@@ -80,7 +87,8 @@ pub(crate) struct TaobaoArguments {
     /// Seed of everything that is drawn: windows, users, negative items.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Memory for events, such as 512MiB; more go to temporary files beside --out. Dictionaries of users and items come on top.
+    /// Memory for events, such as 512MiB; more go to temporary files beside --out. Dictionaries of
+    /// users and items come on top.
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = memory)]
     memory: u64,
     #[command(flatten)]
@@ -107,8 +115,8 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 enum Rules {
     /// Every window gives a positive and a negative sample with the same history
     Windows,
-    /// As the original programs: the last 200 events of a user, windows drawn from them, test users by their last event; draws are
-    /// seeded
+    /// As the original programs: the last 200 events of a user, windows drawn from them, test users
+    /// by their last event; draws are seeded
     Reference,
 }
 
@@ -118,7 +126,8 @@ enum By {
     WithinUser,
     /// Some users test, some validate; no user is in two parts
     User,
-    /// Windows whose candidate came after a point in time, for all users the same; the shares are of events
+    /// Windows whose candidate came after a point in time, for all users the same; the shares are
+    /// of events
     Time,
 }
 
@@ -126,7 +135,8 @@ enum By {
 enum Short {
     /// Only windows with a whole history become samples
     Skip,
-    /// Every event after the first is a candidate; missing history is padding, id 0 of items and categories
+    /// Every event after the first is a candidate; missing history is padding, id 0 of items and
+    /// categories
     Pad,
 }
 

@@ -11,19 +11,23 @@ use serde_json::Value;
 use super::common::{print_passes, print_splits};
 use super::output::{OutputArguments, print_sizes};
 
-/// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and the like.
+/// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and
+/// the like.
 ///
-/// Two kinds of files are read. An .npz file (taobao_train_t20.npz, taobao_val_t20.npz, taobao_test_t20.npz) holds samples: X_cat
-/// int32 [3, n, 21] with users, items and categories, X_int float64 [1, n, 21], y int32 of n; they are taken as they are, in their
-/// order. Any other file is text (taobao_train.txt, taobao_test.txt; plain, .gz, .zst or a .zip of one file): a sequence of 200
-/// events on each line. From the text of --train and --validation windows are drawn as the original does, with --seed; the text
-/// of --test gives the end of every sequence, with its label.
+/// Two kinds of files are read. An .npz file (taobao_train_t20.npz, taobao_val_t20.npz,
+/// taobao_test_t20.npz) holds samples: X_cat int32 [3, n, 21] with users, items and categories,
+/// X_int float64 [1, n, 21], y int32 of n; they are taken as they are, in their order. Any other
+/// file is text (taobao_train.txt, taobao_test.txt; plain, .gz, .zst or a .zip of one file): a
+/// sequence of 200 events on each line. From the text of --train and --validation windows are drawn
+/// as the original does, with --seed; the text of --test gives the end of every sequence, with its
+/// label.
 ///
-/// Ids become ranks, 0 the most frequent over all positions of all samples; the vocabulary says which id of the file each rank is.
-/// Item 0 is padding as well as an item in such files, which cannot be mended here; `fae prepare taobao` on the raw events keeps them
-/// apart.
+/// Ids become ranks, 0 the most frequent over all positions of all samples; the vocabulary says
+/// which id of the file each rank is. Item 0 is padding as well as an item in such files, which
+/// cannot be mended here; `fae prepare taobao` on the raw events keeps them apart.
 ///
-/// The files are read twice. The result appears under its name when it is complete, and has the same bytes whatever --threads says.
+/// The files are read twice. The result appears under its name when it is complete, and has the
+/// same bytes whatever --threads says.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct ImportArguments {
@@ -36,7 +40,8 @@ pub(crate) struct ImportArguments {
     /// Test samples: an .npz file, or text whose sequences end with a labelled target.
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
-    /// Text: windows of either sign from a line of at least 41 events; shorter ones give 6, 3, 1 or none.
+    /// Text: windows of either sign from a line of at least 41 events; shorter ones give 6, 3, 1 or
+    /// none.
     #[arg(long, value_name = "N", default_value_t = ImportOptions::default().points_per_user, value_parser = clap::value_parser!(u32).range(1..))]
     points_per_user: u32,
     /// Text: training lines that are read.

@@ -12,28 +12,35 @@ use super::common::{Ids, OnBadRow, print_categories, print_passes, print_skipped
 use super::output::{OutputArguments, print_rate, print_sizes};
 use fae_run::Budget;
 
-/// Criteo Terabyte: one file a day, lines of 40 fields separated by TAB, tables of any size in bounded memory.
+/// Criteo Terabyte: one file a day, lines of 40 fields separated by TAB, tables of any size in
+/// bounded memory.
 ///
-/// Lines are those of criteo-kaggle. All days but the last train; the first half of the last one validates, the second tests.
+/// Lines are those of criteo-kaggle. All days but the last train; the first half of the last one
+/// validates, the second tests.
 ///
-/// Text is read once, several files at a time. Columns, counts and finished shards lie in the folder .NAME.work beside --out until
-/// the data set is complete. After a kill or an error the same command continues there: days, tables and shards that are complete are
-/// not done again. --memory and --threads may be others then; they change no byte of the output. Other options need --restart.
+/// Text is read once, several files at a time. Columns, counts and finished shards lie in the
+/// folder .NAME.work beside --out until the data set is complete. After a kill or an error the same
+/// command continues there: days, tables and shards that are complete are not done again. --memory
+/// and --threads may be others then; they change no byte of the output. Other options need
+/// --restart.
 ///
-/// Disk: 164 bytes a row for columns, 160 for the data set, and about 16 for counts. Columns are removed while the data set is
-/// written, so that the peak is little more than one of the two. Where the dictionaries do not fit --memory (11 bytes for each distinct
-/// category), ids take up to 104 bytes a row more. What is needed is estimated from the front of every file, printed, and compared
-/// with what is free before anything is written, and again before the data set is written.
+/// Disk: 164 bytes a row for columns, 160 for the data set, and about 16 for counts. Columns are
+/// removed while the data set is written, so that the peak is little more than one of the two.
+/// Where the dictionaries do not fit --memory (11 bytes for each distinct category), ids take up to
+/// 104 bytes a row more. What is needed is estimated from the front of every file, printed, and
+/// compared with what is free before anything is written, and again before the data set is written.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct TerabyteArguments {
-    /// Raw files, one a day in the order of time, two at least: plain text, .gz, .zst, or a .zip that holds one file.
+    /// Raw files, one a day in the order of time, two at least: plain text, .gz, .zst, or a .zip
+    /// that holds one file.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// How categories become ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
-    /// Take every category modulo N before anything is counted, which bounds the tables at N rows each [default: no modulus].
+    /// Take every category modulo N before anything is counted, which bounds the tables at N rows
+    /// each [default: no modulus].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_ind_range: Option<u64>,
     /// Categories that occur less than N times share one id in their table.
@@ -45,7 +52,8 @@ pub(crate) struct TerabyteArguments {
     /// Seed of the choice of those rows.
     #[arg(long, value_name = "N", default_value_t = 0)]
     sub_sample_seed: u64,
-    /// What to do with a line that is no row: stop there and name it, or skip, count and report such lines.
+    /// What to do with a line that is no row: stop there and name it, or skip, count and report
+    /// such lines.
     #[arg(long, value_enum, default_value_t = OnBadRow::Error)]
     bad_rows: OnBadRow,
     /// Which half of the last day validates and which tests.

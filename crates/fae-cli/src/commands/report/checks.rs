@@ -25,7 +25,8 @@ pub(super) struct Check {
     pub result: String,
 }
 
-/// Looks rows up and moves them on both, in every format, with every optimizer, several lookups in a bag, and every encoding of tables.
+/// Looks rows up and moves them on both, in every format, with every optimizer, several lookups in
+/// a bag, and every encoding of tables.
 ///
 /// # Errors
 /// A device that fails.
@@ -55,8 +56,8 @@ pub(super) fn stores(device: &Device) -> Result<Vec<Check>> {
                     };
                     checks.push(Check {
                         name: format!("{device_rows} rows of {dim} floats, {name}, {lookups}"),
-                        // Products may round differently where they are fused with a sum; what is rounded to bf16 makes a step of any
-                        // difference.
+                        // Products may round differently where they are fused with a sum; what is
+                        // rounded to bf16 makes a step of any difference.
                         passed: match device_rows {
                             RowFormat::F32 => result <= 1e-5,
                             RowFormat::Bf16 => result == 0.0,

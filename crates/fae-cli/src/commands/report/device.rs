@@ -1,4 +1,5 @@
-//! What a device does with this project's work, in one run: whether it is right, how fast it is, and beside which limits.
+//! What a device does with this project's work, in one run: whether it is right, how fast it is,
+//! and beside which limits.
 //!
 //! 1. Compare the device's rows with the CPU's, and replay parity cases where they are given.
 //! 2. Measure what the hardware allows: memory, copies, matrix products.
@@ -25,14 +26,16 @@ use crate::speedup;
 
 /// Check and measure a device. Needs no files.
 ///
-/// Rows and training run on planted data in the shapes of Criteo Kaggle, Criteo Terabyte and Taobao, made in a temporary folder. Writes
-/// report.json and report.svg. Exit code: 0, or 1 where the device's numbers are wrong (the report is written all the same).
+/// Rows and training run on planted data in the shapes of Criteo Kaggle, Criteo Terabyte and
+/// Taobao, made in a temporary folder. Writes report.json and report.svg. Exit code: 0, or 1 where
+/// the device's numbers are wrong (the report is written all the same).
 #[derive(Args)]
 #[command(after_help = "Examples:
   fae report device --golden golden
   fae report device --device cpu --steps 20")]
 pub(crate) struct Arguments {
-    /// The device: cuda, cuda:1 …, or cpu, standing in for one [default: cuda in a build with CUDA, else cpu].
+    /// The device: cuda, cuda:1 …, or cpu, standing in for one [default: cuda in a build with CUDA,
+    /// else cpu].
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Folder of parity cases to replay on every placement.
@@ -47,11 +50,12 @@ pub(crate) struct Arguments {
     /// Samples in a mini-batch.
     #[arg(long, value_name = "SAMPLES", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
-    /// Factor on the rows of every large table, more than 0 and at most 1000. At 20, Criteo's shapes have 2.4 million rows.
+    /// Factor on the rows of every large table, more than 0 and at most 1000. At 20, Criteo's
+    /// shapes have 2.4 million rows.
     #[arg(long, default_value_t = 20.0, value_parser = scale)]
     scale: f64,
-    /// Added to the exponents of the tables' Zipf distributions, at most 2: 0.1 is about Criteo Kaggle's skew, with 0.3 five inputs of
-    /// six touch hot rows only.
+    /// Added to the exponents of the tables' Zipf distributions, at most 2: 0.1 is about Criteo
+    /// Kaggle's skew, with 0.3 five inputs of six touch hot rows only.
     #[arg(long, default_value_t = 0.1, value_parser = skew)]
     skew: f64,
     /// Train every placement with TF32 products too.

@@ -70,8 +70,9 @@ pub(super) struct Slope {
 }
 
 impl Slope {
-    /// Least squares of the relative errors, so that the smallest size counts as much as the largest. Where the line would
-    /// cut below zero at size 0, it is one through the origin: nothing costs less than nothing.
+    /// Least squares of the relative errors, so that the smallest size counts as much as the
+    /// largest. Where the line would cut below zero at size 0, it is one through the origin:
+    /// nothing costs less than nothing.
     ///
     /// `None` for less than two sizes, or figures that are not above zero.
     pub(super) fn fit(points: &[(f64, f64)]) -> Option<Self> {
@@ -82,7 +83,8 @@ impl Slope {
         {
             return None;
         }
-        // Each residual (fixed + per_unit · size - cost) / cost: the normal equations of a and b with weights 1 / cost².
+        // Each residual (fixed + per_unit · size - cost) / cost: the normal equations of a and b
+        // with weights 1 / cost².
         let [mut weights, mut sizes, mut squares, mut costs, mut products] = [0.0; 5];
         for &(size, cost) in points {
             let weight = 1.0 / (cost * cost);

@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::timing::{billions_per_second, median_time};
 
-/// Lookups of a batch: enough that no cache holds their rows, and that a device does not wait for the host.
+/// Lookups of a batch: enough that no cache holds their rows, and that a device does not wait for
+/// the host.
 const LOOKUPS: usize = 1 << 20;
-/// Passes over the batch between two waits for a device, and how often they are timed. On the CPU nobody waits, and tensor operations, where
-/// it stands in for a device, take a second.
+/// Passes over the batch between two waits for a device, and how often they are timed. On the CPU
+/// nobody waits, and tensor operations, where it stands in for a device, take a second.
 const PASSES: [u32; 2] = [8, 1];
 const ROUNDS: [usize; 2] = [9, 3];
 

@@ -1,6 +1,7 @@
 //! What a full data set costs on this machine, from measurements at smaller sizes.
 //!
-//! 1. At every size: make planted raw data, then run the programs on them one by one, each in a process of its own.
+//! 1. At every size: make planted raw data, then run the programs on them one by one, each in a
+//!    process of its own.
 //! 2. Fit a straight line to the time, the memory and the disk space of each.
 //! 3. Print the measurements and what the lines say about the full data sets, and draw them.
 
@@ -19,10 +20,11 @@ use crate::charts::{Axis, LineChart, Series};
 use crate::process::{wait, write_json, write_text};
 use crate::text::bytes;
 
-/// Measure what preprocessing, profiling and training cost at several sizes, and extrapolate to the full data sets.
+/// Measure what preprocessing, profiling and training cost at several sizes, and extrapolate to the
+/// full data sets.
 ///
-/// Runs the other commands, each in a process of its own. Planted data have as many categories a row at
-/// every size. Writes scaling.md, scaling.svg and scaling.json.
+/// Runs the other commands, each in a process of its own. Planted data have as many categories a
+/// row at every size. Writes scaling.md, scaling.svg and scaling.json.
 #[derive(Args)]
 #[command(after_help = "Examples:
   fae report scaling
@@ -239,7 +241,8 @@ impl Program {
 }
 
 impl Taken {
-    /// As a measurement; `disk` points to the bytes on disk in what the program wrote, if it says so.
+    /// As a measurement; `disk` points to the bytes on disk in what the program wrote, if it says
+    /// so.
     fn at(&self, size: u64, disk: &str) -> Measured {
         Measured {
             size,

@@ -87,7 +87,8 @@ impl Shape {
         &self.data
     }
 
-    /// Trains on every placement with a tenth of all rows hot, with as many bytes of bf16 rows, and with all rows on the device.
+    /// Trains on every placement with a tenth of all rows hot, with as many bytes of bf16 rows, and
+    /// with all rows on the device.
     ///
     /// # Errors
     /// A device that fails.
@@ -154,7 +155,8 @@ pub(super) struct ShapeReport {
     pub tf32: bool,
     /// Placements and their runs.
     pub runs: Vec<(String, RunReport)>,
-    /// Floating-point operations of a sample's products, forward and backward; `None` for sequences.
+    /// Floating-point operations of a sample's products, forward and backward; `None` for
+    /// sequences.
     pub operations: Option<u64>,
     /// Share of the inputs that touch hot rows only.
     pub hot_inputs: f64,

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
-/// The median time of some runs of `work`, each waited for, after some that warm up: buffers of a device take turns.
+/// The median time of some runs of `work`, each waited for, after some that warm up: buffers of a
+/// device take turns.
 ///
 /// # Errors
 /// Those of `work`, and a device that fails.

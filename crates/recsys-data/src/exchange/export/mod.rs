@@ -31,13 +31,16 @@ use output::Output;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ExportFormat {
-    /// `train.npz`, `validation.npz`, `test.npz` with `X_int`, `X_cat`, `y`, `counts`, and `day_fea_count.npz` with the counts.
+    /// `train.npz`, `validation.npz`, `test.npz` with `X_int`, `X_cat`, `y`, `counts`, and
+    /// `day_fea_count.npz` with the counts.
     Npz,
     /// `terabyte_processed_train.bin`, `…_val.bin`, `…_test.bin`, and `day_fea_count.npz`.
     MlPerf,
-    /// `train_dense.npy`, `train_sparse.npy`, `train_labels.npy`, and the same for the other splits.
+    /// `train_dense.npy`, `train_sparse.npy`, `train_labels.npy`, and the same for the other
+    /// splits.
     TorchRec,
-    /// `train.parquet` and so on, and `mapping.toml`, under which `fae prepare table` reads them; needs the feature `parquet`.
+    /// `train.parquet` and so on, and `mapping.toml`, under which `fae prepare table` reads them;
+    /// needs the feature `parquet`.
     Parquet,
 }
 
@@ -70,7 +73,8 @@ pub struct ExportOptions {
     pub out: PathBuf,
     /// Their format.
     pub format: ExportFormat,
-    /// [`DenseValues::Log`]: the integers of which the data set holds `ln(x + 1)`. [`DenseValues::AsIs`]: its own numbers.
+    /// [`DenseValues::Log`]: the integers of which the data set holds `ln(x + 1)`.
+    /// [`DenseValues::AsIs`]: its own numbers.
     pub dense: DenseValues,
 }
 
@@ -86,8 +90,8 @@ pub struct ExportReport {
     pub seconds: f64,
 }
 
-/// Writes a packed data set in the format of another program. Memory is that of some thousand samples. The folder appears
-/// under its name when it is complete; an error leaves nothing behind.
+/// Writes a packed data set in the format of another program. Memory is that of some thousand
+/// samples. The folder appears under its name when it is complete; an error leaves nothing behind.
 #[derive(Debug, Clone)]
 pub struct ExportForeign {
     options: ExportOptions,
