@@ -1,0 +1,1 @@
+//! Arrays and weights of other programs.

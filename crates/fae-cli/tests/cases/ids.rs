@@ -1,0 +1,1 @@
+//! Models, and data sets whose ids are others.

@@ -1,0 +1,1 @@
+//! Runs whose outputs or numbers fail.

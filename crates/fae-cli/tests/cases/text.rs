@@ -1,0 +1,1 @@
+//! Raw text of Criteo, and archives.
