@@ -34,7 +34,7 @@ const FLAGS: [(&str, &str); 23] = [
 ];
 
 /// Settings whose flags have their names, with dashes.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 26] = [
     "bottom_mlp",
     "budget",
     "device",
@@ -42,6 +42,7 @@ const SETTINGS: [&str; 25] = [
     "first",
     "heads",
     "hot_set",
+    "ids_of",
     "lookahead",
     "loss_weights",
     "patience",
