@@ -46,7 +46,7 @@ fn scores(stdout: &str) -> (f64, f64) {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |word: &str| word.parse::<f64>().ok();
     let numbers: Vec<f64> = words.iter().filter_map(|word| number(word)).collect();
-    (numbers[1], numbers[2])
+    (numbers[0], numbers[1])
 }
 
 #[test]
