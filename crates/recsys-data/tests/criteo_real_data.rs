@@ -4,9 +4,9 @@ mod criteo_text;
 
 use criteo_text::{ids, prepare, samples};
 use md5::{Digest, Md5};
-use recsys_data::Split;
 use recsys_data::criteo::{Numbering, PrepareOptions, Randomize, SplitRule};
 use recsys_data::packed::PackedDataset;
+use recsys_data::{RankOn, Split};
 
 /// The sample file, if the data are there.
 fn sample() -> Option<std::path::PathBuf> {
@@ -39,6 +39,7 @@ fn real_data_ranks() {
     let report = prepare(&PrepareOptions {
         raw: vec![raw.clone()],
         out: out.clone(),
+        rank_on: RankOn::All,
         ..PrepareOptions::default()
     })
     .unwrap();
@@ -81,6 +82,48 @@ fn real_data_ranks() {
     for (found, integer) in dense.iter().zip(integers) {
         let expected = (f64::from(integer) + 1.0).ln();
         assert!((f64::from(*found) - expected).abs() <= 2e-7 * expected.max(1.0));
+    }
+}
+
+#[test]
+fn real_data_ranks_of_training() {
+    let Some(raw) = sample() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let options = PrepareOptions {
+        raw: vec![raw.clone()],
+        out: out.clone(),
+        ..PrepareOptions::default()
+    };
+    assert_eq!(prepare(&options).unwrap().categories, CATEGORIES);
+    let data = PackedDataset::open(&out).unwrap();
+    data.verify().unwrap();
+    let text = std::fs::read_to_string(&raw).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    for table in 0..26 {
+        // Fields in order of first appearance, with their training rows.
+        let mut counted: Vec<(&str, u64)> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for (number, row) in rows.iter().enumerate() {
+            let place = *places.entry(row[14 + table]).or_insert_with(|| {
+                counted.push((row[14 + table], 0));
+                counted.len() - 1
+            });
+            counted[place].1 += u64::from(number < 6_172);
+        }
+        counted.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        let vocabulary = data.vocabulary(table).unwrap().unwrap();
+        let counts: Vec<u64> = counted.iter().map(|&(_, count)| count).collect();
+        assert_eq!(vocabulary.counts, counts);
+        for ((id, &(field, _)), &category) in (0u32..).zip(&counted).zip(&vocabulary.categories) {
+            match u32::from_str_radix(field, 16) {
+                Ok(number) => assert_eq!(category, number),
+                Err(_) => assert_eq!(vocabulary.missing, Some(id)),
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use recsys_data::exchange::{
     ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
 };
 use recsys_data::packed::PackedDataset;
-use recsys_data::{Error, Split};
+use recsys_data::{Error, RankOn, Split};
 
 /// Exports a data set and returns the files of train, validation and test.
 fn export(data: &Path, out: &Path, format: ExportFormat, dense: DenseValues) -> [PathBuf; 3] {
@@ -146,6 +146,7 @@ fn other_ids_become_ranks_and_the_vocabulary_follows() {
         let options = RerankOptions {
             data: data.to_path_buf(),
             out: out.to_path_buf(),
+            rank_on: RankOn::default(),
             force: false,
             shard_rows: 1_000,
         };

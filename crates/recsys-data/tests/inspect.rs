@@ -52,7 +52,7 @@ fn rows_are_decoded_to_the_raw_text() {
 }
 
 #[test]
-fn counts_are_those_of_all_raw_data() {
+fn counts_are_those_of_training() {
     let work = Workplace::new();
     work.file("train.txt", rows(700));
     prepare(&work.options(&["train.txt"])).unwrap();
@@ -68,12 +68,12 @@ fn counts_are_those_of_all_raw_data() {
     let table = &inspection.tables[0];
     assert_eq!(
         (table.rows, table.counted, table.lookups),
-        (5, Counted::Vocabulary, 700)
+        (5, Counted::Training, 600)
     );
-    let missing = (0..700)
+    let missing = (0..600)
         .filter(|&index| row(index).split('\t').nth(14) == Some(""))
         .count();
-    assert_eq!(table.missing, Some(missing as f64 / 700.0));
+    assert_eq!(table.missing, Some(missing as f64 / 600.0));
     assert_eq!((table.top_10, table.other), (1.0, None));
     assert!(table.top_1 > 0.2 && table.top_1 == table.top_1_percent);
     assert!((table.sketch.iter().sum::<f64>() - 1.0).abs() < 1e-12);

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use md5::{Digest, Md5};
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{PointsPerUser, PrepareOptions, SequenceRules, ShortHistory};
-use recsys_data::{Dataset, Split};
+use recsys_data::{Dataset, RankOn, Split};
 use taobao_text::{Workplace, prepare, samples};
 
 fn real_data(name: &str) -> Option<PathBuf> {
@@ -26,6 +26,7 @@ fn real_data(name: &str) -> Option<PathBuf> {
 fn options(place: &Workplace, raw: PathBuf) -> PrepareOptions {
     PrepareOptions {
         raw: vec![raw],
+        rank_on: RankOn::All,
         ..place.options(&[])
     }
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::Error as TaobaoError;
 use recsys_data::taobao::{Duplicates, PointsPerUser, PrepareOptions, SequenceSplit, ShortHistory};
-use recsys_data::{Error, Split};
+use recsys_data::{Error, RankOn, Split};
 use taobao_text::{Workplace, prepare, samples};
 
 type Sample = (u32, Vec<[u32; 3]>);
@@ -147,6 +147,7 @@ proptest! {
             duplicates: if drop { Duplicates::Bad } else { Duplicates::Keep },
             bad_rows: recsys_data::text::BadRows::Skip,
             validation: 0.25,
+            rank_on: RankOn::All,
             ..place.options(&["events.csv"])
         };
         match (prepare(&options), plain(&text, &options)) {
@@ -158,6 +159,7 @@ proptest! {
                 prop_assert!(data.verify().is_ok());
                 let events: u64 = data.vocabulary(1).unwrap().unwrap().counts.iter().sum();
                 prop_assert_eq!(events, report.events);
+                prop_assert!(renumbered(&place, &options));
             }
             (Err(Error::Taobao(TaobaoError::NoNegative { .. })), None) => {}
             (Err(Error::Taobao(TaobaoError::NoWindows { .. })), Some(expected)) => {
@@ -168,6 +170,47 @@ proptest! {
             }
         }
     }
+}
+
+/// Whether ranks of training give the same samples, whose ids are in the order of their counts.
+fn renumbered(place: &Workplace, all: &PrepareOptions) -> bool {
+    let options = PrepareOptions {
+        rank_on: RankOn::Train,
+        out: place.path("ranked"),
+        ..all.clone()
+    };
+    prepare(&options).unwrap();
+    let [before, after] = [all, &options].map(|of| PackedDataset::open(&of.out).unwrap());
+    after.verify().unwrap();
+    let vocabularies = [&before, &after].map(|data| {
+        let tables = (0..3).map(|table| data.vocabulary(table).unwrap().unwrap());
+        tables.collect::<Vec<_>>()
+    });
+    let raw = |side: usize| {
+        let of = if side == 0 { all } else { &options };
+        let category =
+            |(table, &id): (usize, &u32)| vocabularies[side][table].category(id).unwrap();
+        let rows = |sample: &Sample| {
+            let rows = sample
+                .1
+                .iter()
+                .flat_map(|row| row.iter().enumerate().map(category));
+            (sample.0, rows.collect::<Vec<_>>())
+        };
+        written(of).map(|samples| samples.iter().map(rows).collect::<Vec<_>>())
+    };
+    let [train, ..] = written(&options);
+    let counted = (0..3).all(|table| {
+        let mut counts = vec![0; vocabularies[1][table].rows()];
+        for row in train.iter().flat_map(|(_, rows)| rows) {
+            counts[row[table] as usize] += 1;
+        }
+        let first = usize::from(vocabularies[1][table].missing.is_some());
+        train.is_empty()
+            || counts == vocabularies[1][table].counts
+                && counts[first..].is_sorted_by(|a, b| a >= b)
+    });
+    raw(0) == raw(1) && counted
 }
 
 /// Every event is an item of its own, so that samples tell which events they are made of: event `index` of user `index % 7`.
@@ -277,6 +320,7 @@ fn padding_is_an_id_of_its_own() {
     place.file("events.csv", "1,5,0,pv,10\n1,0,0,pv,20\n2,9,3,buy,5\n");
     let options = PrepareOptions {
         short_history: ShortHistory::Pad,
+        rank_on: RankOn::All,
         ..place.options(&["events.csv"])
     };
     let report = prepare(&options).unwrap();

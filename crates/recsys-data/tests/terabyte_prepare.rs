@@ -15,7 +15,7 @@ use recsys_data::criteo::{
 use recsys_data::packed::Error as PackedError;
 use recsys_data::packed::PackedDataset;
 use recsys_data::text::BadRows;
-use recsys_data::{Error, Result, Split};
+use recsys_data::{Error, RankOn, Result, Split};
 
 const DAYS: [std::ops::Range<u64>; 3] = [0..1500, 1500..1800, 1800..2801];
 
@@ -46,6 +46,29 @@ fn all(options: &TerabyteOptions, order: [Split; 3]) -> (Vec<f32>, Vec<f32>, Vec
         all.2.extend(batch.sparse.ids);
     }
     all
+}
+
+#[test]
+fn ranks_of_training_are_those_of_the_days_before_the_last() {
+    let place = Workplace::new();
+    let options = days(&place);
+    run(&options).unwrap();
+    let before = PrepareOptions {
+        raw: options.raw[..options.raw.len() - 1].to_vec(),
+        out: place.path("before"),
+        rank_on: RankOn::All,
+        ..PrepareOptions::default()
+    };
+    prepare(&before).unwrap();
+    let [all, before] = [&options.out, &before.out].map(|out| PackedDataset::open(out).unwrap());
+    all.verify().unwrap();
+    for table in 0..26 {
+        let [all, before] = [&all, &before].map(|data| data.vocabulary(table).unwrap().unwrap());
+        let known = before.rows();
+        assert_eq!(all.categories[..known], before.categories);
+        assert_eq!(all.counts[..known], before.counts);
+        assert!(all.counts[known..].iter().all(|&count| count == 0));
+    }
 }
 
 #[test]
@@ -80,6 +103,7 @@ fn samples_and_vocabularies_are_those_of_one_file() {
         let options = TerabyteOptions {
             ids,
             split,
+            rank_on: RankOn::All,
             max_ind_range,
             min_count,
             shard_rows: 700,
@@ -90,6 +114,7 @@ fn samples_and_vocabularies_are_those_of_one_file() {
             raw: options.raw.clone(),
             out: place.path("one"),
             ids,
+            rank_on: RankOn::All,
             max_ind_range,
             min_count,
             ..PrepareOptions::default()
