@@ -16,6 +16,8 @@ pub enum Stage {
     /// Between the passes: putting the events of every user into order, where the options need that
     /// before samples are counted.
     Sort,
+    /// Between the passes: mean and deviation of columns that are standardised.
+    Measure,
     /// Pass two: reading again, and writing ids.
     Write,
     /// Comparing a packed data set with its checksums, bounds and counts.
@@ -30,6 +32,7 @@ impl Stage {
             Self::Count => "counting",
             Self::Rank => "ranking",
             Self::Sort => "sorting",
+            Self::Measure => "measuring",
             Self::Write => "writing",
             Self::Verify => "checking",
         }

@@ -290,11 +290,12 @@ fn tables_with_wrong_rows_are_named() {
     const MAPPING: &str = "label = \"y\"\ndense = [\"x\"]\ncategorical = [\"c\", { column = \"h\", type = \"hex\" }]\n";
     for (rows, problem) in [
         ("y,x,c\n", "no column \"h\"; it has: y, x, c"),
-        ("y,x,c,h\n2,1,1,a\n", "line 2, column y: 2 is no label"),
+        ("y,x,c,h\n2,1,1,a\n", "line 2, column y: \"2\" is no label"),
         (
             "y,x,c,h\n1,1,1,a\n0,nan,1,a\n",
-            "line 3, column x: NaN is no finite",
+            "line 3, column x: \"nan\" is no finite",
         ),
+        ("y,x,c,h\n0,nan,1,a\n", "name it in csv.missing"),
         (
             "y,x,c,h\n1,one,1,a\n",
             "line 2, column x: \"one\" is no number",
@@ -304,26 +305,59 @@ fn tables_with_wrong_rows_are_named() {
             "line 2, column c: \"-1\" is no integer",
         ),
         (
+            "y,x,c,h\n1,1,2.5,a\n",
+            "line 2, column c: \"2.5\" is no integer",
+        ),
+        (
             "y,x,c,h\n1,1,1,xyz\n",
             "line 2, column h: \"xyz\" is no hexadecimal",
         ),
-        ("y,x,c,h\n1,1,1\n", "cannot be read as CSV"),
+        (
+            "y,x,c,h\n1,1,1\n",
+            "line 2: has 3 fields, and the first line names 4",
+        ),
+        (
+            "y,x,c,h\n1,1,1,a,\n",
+            "line 2: has 5 fields, and the first line names 4",
+        ),
         ("y,x,c,h\n", "no row"),
-        ("y,x,c,h\n1,1,\"\u{0}\u{0},a\n", "cannot be read as CSV"),
+        ("y,x,c,h,x\n1,1,1,a,2\n", "two columns named \"x\""),
+        (
+            "y,x,c,h\n\n1,1,\"3,a\n1,1,4,a\n",
+            "line 3: field 3 opens a quote",
+        ),
+        (
+            "y,x,c,h\n1,1,\"3\"4,a\n",
+            "line 2: field 3 has text after its closing quote",
+        ),
+        ("y,x,c,h\n1,\"1\n2\",3,a\n", "csv.multiline = true"),
+        ("\u{feff}y,x,c,h\n7,1,1,a\n", "line 2, column y"),
     ] {
         let place = Workplace::new();
         let file = place.file("t.csv", rows);
         let message = refused(&place, options(&place, table(MAPPING), &[file]));
         assert!(message.contains(problem), "{rows:?}: {message}");
+        assert!(!message.contains('\n'), "{message}");
     }
     let place = Workplace::new();
-    let open = format!("y,x,c,h\n1,1,\"{}", "x".repeat(3 << 20));
-    let file = place.file("t.csv", open);
+    let long = format!("y,x,c,h\n1,1,\"{}", "x".repeat(3 << 20));
+    let file = place.file("t.csv", &long);
     let message = refused(
         &place,
         options(&place, table(MAPPING), std::slice::from_ref(&file)),
     );
-    assert!(message.contains("quote left open"), "{message}");
+    assert!(message.contains("line 2: is longer than"), "{message}");
+    let lines = format!("y,x,c,h\n1,1,\"{}", "x\n".repeat(1 << 20));
+    place.file("t.csv", &lines);
+    let multiline = format!("{MAPPING}[csv]\nmultiline = true\n");
+    let message = refused(&place, options(&place, table(&multiline), &[file]));
+    assert!(
+        message.contains("line 2: field 3 opens a quote"),
+        "{message}"
+    );
+    let wide = place.file("wide.csv", b"\xff\xfey\0,\0x\0\n\0");
+    let message = refused(&place, options(&place, table(MAPPING), &[wide]));
+    assert!(message.contains("UTF-16"), "{message}");
     let kept = ImportOptions {
         ids: ForeignIds::Keep,
         dense: DenseValues::AsIs,
@@ -335,7 +369,7 @@ fn tables_with_wrong_rows_are_named() {
     };
     let message = refused(&place, kept);
     assert!(
-        message.contains("line 2, column c: (missing) is no id of 32 bits"),
+        message.contains("line 2, column c: a missing value is no id of 32 bits"),
         "{message}"
     );
 }
@@ -353,7 +387,37 @@ fn mappings_that_are_wrong_say_what_is_allowed() {
             "label = \"y\"\ncategorical = [{ column = \"x\", type = \"float\" }]\n",
             "hex",
         ),
-        ("label = \"y\"\n[csv]\nseparator = \"ß\"\n", "ASCII"),
+        ("label = \"y\"\n[csv]\nseparator = \"\"\n", "one character"),
+        ("label = \"y\"\n[csv]\nseparator = \"\\n\"\n", "no line end"),
+        (
+            "label = { column = \"y\", at_least = 4, positive = [5] }\n",
+            "label.at_least",
+        ),
+        (
+            "label = { column = \"y\", negative = [5] }\n",
+            "label.positive",
+        ),
+        (
+            "label = { column = \"y\", positive = [\"5\"], negative = [5] }\n",
+            "label.negative has too",
+        ),
+        ("label = { column = \"y\", least = 4 }\n", "at_least"),
+        (
+            "label = \"y\"\ndense = [{ column = \"x\", transform = { clip = [2, 1] } }]\n",
+            "dense.transform",
+        ),
+        (
+            "label = \"y\"\ndense = [{ column = \"x\", transform = { modulo = 0 } }]\n",
+            "dense.transform",
+        ),
+        (
+            "label = \"y\"\ndense = [\"x\"]\ncategorical = [\"x\"]\n",
+            "two features named",
+        ),
+        (
+            "label = \"y\"\ncategorical = [{ column = \"x\", merge_numbers = true }]\n",
+            "merge_numbers",
+        ),
         ("label = \"y\"\n[csv]\nquote = \"''\"\n", "ASCII"),
     ] {
         let error = TableMapping::parse(text, "m.toml").unwrap_err().to_string();

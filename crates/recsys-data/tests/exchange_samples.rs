@@ -215,6 +215,82 @@ fn parquet_and_arrow_files_of_pyarrow_hold_the_rows() {
     }
 }
 
+#[cfg(feature = "parquet")]
+#[test]
+fn types_of_other_programs_are_numbers_texts_and_truth_values() {
+    let text = std::fs::read_to_string(sample("kinds.toml")).unwrap();
+    let mapping = TableMapping::parse(&text, "kinds.toml").unwrap();
+    for name in [
+        "kinds.parquet",
+        "delta.parquet",
+        "stream.arrow",
+        "kinds.feather",
+    ] {
+        let place = Workplace::new();
+        let format = ImportFormat::Table(mapping.clone());
+        let found = import(&options(&place, format, name)).unwrap();
+        let data = PackedDataset::open(place.path("out")).unwrap();
+        for row in 0..ROWS {
+            assert_eq!(found.label[row], label(row), "{name}");
+            let price = match row % 5 {
+                4 => 0.0,
+                // With two digits, as decimals round: half to even.
+                _ => {
+                    let cents = (row as f64 * 25.0).round() / 100.0;
+                    (cents as f32 + 1.0).ln()
+                }
+            };
+            let width = if row % 4 == 3 { 0.0 } else { row as f32 + 0.5 };
+            assert_eq!(
+                found.dense[3 * row..3 * row + 3],
+                [price, (row * 3 % 11) as f32, width],
+                "{name}"
+            );
+            let shop = ["kiosk", "\\xff\\x00", "a\\\\b"][row % 3];
+            let expected = [
+                (row % 5 != 4).then(|| row.to_string()),
+                Some(((1_u64 << 63) + row as u64 % 3).to_string()),
+                Some((row % 2).to_string()),
+                (row % 7 != 6).then(|| shop.to_owned()),
+                Some(((row % 3) * 256 + 255).to_string()),
+                Some((row % 4).to_string()),
+            ];
+            for (table, expected) in expected.into_iter().enumerate() {
+                let vocabulary = data.vocabulary(table).unwrap().unwrap();
+                let found = match vocabulary
+                    .category(found.sparse.ids[row * 6 + table])
+                    .unwrap()
+                {
+                    recsys_data::vocabulary::Category::Missing => None,
+                    category => Some(category.to_string()),
+                };
+                assert_eq!(found, expected, "{name}, row {row}, table {table}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_and_arrow_files_cut_off_anywhere_are_refused() {
+    let text = std::fs::read_to_string(sample("kinds.toml")).unwrap();
+    let mapping = TableMapping::parse(&text, "kinds.toml").unwrap();
+    for name in ["kinds.parquet", "stream.arrow", "kinds.feather"] {
+        let whole = std::fs::read(sample(name)).unwrap();
+        let place = Workplace::new();
+        for length in (1..whole.len()).step_by(7) {
+            let mut options = options(&place, ImportFormat::Table(mapping.clone()), name);
+            options.parts = ForeignParts::Named {
+                train: vec![place.file(name, &whole[..length])],
+                validation: Vec::new(),
+                test: Vec::new(),
+            };
+            let error = ImportForeign::new(options).run(&()).unwrap_err();
+            assert!(error.to_string().contains(name), "{length}: {error}");
+        }
+    }
+}
+
 #[cfg(not(feature = "parquet"))]
 #[test]
 fn parquet_says_which_feature_it_needs() {

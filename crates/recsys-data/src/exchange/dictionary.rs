@@ -2,8 +2,9 @@
 
 use hashbrown::HashTable;
 
-use super::foreign::{Bags, TableColumn, Values};
+use super::foreign::{Bags, Place, TableColumn, Values};
 use super::ranking::Ranking;
+use super::table::{is_integer, whole_part};
 use crate::category_counts::CategoryCounts;
 use crate::error::{Error, Result};
 use crate::vocabulary::{Category, Texts, Vocabulary, WideCategories};
@@ -28,15 +29,32 @@ impl TableIds {
         Self::Ranked(RankedCategories::new(column.text))
     }
 
-    /// Takes in all values; whether they count for ranks.
+    /// Takes in all values; `counts`: whether they count for ranks; `place` says where the value of a
+    /// sample stands.
     ///
     /// # Errors
-    /// More categories than there are ids.
-    pub(super) fn count(&mut self, table: &TableColumn, bags: &Bags, counts: bool) -> Result<()> {
+    /// More categories than there are ids; texts that may be one number.
+    pub(super) fn count<'p>(
+        &mut self,
+        table: &TableColumn,
+        bags: &Bags,
+        counts: bool,
+        place: impl Fn(usize) -> Place<'p>,
+    ) -> Result<()> {
         match self {
             Self::Ranked(dictionary) => {
-                bags.iter()
-                    .for_each(|category| dictionary.add(category, u64::from(counts)));
+                for (value, category) in bags.iter().enumerate() {
+                    let is_new = dictionary.add(category, u64::from(counts));
+                    let twin = || dictionary.twin(category);
+                    if let Some(twin) = (is_new && table.apart).then(twin).flatten() {
+                        let problem = format!(
+                            "stands beside {twin:?}: map the column with type = \"integer\" where it holds \
+                             integers, or say with merge_numbers = true or false whether these two are one"
+                        );
+                        let value_of = format!("\"{category}\"");
+                        return Err(place(bags.sample(value)).bad(&table.name, value_of, problem));
+                    }
+                }
                 if dictionary.counts.len() > CategoryCounts::MOST {
                     let table = table.name.clone();
                     return Err(Error::TooManyCategories { table });
@@ -61,10 +79,17 @@ impl TableIds {
         }
     }
 
-    /// Gives ids to what was counted.
+    /// Gives ids to what was counted. A table of which no sample has a value gets one row, since a
+    /// table cannot be empty.
     pub(super) fn rank(&mut self) {
-        if let Self::Ranked(dictionary) = self {
-            dictionary.rank();
+        match self {
+            Self::Ranked(dictionary) => {
+                if dictionary.counts.is_empty() {
+                    dictionary.insert(Category::Missing, 0);
+                }
+                dictionary.rank();
+            }
+            Self::Kept { rows } => *rows = (*rows).max(1),
         }
     }
 
@@ -120,10 +145,17 @@ impl RankedCategories {
         }
     }
 
-    fn add(&mut self, category: Category<'_>, count: u64) {
+    /// Takes in a value; says whether it is the first of its category.
+    fn add(&mut self, category: Category<'_>, count: u64) -> bool {
         match self.entry(category) {
-            Some(entry) => self.counts[entry as usize] += count,
-            None => self.insert(category, count),
+            Some(entry) => {
+                self.counts[entry as usize] += count;
+                false
+            }
+            None => {
+                self.insert(category, count);
+                true
+            }
         }
     }
 
@@ -134,14 +166,21 @@ impl RankedCategories {
         }
     }
 
+    /// The other way to write the number that a text is, where that is a category.
+    fn twin(&self, category: Category<'_>) -> Option<String> {
+        let Category::Text(text) = category else {
+            return None;
+        };
+        let twin = match whole_part(text) {
+            Some(whole) => whole.to_owned(),
+            None => is_integer(text).then(|| format!("{text}.0"))?,
+        };
+        self.entry(Category::Text(&twin)).is_some().then_some(twin)
+    }
+
     fn insert(&mut self, category: Category<'_>, count: u64) {
         let entry = self.counts.len() as u32;
-        match (&mut self.keys, category) {
-            (Values::Numbers(numbers), Category::Number(number)) => numbers.push(number),
-            (Values::Numbers(numbers), _) => numbers.push(0),
-            (Values::Texts(texts), Category::Text(text)) => texts.push(text),
-            (Values::Texts(texts), _) => texts.push(""),
-        }
+        self.keys.push(category);
         self.counts.push(count);
         if category == Category::Missing {
             self.missing = Some(entry);
@@ -237,7 +276,7 @@ mod tests {
                 Some(value) if text => dictionary.add(Category::Text(&value.to_string()), 1),
                 Some(value) => dictionary.add(Category::Number(*value), 1),
                 None => dictionary.add(Category::Missing, 1),
-            }
+            };
         }
         dictionary.rank();
         dictionary

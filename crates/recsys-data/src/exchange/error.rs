@@ -24,6 +24,16 @@ pub enum Error {
         /// What is wrong with it, and what would help.
         problem: String,
     },
+    /// A line of a table is no row.
+    #[error("{path}, line {line}: {problem}", path = path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Its number, counted from 1.
+        line: u64,
+        /// What is wrong with it, and what would help.
+        problem: String,
+    },
     /// A file of another program has another form than its format says.
     #[error("{path} {problem}", path = path.display())]
     BadForeignFile {

@@ -30,6 +30,7 @@ pub(super) fn columns(dense: u64, tables: u64, counts: Option<&[u64]>) -> Column
     let table = |number: u64| TableColumn {
         name: format!("C{}", number + 1),
         text: false,
+        apart: false,
         bound: counts.and_then(|counts| counts.get(number as usize).copied()),
     };
     Columns {

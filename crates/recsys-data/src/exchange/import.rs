@@ -8,12 +8,12 @@ use rayon::prelude::*;
 
 use super::cuts::Cuts;
 use super::dictionary::TableIds;
-use super::foreign::{Bags, Columns, Foreign, ForeignReader};
+use super::foreign::{Bags, Columns, Foreign, ForeignReader, Place};
 use super::mlperf::MlPerfFiles;
 use super::npz::{NpzFiles, read_counts};
 use super::options::{ImportFormat, ImportOptions, ImportReport};
 use super::rules::ForeignIds;
-use super::table::open_table;
+use super::table::{DenseColumn, Measure, Scale, Transform, open_table};
 use super::torchrec::TorchRecFiles;
 use crate::batch::Batch;
 use crate::criteo::{PassReport, SplitReport};
@@ -23,7 +23,7 @@ use crate::progress::{Progress, Stage, staged};
 use crate::rank_on::RankOn;
 use crate::schema::{Schema, TableSchema};
 use crate::text::Error as TextError;
-use crate::text::{check_output, folder_bytes, stored_bytes};
+use crate::text::{SkippedRows, check_output, folder_bytes, stored_bytes};
 
 /// Imports samples of other programs: pass one counts categories, pass two writes ids.
 ///
@@ -56,13 +56,13 @@ impl ImportForeign {
             .into_iter()
             .map(|(_, path)| path.to_path_buf())
             .collect();
-        let reader = self.reader(&names)?;
+        let mut reader = self.reader(&names)?;
         let files: Vec<PathBuf> = names.iter().flat_map(|name| reader.files(name)).collect();
         let sizes: Result<Vec<u64>> = files.iter().map(|path| stored_bytes(path)).collect();
         let bytes = sizes?.iter().sum();
         let lock = check_output(&options.out, &files, options.force)?;
 
-        let columns = reader.columns();
+        let columns = reader.columns().clone();
         let keep = options.ids == ForeignIds::Keep;
         let new = |column| TableIds::new(column, keep);
         let mut tables: Vec<TableIds> = columns.tables.iter().map(new).collect();
@@ -72,24 +72,34 @@ impl ImportForeign {
         })?;
         let rows: u64 = counted.rows.iter().sum();
         if rows == 0 {
-            return Err(Error::Text(TextError::NoRows { skipped: 0 }));
+            let skipped = counted.skipped.iter().map(|kind| kind.rows).sum();
+            return Err(Error::Text(TextError::NoRows { skipped }));
         }
         let cuts = Cuts::new(&options.parts, &counted.rows);
-        let mut rank_pass = None;
+        let mut passes = vec![PassReport::new(Stage::Count, rows, count_seconds)];
         if CountRule::new(options) == CountRule::BeforeCut {
             let train = cuts.rows().train;
             let ((), seconds) = staged(progress, Stage::Rank, bytes, || {
                 forget_from(train, &*reader, &names, &counted, &mut tables, progress)
             })?;
-            rank_pass = Some(PassReport::new(Stage::Rank, rows - train, seconds));
+            passes.push(PassReport::new(Stage::Rank, rows - train, seconds));
         }
         tables.par_iter_mut().for_each(TableIds::rank);
 
+        let mut scales = Vec::new();
+        if !reader.standardised().is_empty() {
+            let (measured, seconds) = staged(progress, Stage::Measure, bytes, || {
+                measure(&*reader, &names, cuts.rows().train, progress)
+            })?;
+            reader.standardise(&measured);
+            passes.push(PassReport::new(Stage::Measure, rows, seconds));
+            scales = measured;
+        }
         let writer_options = WriterOptions {
             force: options.force,
             shard_rows: options.shard_rows,
         };
-        let schema = schema(columns, &tables);
+        let schema = schema(&columns, &tables);
         let categories = schema.table_rows();
         let mut writer = PackedWriter::create_locked(lock, schema, cuts.rows(), writer_options)?;
         for (place, table) in tables.iter().enumerate() {
@@ -105,22 +115,16 @@ impl ImportForeign {
         let (splits, write_seconds) = staged(progress, Stage::Write, bytes, || {
             pass.run(&*reader, &names, &counted, &mut writer, progress)
         })?;
-        let sources = counted.sources;
-        writer.finish(self.provenance(&sources, &splits, &categories))?;
+        passes.push(PassReport::new(Stage::Write, rows, write_seconds));
+        writer.finish(self.provenance(&counted, &splits, &categories, &scales))?;
 
         Ok(ImportReport {
             rows,
             categories,
             splits,
-            sources,
-            passes: [
-                Some(PassReport::new(Stage::Count, rows, count_seconds)),
-                rank_pass,
-                Some(PassReport::new(Stage::Write, rows, write_seconds)),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            skipped: counted.skipped,
+            sources: counted.sources,
+            passes,
             seconds: start.elapsed().as_secs_f64(),
             packed_bytes: folder_bytes(&options.out)?,
         })
@@ -138,27 +142,24 @@ impl ImportForeign {
             ImportFormat::Npz => Box::new(NpzFiles::open(names, counts, dense)?),
             ImportFormat::MlPerf => Box::new(MlPerfFiles::open(names, counts, dense)?),
             ImportFormat::TorchRec => Box::new(TorchRecFiles::open(names, counts, dense, ids)?),
-            ImportFormat::Table(mapping) => open_table(mapping, names, ids)?,
+            ImportFormat::Table(mapping) => open_table(mapping, names, ids, self.options.bad_rows)?,
         })
     }
 
     fn provenance(
         &self,
-        sources: &[SourceFile],
+        counted: &CountedFiles,
         splits: &[SplitReport],
         categories: &[u64],
+        scales: &[Scale],
     ) -> Provenance {
         let options = &self.options;
-        let mapping = match &options.format {
-            ImportFormat::Table(mapping) => Some(mapping),
-            _ => None,
-        };
-        Provenance {
+        let mut provenance = Provenance {
             dataset: format!("{} files", options.format.name()),
-            sources: sources.to_vec(),
+            sources: counted.sources.clone(),
             options: serde_json::json!({
                 "format": options.format.name(),
-                "mapping": mapping,
+                "mapping": null,
                 "split": options.parts.to_json(),
                 "ids": options.ids,
                 "rank_on": (options.ids == ForeignIds::Rank).then_some(options.rank_on),
@@ -166,7 +167,21 @@ impl ImportForeign {
                 "shard_rows": options.shard_rows,
             }),
             report: serde_json::json!({ "splits": splits, "categories": categories }),
+        };
+        if let ImportFormat::Table(mapping) = &options.format {
+            let is_standardised =
+                |column: &&DenseColumn| column.transform.contains(&Transform::Standardise);
+            let columns = mapping.dense.iter().filter(is_standardised);
+            let scales: serde_json::Map<_, _> = columns
+                .zip(scales)
+                .map(|(column, scale)| (column.name.clone(), serde_json::json!(scale)))
+                .collect();
+            provenance.options["mapping"] = serde_json::json!(mapping);
+            provenance.options["bad_rows"] = serde_json::json!(options.bad_rows);
+            provenance.options["standardised"] = scales.into();
+            provenance.report["skipped"] = serde_json::json!(counted.skipped);
         }
+        provenance
     }
 }
 
@@ -174,6 +189,7 @@ impl ImportForeign {
 struct CountedFiles {
     /// Samples behind every name.
     rows: Vec<u64>,
+    skipped: Vec<SkippedRows>,
     sources: Vec<SourceFile>,
 }
 
@@ -208,6 +224,7 @@ fn count(
     let columns = reader.columns();
     let mut counted = CountedFiles {
         rows: Vec::new(),
+        skipped: Vec::new(),
         sources: Vec::new(),
     };
     for (file, name) in names.iter().enumerate() {
@@ -221,9 +238,17 @@ fn count(
                 .par_iter_mut()
                 .zip(&columns.tables)
                 .zip(&foreign.tables);
-            work.try_for_each(|((ids, column), bags)| ids.count(column, bags, counts))?;
+            let place = |sample: usize| Place {
+                path: name,
+                unit: foreign.unit,
+                number: foreign.numbers.get(sample).copied().unwrap_or(0),
+            };
+            work.try_for_each(|((ids, column), bags)| ids.count(column, bags, counts, place))?;
             rows += foreign.label.len() as u64;
             progress.advance(foreign.stored_bytes, foreign.label.len() as u64);
+            for kind in foreign.skipped {
+                kind.add_to(&mut counted.skipped);
+            }
             Ok(())
         })?;
         counted.rows.push(rows);
@@ -258,6 +283,37 @@ fn forget_from(
         })?;
     }
     Ok(())
+}
+
+/// What standardises columns, over the first `rows` samples.
+fn measure(
+    reader: &dyn ForeignReader,
+    names: &[PathBuf],
+    rows: u64,
+    progress: &dyn Progress,
+) -> Result<Vec<Scale>> {
+    let mut measures = vec![Measure::default(); reader.standardised().len()];
+    let mut left = rows;
+    for name in names {
+        if left == 0 {
+            break;
+        }
+        reader.read(name, &mut |foreign| {
+            let values = foreign.unscaled.chunks_exact(measures.len());
+            let samples = values.len() as u64;
+            for sample in values.take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                for (measure, value) in measures.iter_mut().zip(sample) {
+                    if !value.is_nan() {
+                        measure.add(*value);
+                    }
+                }
+            }
+            left = left.saturating_sub(samples);
+            progress.advance(foreign.stored_bytes, samples);
+            Ok(())
+        })?;
+    }
+    Ok(measures.into_iter().map(Measure::scale).collect())
 }
 
 fn schema(columns: &Columns, tables: &[TableIds]) -> Schema {

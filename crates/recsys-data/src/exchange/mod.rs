@@ -28,4 +28,6 @@ pub use options::{ForeignCut, ForeignParts, ImportFormat, ImportOptions, ImportR
 pub use ranking::Ranking;
 pub use rerank::{Rerank, RerankOptions};
 pub use rules::{DenseValues, ForeignIds};
-pub use table::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform};
+pub use table::{
+    CategoricalColumn, CategoryKind, CsvForm, DenseColumn, LabelColumn, TableMapping, Transform,
+};

@@ -11,10 +11,12 @@ use crate::error::{Error, Result};
 use crate::packed::SourceFile;
 use crate::rank_on::RankOn;
 use crate::split::Split;
+use crate::text::{BadRows, SkippedRows};
 
 /// How the files of another program are laid out.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "an import has one of them")]
 pub enum ImportFormat {
     /// `.npz` archives of the original: `X_int`, `X_cat`, `y` and perhaps `counts`.
     Npz,
@@ -22,8 +24,7 @@ pub enum ImportFormat {
     MlPerf,
     /// TorchRec's triples `NAME_dense.npy`, `NAME_sparse.npy`, `NAME_labels.npy`; a name or any of its three files is given.
     TorchRec,
-    /// Any columns, as a mapping says: CSV, or with the feature `parquet` Parquet (`.parquet`) and Arrow IPC (`.arrow`,
-    /// `.feather`, `.ipc`).
+    /// Any columns, as a mapping says: CSV, or with the feature `parquet` Parquet and Arrow IPC, files and streams.
     Table(TableMapping),
 }
 
@@ -144,6 +145,8 @@ pub struct ImportOptions {
     pub dense: DenseValues,
     /// An `.npz` file whose `counts` bound the ids of every table.
     pub counts: Option<PathBuf>,
+    /// What becomes of rows that are bad: tables only, others hold samples and no rows.
+    pub bad_rows: BadRows,
     /// Whether an output folder that holds a packed data set is replaced.
     pub force: bool,
     /// Most samples of one output file.
@@ -161,6 +164,7 @@ impl ImportOptions {
             ids: ForeignIds::Rank,
             rank_on: RankOn::default(),
             counts: None,
+            bad_rows: BadRows::Error,
             force: false,
             shard_rows: 1 << 21,
         }
@@ -188,6 +192,9 @@ impl ImportOptions {
                 "the formats npz, mlperf and torchrec, whose ids have bounds",
             );
         }
+        if !is_table && self.bad_rows != BadRows::Error {
+            return invalid("bad_rows", "skip".to_owned(), "error, except for tables");
+        }
         for (place, (_, path)) in files.iter().enumerate() {
             let canonical = path.canonicalize().ok();
             let same = |(_, other): &(Option<Split>, &Path)| {
@@ -212,9 +219,11 @@ pub struct ImportReport {
     pub categories: Vec<u64>,
     /// Train, validation and test; clicks are samples with label 1.
     pub splits: Vec<SplitReport>,
+    /// Rows left out, by kind of defect.
+    pub skipped: Vec<SkippedRows>,
     /// The files.
     pub sources: Vec<SourceFile>,
-    /// The two passes over them.
+    /// The passes over them.
     pub passes: Vec<PassReport>,
     /// From start to end, in seconds.
     pub seconds: f64,

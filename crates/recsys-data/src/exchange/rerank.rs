@@ -103,6 +103,7 @@ impl Rerank {
             rows,
             categories,
             splits,
+            skipped: Vec::new(),
             sources,
             passes: vec![
                 PassReport::new(Stage::Count, rows, count_seconds),

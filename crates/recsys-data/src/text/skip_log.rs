@@ -30,10 +30,20 @@ pub struct SkippedRows {
     pub rows: u64,
     /// File name of the first one.
     pub file: String,
-    /// Line number of the first one, counted from 1.
+    /// Line number of the first one, counted from 1; in files without lines the row's.
     pub line: u64,
     /// What is wrong with the first one.
     pub example: String,
+}
+
+impl SkippedRows {
+    /// Adds lines that come after those of a list.
+    pub(crate) fn add_to(self, list: &mut Vec<Self>) {
+        match list.iter_mut().find(|known| known.kind == self.kind) {
+            Some(known) => known.rows += self.rows,
+            None => list.push(self),
+        }
+    }
 }
 
 /// Lines left out so far. Logs of neighbouring pieces of text are merged in their order.

@@ -123,6 +123,13 @@ impl Texts {
         self.offsets.push(self.text.len() as u64);
     }
 
+    /// Only the first texts.
+    pub(crate) fn truncate(&mut self, texts: usize) {
+        self.offsets.truncate(texts + 1);
+        let end = self.offsets.last().copied().unwrap_or(0);
+        self.text.truncate(end as usize);
+    }
+
     /// Number of texts.
     pub fn len(&self) -> usize {
         self.offsets.len() - 1

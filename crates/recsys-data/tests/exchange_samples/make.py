@@ -5,6 +5,7 @@ Every array and every table holds the same rows, which tests/exchange_samples.rs
 
 import csv
 import os
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +80,36 @@ with pa.ipc.new_file("batches.arrow", plain.schema) as writer:
     writer.write_table(plain, max_chunksize=4)
 pa.feather.write_feather(large, "lz4.feather", compression="lz4")
 pa.feather.write_feather(plain, "zstd.feather", compression="zstd")
+
+
+# Types that other programs write: truth values, bytes, halves, decimals, numbers as texts.
+kinds = pa.table(
+    {
+        "clicked": pa.array(["TRUE" if label else "false" for label in y]),
+        "price": pa.array([None if price is None else Decimal(price).quantize(Decimal("0.01")) for price in prices], pa.decimal128(12, 2)),
+        "age": pa.array(np.array(ages, dtype=np.float16)),
+        "width": pa.array(["" if row % 4 == 3 else f" {row}.5" for row in rows]),
+        "user": pa.array([float("nan") if row % 5 == 4 else float(row) for row in rows], pa.float64()),
+        "account": pa.array([Decimal(2**63 + int(row) % 3) for row in rows], pa.decimal128(20, 0)),
+        "member": pa.array([row % 2 == 1 for row in rows]),
+        "shop": pa.array([None if row % 7 == 6 else [b"kiosk", b"\xff\x00", b"a\\b"][row % 3] for row in rows], pa.binary()),
+        "hash": pa.array([bytes([row % 3, 255]) for row in rows], pa.binary(2)),
+        "page": pa.array([str(row % 4) for row in rows]),
+        "tags": pa.array([[] for _ in rows], pa.list_(pa.null())),
+    }
+)
+pa.parquet.write_table(kinds.drop_columns("tags"), "kinds.parquet", compression="lz4", version="2.6")
+pa.parquet.write_table(
+    kinds.drop_columns("tags"),
+    "delta.parquet",
+    compression="zstd",
+    use_dictionary=False,
+    data_page_version="2.0",
+    column_encoding={"clicked": "DELTA_BYTE_ARRAY", "width": "DELTA_LENGTH_BYTE_ARRAY", "page": "DELTA_BYTE_ARRAY"},
+)
+with pa.ipc.new_stream("stream.arrow", kinds.schema) as writer:
+    writer.write_table(kinds, max_chunksize=6)
+pa.feather.write_feather(kinds, "kinds.feather", compression="lz4")
 
 
 def text(value):

@@ -1,5 +1,7 @@
 //! Files of other programs.
 
+use std::path::Path;
+
 use recsys_data::exchange::{
     ForeignCut, ForeignParts, ImportForeign, ImportFormat, ImportOptions, TableMapping,
     parse_mlperf,
@@ -19,7 +21,7 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
     let table = TableMapping::parse(MAPPING, "mapping").unwrap();
     let rows = (0..SAMPLES).map(|row| format!("{},{row}.5,{},{:x}\n", row % 2, row % 5, row * 31));
     let csv: String = ["y,x,c,h\n".to_owned()].into_iter().chain(rows).collect();
-    vec![
+    let mut targets = vec![
         Target {
             name: "MLPerf samples",
             seeds: vec![mlperf()],
@@ -46,6 +48,60 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
                 mapping.is_ok()
             }),
         },
+    ];
+    if cfg!(feature = "parquet") {
+        targets.extend(columns());
+    }
+    targets
+}
+
+/// Parquet and Arrow, of every encoding and compression that the samples have.
+fn columns() -> [Target<'static>; 2] {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exchange_samples");
+    let mapping = |name: &str| {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        ImportFormat::Table(TableMapping::parse(&text, name).unwrap())
+    };
+    let (tables, kinds) = (mapping("mapping.toml"), mapping("kinds.toml"));
+    let target = |name, file, files: [&str; 5]| {
+        let seeds = files.map(|file| std::fs::read(folder.join(file)).unwrap());
+        let (mut of_tables, mut of_kinds) = (
+            importer(file, tables.clone()),
+            importer(file, kinds.clone()),
+        );
+        Target {
+            name,
+            seeds: seeds.to_vec(),
+            executions: 500,
+            check: Box::new(move |bytes| {
+                let is_table = of_tables(bytes);
+                of_kinds(bytes) || is_table
+            }),
+        }
+    };
+    [
+        target(
+            "Parquet",
+            "day.parquet",
+            [
+                "snappy.parquet",
+                "zstd.parquet",
+                "plain.parquet",
+                "kinds.parquet",
+                "delta.parquet",
+            ],
+        ),
+        target(
+            "Arrow IPC",
+            "day.arrow",
+            [
+                "batches.arrow",
+                "lz4.feather",
+                "zstd.feather",
+                "stream.arrow",
+                "kinds.feather",
+            ],
+        ),
     ]
 }
 

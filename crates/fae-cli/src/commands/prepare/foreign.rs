@@ -12,7 +12,7 @@ use recsys_data::exchange::{
 use recsys_data::progress::Progress;
 use serde_json::Value;
 
-use super::common::{RankArguments, print_passes, print_splits};
+use super::common::{OnBadRow, RankArguments, print_passes, print_skipped, print_splits};
 use super::output::{OutputArguments, print_sizes};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
@@ -97,6 +97,9 @@ pub(crate) struct TableArguments {
     /// What becomes of ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
+    /// What to do with a line or row that is not as the mapping says.
+    #[arg(long, value_enum, default_value_t = OnBadRow::Error)]
+    bad_rows: OnBadRow,
     #[command(flatten)]
     rank_on: RankArguments,
     #[command(flatten)]
@@ -106,27 +109,37 @@ pub(crate) struct TableArguments {
 const TABLE_FORM: &str = "\
 Tables with any columns: CSV and TSV, Parquet and Arrow IPC.
 
-The ending of a file says what it is: .parquet or .pq, .arrow, .feather or .ipc, anything else is CSV (also .gz, .zst). A TOML
-file says which columns are read:
+Parquet and Arrow files are known by their first bytes; .arrow, .arrows, .feather and .ipc without them are Arrow streams, anything
+else is CSV (also .gz, .zst). A TOML file says which columns are read:
 
     label = \"clicked\"
-    dense = [\"age\", { column = \"price\", transform = \"log1p\" }]
+    dense = [\"age\", { column = \"price\", transform = [{ clip = [0, 999] }, \"log1p\"] }]
     categorical = [\"user\", { column = \"tags\", type = \"text\", list = true, separator = \"|\" }]
 
     [csv]
-    separator = \";\"              # default: a comma, in .tsv files a TAB
+    separator = \";\"              # default: a comma, in .tsv files a TAB; also several characters, as \"::\"
     quote = \"\\\"\"                 # \"\" where fields are never quoted
-    columns = [\"clicked\", …]     # names, where the files have no line with them
+    multiline = false            # whether a quoted field may have several lines
+    columns = [\"clicked\", …]     # names of all columns, where the files have no line with them
     missing = [\"\", \"NA\"]         # fields that stand for a missing value
 
-A dense column has transform \"none\" (default) or \"log1p\", ln(max(x, 0) + 1); a missing value becomes 0. A categorical column
-has type \"integer\" (default, 0 to 2^64 - 1), \"hex\" or \"text\"; a missing value is a category of its own. Where a column is a
-list, the data set is multi-hot. `name` gives a column another name.";
+A label is 0, 1 or between, or a truth value. { column = \"rating\", at_least = 4 } makes 1 of numbers from 4 on; { column =
+\"action\", positive = [\"buy\", \"cart\"], negative = [\"view\"] } makes 1 and 0 of values that have names, and without `negative` 0 of
+all others.
+
+A dense column has transform \"none\" (default), \"log1p\" (ln(max(x, 0) + 1)), { clip = [least, most] }, { modulo = 24 }, \"hour\"
+(of times written YYMMDDHH), \"standardise\" (mean 0, deviation 1 over the training rows) or a list of those, done in its order. A
+missing value becomes 0. Large raw values make training diverge: standardise them, or take their logarithm.
+
+A categorical column has type \"integer\" (default, 0 to 2^64 - 1; 3.0 is 3), \"hex\" or \"text\"; a missing value is a category of its
+own. Where a column is a list, the data set is multi-hot. `name` gives a column another name. In texts, merge_numbers says whether
+3.0 and 3 are one category.";
 
 const TABLE_EXAMPLES: &str = "\
 Examples:
   fae prepare table --mapping clicks.toml --raw clicks-1.csv.gz clicks-2.csv.gz --out clicks
   fae prepare table --mapping clicks.toml --train train.parquet --test test.parquet --out clicks
+  fae prepare table --mapping clicks.toml --raw clicks.csv --bad-rows skip --out clicks
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
@@ -311,6 +324,7 @@ pub(crate) fn table(arguments: &TableArguments) -> Result<()> {
     let mut options = ImportOptions::new(ImportFormat::Table(mapping), parts, output.out.clone());
     options.ids = ids(arguments.ids);
     options.rank_on = arguments.rank_on.into();
+    options.bad_rows = arguments.bad_rows.into();
     import(options, output)
 }
 
@@ -349,6 +363,9 @@ fn print(report: &ImportReport) {
         report.categories.len()
     );
     print_splits(&report.splits);
+    if !report.skipped.is_empty() {
+        print_skipped(&report.skipped);
+    }
     print_passes(&report.passes, "samples", "samples");
     let files = report.sources.iter().map(|source| source.bytes).sum();
     print_sizes("files", files, report.packed_bytes);

@@ -154,13 +154,13 @@ fn arrays(
 
 fn mapping(schema: &Schema, dense: DenseValues) -> TableMapping {
     let transform = match dense {
-        DenseValues::Log => Transform::Log1p,
-        DenseValues::AsIs => Transform::None,
+        DenseValues::Log => vec![Transform::Log1p],
+        DenseValues::AsIs => Vec::new(),
     };
     let dense = schema.dense.iter().map(|name| DenseColumn {
         column: name.clone(),
         name: name.clone(),
-        transform,
+        transform: transform.clone(),
     });
     let categorical = schema.tables.iter().map(|table| CategoricalColumn {
         column: table.name.clone(),
@@ -168,9 +168,10 @@ fn mapping(schema: &Schema, dense: DenseValues) -> TableMapping {
         kind: CategoryKind::Integer,
         list: schema.multi_hot,
         separator: " ".to_owned(),
+        merge_numbers: None,
     });
     TableMapping {
-        label: LABEL.to_owned(),
+        label: LABEL.into(),
         dense: dense.collect(),
         categorical: categorical.collect(),
         csv: CsvForm::default(),

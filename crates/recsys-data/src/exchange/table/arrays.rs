@@ -1,116 +1,112 @@
-//! Arrow arrays to the values of samples.
+//! Arrow arrays to the values of rows.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use arrow_select::take::take;
 
-use super::super::foreign::{Bags, Foreign, Place, Values};
+use super::super::foreign::Row;
+use super::cell::{Cell, EXACT};
 use super::files::TableFiles;
-use super::mapping::{CategoricalColumn, CategoryKind};
+use super::quiet::without_panic;
+use super::rows::RowCells;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
-use crate::vocabulary::Category;
 
-/// Where the columns of a mapping are: label, dense, categorical.
-pub(super) struct Places {
-    pub(super) label: usize,
-    pub(super) dense: Vec<usize>,
-    pub(super) categorical: Vec<usize>,
+/// More values of lists than this in a few thousand rows are damage.
+const MOST_VALUES: usize = 1 << 24;
+
+/// The rows of a batch, of which one is looked at.
+pub(super) struct Rows<'a> {
+    columns: Vec<Column<'a>>,
+    pub(super) row: usize,
 }
 
-/// The samples of a batch; its first one is number `first` of the file.
-pub(super) fn add(
-    files: &TableFiles,
-    path: &Path,
-    first: u64,
-    places: &Places,
-    batch: &RecordBatch,
-) -> Result<Foreign> {
-    let mapping = &files.mapping;
-    let mut foreign = files.no_samples();
-    let place = |row: usize| Place {
-        path,
-        unit: "sample",
-        number: first + row as u64,
-    };
-    let column = |name: &str, at: usize| plain(path, name, batch.column(at));
-    let rows = batch.num_rows();
-    let labels = column(&mapping.label, places.label)?;
-    let labels = numbers(path, &mapping.label, &labels)?;
-    for (row, label) in labels.into_iter().enumerate() {
-        let place = place(row);
-        let label = label.ok_or_else(|| {
-            place.bad(
-                &mapping.label,
-                "a missing value",
-                "is no label: leave the row out",
-            )
-        })?;
-        foreign.label.push(place.label(&mapping.label, label)?);
-    }
-    let width = mapping.dense.len();
-    foreign.dense = vec![0.0; rows * width];
-    for (number, (entry, &at)) in mapping.dense.iter().zip(&places.dense).enumerate() {
-        let values = numbers(path, &entry.column, &column(&entry.column, at)?)?;
-        for (row, value) in values.into_iter().enumerate() {
-            if let Some(value) = value {
-                let value = entry.transform.apply(place(row), &entry.column, value)?;
-                foreign.dense[row * width + number] = value;
-            }
-        }
-    }
-    for (number, (entry, &at)) in mapping
-        .categorical
-        .iter()
-        .zip(&places.categorical)
-        .enumerate()
-    {
-        let array = column(&entry.column, at)?;
-        let mut bags = std::mem::replace(
-            &mut foreign.tables[number],
-            Bags::new(Values::Numbers(Vec::new())),
-        );
-        let mut target = Target {
-            files,
-            table: number,
-            entry,
-            bags: &mut bags,
-        };
-        if entry.list {
-            let (values, ends) = lists(path, entry, &array)?;
-            let mut row = 0;
-            let row_of = |index: usize| {
-                while ends[row] <= index {
-                    row += 1;
+/// The values of a column, and which are those of every row where it holds lists.
+struct Column<'a> {
+    cells: Vec<Cell<'a>>,
+    lists: Option<Vec<Range<usize>>>,
+}
+
+/// The arrays behind a column: its values, and which of them every row has where it holds lists.
+pub(super) struct Values {
+    array: ArrayRef,
+    lists: Option<Vec<Range<usize>>>,
+}
+
+impl<'a> Rows<'a> {
+    /// The arrays of the mapping's columns.
+    ///
+    /// # Errors
+    /// A list where there should be none, or none where there should be one.
+    pub(super) fn arrays(
+        path: &Path,
+        files: &TableFiles,
+        places: &[usize],
+        batch: &RecordBatch,
+    ) -> Result<Vec<Values>> {
+        let first = places.len() - files.mapping.categorical.len();
+        let mut columns = Vec::with_capacity(places.len());
+        for (number, (&place, name)) in places.iter().zip(files.mapping.columns()).enumerate() {
+            let list = number
+                .checked_sub(first)
+                .is_some_and(|table| files.mapping.categorical[table].list);
+            let array = batch.column(place);
+            let values = || {
+                if list {
+                    return lists(array);
                 }
-                place(row)
+                let array = plain(array)?;
+                Ok(Values { array, lists: None })
             };
-            target.push_all(path, &values, row_of)?;
-            bags.ends = ends;
-        } else {
-            target.push_all(path, &array, place)?;
-            if files.columns.multi_hot {
-                bags.ends = (1..=rows).collect();
-            }
+            let values = without_panic(values).and_then(|values| values);
+            columns.push(values.map_err(|problem| wrong(path, name, &problem))?);
         }
-        foreign.tables[number] = bags;
+        Ok(columns)
     }
-    Ok(foreign)
+
+    /// The values of arrays.
+    ///
+    /// # Errors
+    /// An array of a type that is neither numbers nor texts.
+    pub(super) fn new(path: &Path, files: &TableFiles, arrays: &'a [Values]) -> Result<Self> {
+        let mut columns = Vec::with_capacity(arrays.len());
+        for (values, name) in arrays.iter().zip(files.mapping.columns()) {
+            let cells = without_panic(|| cells(&values.array)).and_then(|cells| cells);
+            columns.push(Column {
+                cells: cells.map_err(|problem| wrong(path, name, &problem))?,
+                lists: values.lists.clone(),
+            });
+        }
+        Ok(Self { columns, row: 0 })
+    }
 }
 
-/// The values that a dictionary's keys stand for; other arrays as they are.
-fn plain(path: &Path, column: &str, array: &ArrayRef) -> Result<ArrayRef> {
-    match array.as_any_dictionary_opt() {
-        Some(dictionary) => take(dictionary.values(), dictionary.keys(), None)
-            .map_err(|error| wrong(path, column, &error.to_string())),
-        None => Ok(array.clone()),
+impl RowCells for Rows<'_> {
+    fn cell(&self, column: usize) -> Row<Cell<'_>> {
+        Ok(self.columns[column].cells[self.row].borrowed())
+    }
+
+    fn for_each(
+        &self,
+        column: usize,
+        _: &str,
+        show: &mut dyn FnMut(Cell<'_>) -> Row<()>,
+    ) -> Row<()> {
+        let Column { cells, lists } = &self.columns[column];
+        let values = lists.as_ref().map_or(0..0, |lists| lists[self.row].clone());
+        cells[values]
+            .iter()
+            .try_for_each(|cell| show(cell.borrowed()))
     }
 }
 
@@ -121,181 +117,204 @@ fn wrong(path: &Path, column: &str, problem: &str) -> Error {
     })
 }
 
-/// An array of numbers or truth values.
-fn numbers(path: &Path, column: &str, array: &ArrayRef) -> Result<Vec<Option<f64>>> {
-    macro_rules! as_numbers {
-        ($type:ty) => {
-            array
-                .as_primitive::<$type>()
+/// The values that a dictionary's keys stand for; other arrays as they are.
+fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
+    match array.as_any_dictionary_opt() {
+        Some(dictionary) => {
+            take(dictionary.values(), dictionary.keys(), None).map_err(|error| error.to_string())
+        }
+        None => Ok(array.clone()),
+    }
+}
+
+/// The values of a column of lists, and which of them every row has.
+fn lists(array: &ArrayRef) -> std::result::Result<Values, String> {
+    let between = |pair: &[usize]| pair[0]..pair[1];
+    let (values, bounds): (&ArrayRef, Vec<Range<usize>>) = match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let ends: Vec<usize> = list
+                .value_offsets()
                 .iter()
-                .map(|value| value.map(|value| value as f64))
+                .map(|&end| end as usize)
+                .collect();
+            (list.values(), ends.windows(2).map(between).collect())
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let ends: Vec<usize> = list
+                .value_offsets()
+                .iter()
+                .map(|&end| end as usize)
+                .collect();
+            (list.values(), ends.windows(2).map(between).collect())
+        }
+        DataType::FixedSizeList(_, size) => {
+            let size = (*size).max(0) as usize;
+            let bounds = (0..array.len()).map(|row| row * size..(row + 1) * size);
+            (array.as_fixed_size_list().values(), bounds.collect())
+        }
+        other => return Err(format!("{other} is no list; map it without list = true")),
+    };
+    let first = bounds.first().map_or(0, |bounds| bounds.start);
+    let count = bounds.last().map_or(0, |bounds| bounds.end - first);
+    if count > MOST_VALUES {
+        return Err(format!(
+            "its lists hold {count} values in {} rows",
+            array.len()
+        ));
+    }
+    // A list that is missing may still have values behind it.
+    let of_row = |(row, bounds): (usize, Range<usize>)| match array.is_valid(row) {
+        true => bounds.start - first..bounds.end - first,
+        false => 0..0,
+    };
+    Ok(Values {
+        array: plain(&values.slice(first, count))?,
+        lists: Some(bounds.into_iter().enumerate().map(of_row).collect()),
+    })
+}
+
+/// All values of an array.
+fn cells(array: &ArrayRef) -> std::result::Result<Vec<Cell<'_>>, String> {
+    macro_rules! cells {
+        ($values:expr, $cell:expr) => {
+            $values
+                .iter()
+                .map(|value| value.map_or(Cell::Missing, $cell))
                 .collect()
         };
     }
+    macro_rules! unsigned {
+        ($type:ty) => {
+            cells!(array.as_primitive::<$type>(), |value| Cell::Unsigned(
+                value.into()
+            ))
+        };
+    }
+    macro_rules! signed {
+        ($type:ty) => {
+            cells!(array.as_primitive::<$type>(), |value| Cell::signed(
+                value.into()
+            ))
+        };
+    }
+    macro_rules! real {
+        ($type:ty, $exact:expr) => {
+            cells!(array.as_primitive::<$type>(), |value| Cell::Real {
+                value: value.into(),
+                exact: $exact,
+            })
+        };
+    }
+    macro_rules! decimals {
+        ($type:ty) => {{
+            let decimals = array.as_primitive::<$type>();
+            let cell = |row| match decimals.is_valid(row) {
+                true => decimal(&decimals.value_as_string(row)),
+                false => Some(Cell::Missing),
+            };
+            let cells: Option<Vec<Cell<'_>>> = (0..decimals.len()).map(cell).collect();
+            cells.ok_or("a decimal is damaged")?
+        }};
+    }
+    let text = |text| Cell::Text(Cow::Borrowed(text));
     Ok(match array.data_type() {
-        DataType::Boolean => array
-            .as_boolean()
-            .iter()
-            .map(|value| value.map(|value| f64::from(u8::from(value))))
-            .collect(),
-        DataType::Int8 => as_numbers!(Int8Type),
-        DataType::Int16 => as_numbers!(Int16Type),
-        DataType::Int32 => as_numbers!(Int32Type),
-        DataType::Int64 => as_numbers!(Int64Type),
-        DataType::UInt8 => as_numbers!(UInt8Type),
-        DataType::UInt16 => as_numbers!(UInt16Type),
-        DataType::UInt32 => as_numbers!(UInt32Type),
-        DataType::UInt64 => as_numbers!(UInt64Type),
-        DataType::Float32 => as_numbers!(Float32Type),
-        DataType::Float64 => as_numbers!(Float64Type),
-        DataType::Null => vec![None; array.len()],
+        DataType::Boolean => cells!(array.as_boolean(), Cell::Truth),
+        DataType::Int8 => signed!(Int8Type),
+        DataType::Int16 => signed!(Int16Type),
+        DataType::Int32 => signed!(Int32Type),
+        DataType::Int64 => signed!(Int64Type),
+        DataType::UInt8 => unsigned!(UInt8Type),
+        DataType::UInt16 => unsigned!(UInt16Type),
+        DataType::UInt32 => unsigned!(UInt32Type),
+        DataType::UInt64 => unsigned!(UInt64Type),
+        DataType::Float16 => real!(Float16Type, 2048.0),
+        DataType::Float32 => real!(Float32Type, 16_777_216.0),
+        DataType::Float64 => real!(Float64Type, EXACT),
+        DataType::Decimal32(..) => decimals!(Decimal32Type),
+        DataType::Decimal64(..) => decimals!(Decimal64Type),
+        DataType::Decimal128(..) => decimals!(Decimal128Type),
+        DataType::Decimal256(..) => decimals!(Decimal256Type),
+        DataType::Utf8 => cells!(array.as_string::<i32>(), text),
+        DataType::LargeUtf8 => cells!(array.as_string::<i64>(), text),
+        DataType::Utf8View => cells!(array.as_string_view(), text),
+        DataType::Binary => cells!(array.as_binary::<i32>(), bytes),
+        DataType::LargeBinary => cells!(array.as_binary::<i64>(), bytes),
+        DataType::BinaryView => cells!(array.as_binary_view(), bytes),
+        // Hashes and identifiers of one width, which are read by people in hexadecimal.
+        DataType::FixedSizeBinary(_) => cells!(array.as_fixed_size_binary(), |bytes: &[u8]| {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            Cell::Text(Cow::Owned(digits.collect()))
+        }),
+        DataType::Null if array.len() > MOST_VALUES => {
+            return Err("it holds too many missing values".to_owned());
+        }
+        DataType::Null => vec![Cell::Missing; array.len()],
         other => {
-            return Err(wrong(
-                path,
-                column,
-                &format!("{other} are no numbers; cast it when it is written"),
+            return Err(format!(
+                "{other} is neither numbers nor texts; cast it when it is written"
             ));
         }
     })
 }
 
-/// All values of a column of lists, and where each list ends.
-fn lists(
-    path: &Path,
-    entry: &CategoricalColumn,
-    array: &ArrayRef,
-) -> Result<(ArrayRef, Vec<usize>)> {
-    let (values, bounds): (ArrayRef, Vec<(usize, usize)>) = match array.data_type() {
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            let bounds = list.value_offsets().windows(2);
-            let bounds = bounds.map(|pair| (pair[0] as usize, pair[1] as usize));
-            (list.values().clone(), bounds.collect())
-        }
-        DataType::LargeList(_) => {
-            let list = array.as_list::<i64>();
-            let bounds = list.value_offsets().windows(2);
-            let bounds = bounds.map(|pair| (pair[0] as usize, pair[1] as usize));
-            (list.values().clone(), bounds.collect())
-        }
-        DataType::FixedSizeList(_, size) => {
-            let size = (*size).max(0) as usize;
-            let bounds = (0..array.len()).map(|row| (row * size, (row + 1) * size));
-            (
-                array.as_fixed_size_list().values().clone(),
-                bounds.collect(),
-            )
-        }
-        other => {
-            let problem = format!("{other} is no list; map it without list = true");
-            return Err(wrong(path, &entry.column, &problem));
-        }
-    };
-    // A list that is missing may still have values behind it.
-    let kept = bounds
-        .iter()
-        .enumerate()
-        .filter(|(row, _)| array.is_valid(*row));
-    let indices: Vec<u64> = kept
-        .flat_map(|(_, &(start, end))| start as u64..end as u64)
-        .collect();
-    let mut end = 0;
-    let ends = bounds.iter().enumerate().map(|(row, &(start, stop))| {
-        end += if array.is_valid(row) { stop - start } else { 0 };
-        end
-    });
-    let ends = ends.collect();
-    let values = take(&values, &arrow_array::UInt64Array::from(indices), None)
-        .map_err(|error| wrong(path, &entry.column, &error.to_string()))?;
-    Ok((plain(path, &entry.column, &values)?, ends))
+/// Bytes as a text, different ones as different texts: UTF-8 as it is, others escaped as in Rust and
+/// Python. A backslash is escaped too, so that no text looks like escaped bytes.
+fn bytes(bytes: &[u8]) -> Cell<'_> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\\') => Cell::Text(Cow::Borrowed(text)),
+        _ => Cell::Text(Cow::Owned(bytes.escape_ascii().to_string())),
+    }
 }
 
-/// Where the values of a categorical column go.
-struct Target<'a> {
-    files: &'a TableFiles,
-    table: usize,
-    entry: &'a CategoricalColumn,
-    bags: &'a mut Bags,
+/// A decimal number, written out.
+fn decimal(text: &str) -> Option<Cell<'static>> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.bytes().all(|byte| byte == b'0') {
+        if let Ok(number) = whole.parse() {
+            return Some(Cell::Unsigned(number));
+        }
+        if let Ok(number) = whole.parse() {
+            return Some(Cell::signed(number));
+        }
+    }
+    let value = text.parse().ok()?;
+    Some(Cell::Real {
+        value,
+        exact: EXACT,
+    })
 }
 
-impl Target<'_> {
-    /// Adds all values of an array; `place` says where the value of an index stands.
-    fn push_all<'p>(
-        &mut self,
-        path: &Path,
-        array: &ArrayRef,
-        mut place: impl FnMut(usize) -> Place<'p>,
-    ) -> Result<()> {
-        macro_rules! integers {
-            ($type:ty) => {
-                for (index, value) in array.as_primitive::<$type>().iter().enumerate() {
-                    let place = place(index);
-                    let category = value
-                        .map(|value| self.integer(place, value as i128))
-                        .transpose()?;
-                    let text;
-                    let category = match category {
-                        Some(number) if self.entry.kind == CategoryKind::Text => {
-                            text = number.to_string();
-                            Category::Text(&text)
-                        }
-                        Some(number) => Category::Number(number as u64),
-                        None => Category::Missing,
-                    };
-                    self.push(place, category)?;
-                }
-            };
-        }
-        macro_rules! texts {
-            ($texts:expr) => {
-                for (index, value) in $texts.iter().enumerate() {
-                    let place = place(index);
-                    let parse = |text| self.entry.kind.parse(place, &self.entry.column, text);
-                    let category = value.map(parse).transpose()?;
-                    self.push(place, category.unwrap_or(Category::Missing))?;
-                }
-            };
-        }
-        match array.data_type() {
-            DataType::Int8 => integers!(Int8Type),
-            DataType::Int16 => integers!(Int16Type),
-            DataType::Int32 => integers!(Int32Type),
-            DataType::Int64 => integers!(Int64Type),
-            DataType::UInt8 => integers!(UInt8Type),
-            DataType::UInt16 => integers!(UInt16Type),
-            DataType::UInt32 => integers!(UInt32Type),
-            DataType::UInt64 => integers!(UInt64Type),
-            DataType::Utf8 => texts!(array.as_string::<i32>()),
-            DataType::LargeUtf8 => texts!(array.as_string::<i64>()),
-            DataType::Utf8View => texts!(array.as_string_view()),
-            DataType::Null => {
-                for index in 0..array.len() {
-                    self.push(place(index), Category::Missing)?;
-                }
-            }
-            other => {
-                let problem = format!(
-                    "{other} are no categories (integers or texts); cast it when it is written"
-                );
-                return Err(wrong(path, &self.entry.column, &problem));
-            }
-        }
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_bytes_are_different_texts() {
+        let shown = |value: &'static [u8]| match bytes(value) {
+            Cell::Text(text) => text.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shown("Grüße".as_bytes()), "Grüße");
+        assert_eq!(shown(b"\xff"), "\\xff");
+        assert_eq!(shown(b"\\xff"), "\\\\xff");
     }
 
-    /// An integer that fits the kind of the column.
-    fn integer(&self, place: Place<'_>, value: i128) -> Result<i128> {
-        if value >= 0 || self.entry.kind == CategoryKind::Text {
-            return Ok(value);
-        }
-        Err(place.bad(
-            &self.entry.column,
+    #[test]
+    fn decimals_are_integers_where_they_are_whole() {
+        let real = |value| Cell::Real {
             value,
-            "is below 0: map the column with type = \"text\"",
-        ))
-    }
-
-    fn push(&mut self, place: Place<'_>, category: Category<'_>) -> Result<()> {
-        self.files.push(place, self.table, category, self.bags)
+            exact: EXACT,
+        };
+        for (text, expected) in [
+            ("12.00", Cell::Unsigned(12)),
+            ("18446744073709551615", Cell::Unsigned(u64::MAX)),
+            ("-3.0", Cell::Negative(-3)),
+            ("0.25", real(0.25)),
+            ("-0.5", real(-0.5)),
+        ] {
+            assert_eq!(decimal(text), Some(expected), "{text}");
+        }
     }
 }

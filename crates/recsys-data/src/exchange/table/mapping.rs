@@ -1,6 +1,6 @@
 //! Which columns of a table become what.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
@@ -28,8 +28,8 @@ use crate::exchange::error::Error as ExchangeError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableMapping {
-    /// Column of the label: 0, 1 or between, `true` or `false`.
-    pub label: String,
+    /// The label.
+    pub label: LabelColumn,
     /// The dense features, in order.
     #[serde(default)]
     pub dense: Vec<DenseColumn>,
@@ -41,28 +41,52 @@ pub struct TableMapping {
     pub csv: CsvForm,
 }
 
+/// Where the label stands, and which values mean 1. By default a label is 0, 1 or between, or a truth
+/// value (`true`, `t`, `yes`, `y` and their opposites, in any case).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "LabelEntry", into = "LabelEntry")]
+pub struct LabelColumn {
+    /// Name in the file.
+    pub column: String,
+    /// Numbers from here on mean 1, smaller ones 0.
+    pub at_least: Option<f64>,
+    /// Values that mean 1: texts, or numbers and truth values as texts.
+    pub positive: Vec<String>,
+    /// Values that mean 0: all others where this is empty and `positive` is not.
+    pub negative: Vec<String>,
+}
+
 /// A dense feature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "DenseEntry")]
 pub struct DenseColumn {
     /// Name in the file.
     pub column: String,
     /// Name in the data set.
     pub name: String,
-    /// What is done with its values.
-    pub transform: Transform,
+    /// What is done with its values, one after the other.
+    #[serde(serialize_with = "one_or_list")]
+    pub transform: Vec<Transform>,
 }
 
 /// What is done with dense values. A missing value becomes 0 in the end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Transform {
     /// Nothing.
-    #[default]
     None,
     /// `ln(max(x, 0) + 1)`.
     Log1p,
+    /// Values outside of these bounds become the nearer one.
+    Clip([f64; 2]),
+    /// What is left after division, from 0 to below the divisor.
+    Modulo(f64),
+    /// The hour, 0 to 23, of a time written YYMMDDHH or YYYYMMDDHH.
+    Hour,
+    /// Mean 0 and deviation 1 over the training rows.
+    #[serde(alias = "standardize")]
+    Standardise,
 }
 
 /// A categorical feature.
@@ -78,8 +102,12 @@ pub struct CategoricalColumn {
     pub kind: CategoryKind,
     /// Whether a sample has any number of values.
     pub list: bool,
-    /// What stands between the values of a list in CSV.
+    /// What stands between the values of a list in text.
     pub separator: String,
+    /// Texts only. `true`: the text `3.0` is `3`; `false`: they are two categories. An error where
+    /// both stand and this is not said: pandas writes integers so where one is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge_numbers: Option<bool>,
 }
 
 /// What the values of a categorical column are.
@@ -100,15 +128,20 @@ pub enum CategoryKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvForm {
-    /// What stands between two fields: one ASCII character; `,` by default, a TAB in `.tsv` files.
+    /// What stands between two fields: `,` by default, a TAB in `.tsv` files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub separator: Option<char>,
+    pub separator: Option<String>,
     /// What encloses a field that holds the separator; none where it is empty.
     pub quote: String,
+    /// Whether a quoted field may reach over several lines. Where it may not, one that does is a
+    /// quote that was never closed, and an error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub multiline: bool,
     /// Names of all columns where the files have no line with them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// Fields that stand for a missing value.
+    /// Fields that stand for a missing value; in other formats texts in the place of numbers, and
+    /// `nan` for floats that are NaN.
     pub missing: Vec<String>,
 }
 
@@ -117,16 +150,102 @@ impl Default for CsvForm {
         Self {
             separator: None,
             quote: "\"".to_owned(),
+            multiline: false,
             columns: None,
             missing: vec![String::new()],
         }
     }
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a column's name, or { column, at_least = 4 }, or { column, positive = [\"yes\"], negative = [\"no\"] }"
+)]
+enum LabelEntry {
+    Name(String),
+    Full(FullLabel),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullLabel {
+    column: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_least: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    positive: Vec<Name>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    negative: Vec<Name>,
+}
+
+/// A value that a mapping names.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a text, a number, true or false")]
+enum Name {
+    Text(String),
+    Truth(bool),
+    Integer(i64),
+    Real(f64),
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Text(text) => text,
+            Name::Truth(truth) => truth.to_string(),
+            Name::Integer(number) => number.to_string(),
+            Name::Real(number) => number.to_string(),
+        }
+    }
+}
+
+impl From<&str> for LabelColumn {
+    fn from(column: &str) -> Self {
+        LabelEntry::Name(column.to_owned()).into()
+    }
+}
+
+impl From<LabelEntry> for LabelColumn {
+    fn from(entry: LabelEntry) -> Self {
+        let entry = match entry {
+            LabelEntry::Full(entry) => entry,
+            LabelEntry::Name(column) => FullLabel {
+                column,
+                at_least: None,
+                positive: Vec::new(),
+                negative: Vec::new(),
+            },
+        };
+        let texts = |names: Vec<Name>| names.into_iter().map(String::from).collect();
+        Self {
+            column: entry.column,
+            at_least: entry.at_least,
+            positive: texts(entry.positive),
+            negative: texts(entry.negative),
+        }
+    }
+}
+
+impl From<LabelColumn> for LabelEntry {
+    fn from(label: LabelColumn) -> Self {
+        if label.at_least.is_none() && label.positive.is_empty() {
+            return Self::Name(label.column);
+        }
+        let names = |texts: Vec<String>| texts.into_iter().map(Name::Text).collect();
+        Self::Full(FullLabel {
+            column: label.column,
+            at_least: label.at_least,
+            positive: names(label.positive),
+            negative: names(label.negative),
+        })
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column's name, or { column, name, transform = \"none\" or \"log1p\" }"
+    expecting = "expected a column's name, or { column, name, transform = \"none\", \"log1p\", \"hour\", \"standardise\", { clip = [0, 9] }, { modulo = 24 } or a list of those }"
 )]
 enum DenseEntry {
     Name(String),
@@ -139,14 +258,32 @@ struct FullDense {
     column: String,
     name: Option<String>,
     #[serde(default)]
-    transform: Transform,
+    transform: Transforms,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Transforms {
+    One(Transform),
+    List(Vec<Transform>),
+}
+
+impl Default for Transforms {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
 }
 
 impl From<DenseEntry> for DenseColumn {
     fn from(entry: DenseEntry) -> Self {
         let (column, name, transform) = match entry {
-            DenseEntry::Name(column) => (column, None, Transform::None),
+            DenseEntry::Name(column) => (column, None, Transforms::default()),
             DenseEntry::Full(entry) => (entry.column, entry.name, entry.transform),
+        };
+        let transform = match transform {
+            Transforms::One(Transform::None) => Vec::new(),
+            Transforms::One(transform) => vec![transform],
+            Transforms::List(list) => list,
         };
         Self {
             name: name.unwrap_or_else(|| column.clone()),
@@ -156,10 +293,19 @@ impl From<DenseEntry> for DenseColumn {
     }
 }
 
+/// As mappings write transformations: none and one without a list.
+fn one_or_list<S: Serializer>(list: &[Transform], to: S) -> std::result::Result<S::Ok, S::Error> {
+    match list {
+        [] => Transform::None.serialize(to),
+        [one] => one.serialize(to),
+        _ => list.serialize(to),
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column's name, or { column, name, type = \"integer\", \"hex\" or \"text\", list, separator }"
+    expecting = "expected a column's name, or { column, name, type = \"integer\", \"hex\" or \"text\", list, separator, merge_numbers }"
 )]
 enum CategoricalEntry {
     Name(String),
@@ -176,6 +322,13 @@ struct FullCategorical {
     #[serde(default)]
     list: bool,
     separator: Option<String>,
+    merge_numbers: Option<bool>,
+}
+
+impl From<&str> for CategoricalColumn {
+    fn from(column: &str) -> Self {
+        CategoricalEntry::Name(column.to_owned()).into()
+    }
 }
 
 impl From<CategoricalEntry> for CategoricalColumn {
@@ -193,6 +346,7 @@ impl From<CategoricalEntry> for CategoricalColumn {
             kind: entry.kind,
             list: entry.list,
             separator: entry.separator.unwrap_or_else(|| " ".to_owned()),
+            merge_numbers: entry.merge_numbers,
         }
     }
 }
@@ -225,30 +379,109 @@ impl TableMapping {
                 message: error.message().to_owned(),
             })
         })?;
-        let invalid = |option, value: &str, allowed| {
+        mapping.check()?;
+        Ok(mapping)
+    }
+
+    /// # Errors
+    /// A value without meaning, or the same name twice.
+    fn check(&self) -> Result<()> {
+        let invalid = |option, value: String, allowed| {
             Err(Error::InvalidOption {
                 option,
-                value: format!("{value:?}"),
+                value,
                 allowed,
             })
         };
         let CsvForm {
             separator, quote, ..
-        } = &mapping.csv;
-        if separator.is_some_and(|separator| !separator.is_ascii()) {
-            let value = separator.map(String::from).unwrap_or_default();
-            return invalid("csv.separator", &value, "one ASCII character");
+        } = &self.csv;
+        let breaks = |text: &str| text.contains(['\n', '\r']);
+        if let Some(separator) = separator.as_ref().filter(|text| {
+            text.is_empty() || breaks(text) || (!quote.is_empty() && text.contains(quote.as_str()))
+        }) {
+            let allowed = "one character or more, no line end and not the quote";
+            return invalid("csv.separator", format!("{separator:?}"), allowed);
         }
-        if quote.len() > 1 || !quote.is_ascii() {
-            return invalid("csv.quote", quote, "one ASCII character, or nothing");
+        if quote.len() > 1 || !quote.is_ascii() || breaks(quote) {
+            let allowed = "one ASCII character, or nothing";
+            return invalid("csv.quote", format!("{quote:?}"), allowed);
         }
-        if mapping
-            .categorical
+        let label = &self.label;
+        if label.at_least.is_some_and(f64::is_nan) {
+            return invalid("label.at_least", "NaN".to_owned(), "a number");
+        }
+        if label.at_least.is_some() && !(label.positive.is_empty() && label.negative.is_empty()) {
+            let value = "given beside positive or negative".to_owned();
+            return invalid("label.at_least", value, "one of the two ways to say it");
+        }
+        if label.positive.is_empty() && !label.negative.is_empty() {
+            let allowed = "the values that mean 1, too";
+            return invalid("label.positive", "empty".to_owned(), allowed);
+        }
+        if let Some(name) = label
+            .positive
             .iter()
-            .any(|column| column.list && column.separator.is_empty())
+            .find(|name| label.negative.contains(name))
         {
-            return invalid("categorical.separator", "", "one character or more");
+            let value = format!("{name:?}, which label.negative has too");
+            return invalid("label.positive", value, "values that mean 1");
         }
-        Ok(mapping)
+        for column in &self.dense {
+            let bad = column.transform.iter().find(|transform| match transform {
+                Transform::Clip([least, most]) => {
+                    !(least <= most && least.is_finite() && most.is_finite())
+                }
+                Transform::Modulo(divisor) => !(divisor.is_finite() && *divisor > 0.0),
+                _ => false,
+            });
+            if let Some(bad) = bad {
+                let value = format!("{bad:?} of column {:?}", column.column);
+                let allowed = "clip = [least, most] and modulo above 0, finite";
+                return invalid("dense.transform", value, allowed);
+            }
+            let standardised = |transform: &&Transform| **transform == Transform::Standardise;
+            if column.transform.iter().filter(standardised).count() > 1 {
+                let value = format!("\"standardise\" twice for column {:?}", column.column);
+                return invalid("dense.transform", value, "it once");
+            }
+        }
+        let categorical = &self.categorical;
+        if let Some(column) = categorical
+            .iter()
+            .find(|column| column.list && column.separator.is_empty())
+        {
+            let value = format!("empty for column {:?}", column.column);
+            return invalid("categorical.separator", value, "one character or more");
+        }
+        let numbers = |column: &&CategoricalColumn| {
+            column.kind != CategoryKind::Text && column.merge_numbers.is_some()
+        };
+        if let Some(column) = categorical.iter().find(numbers) {
+            let value = format!("given for column {:?}", column.column);
+            return invalid("categorical.merge_numbers", value, "type = \"text\"");
+        }
+        let dense = self.dense.iter().map(|column| &column.name);
+        let names: Vec<&String> = dense
+            .chain(categorical.iter().map(|column| &column.name))
+            .collect();
+        if let Some((_, name)) = names
+            .iter()
+            .enumerate()
+            .find(|(at, name)| names[..*at].contains(name))
+        {
+            let allowed = "every name once: give one of the two another with `name`";
+            return invalid("mapping", format!("two features named {name:?}"), allowed);
+        }
+        Ok(())
+    }
+
+    /// The columns that are read: the label, the dense ones, the categorical ones.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        let dense = self.dense.iter().map(|column| column.column.as_str());
+        let categorical = self.categorical.iter().map(|column| column.column.as_str());
+        std::iter::once(self.label.column.as_str())
+            .chain(dense)
+            .chain(categorical)
     }
 }

@@ -4,14 +4,31 @@
 mod arrays;
 #[cfg(feature = "parquet")]
 mod arrow_files;
+#[cfg(feature = "parquet")]
+mod arrow_ipc;
+mod cell;
 mod csv;
 mod files;
+mod lines;
 mod mapping;
-mod values;
+#[cfg(feature = "parquet")]
+mod pages;
+#[cfg(feature = "parquet")]
+mod parquet_files;
+#[cfg(feature = "parquet")]
+mod quiet;
+mod rows;
+mod scale;
+#[cfg(feature = "parquet")]
+mod thrift;
 
 use std::path::{Path, PathBuf};
 
-pub use mapping::{CategoricalColumn, CategoryKind, CsvForm, DenseColumn, TableMapping, Transform};
+pub(super) use cell::{is_integer, whole_part};
+pub use mapping::{
+    CategoricalColumn, CategoryKind, CsvForm, DenseColumn, LabelColumn, TableMapping, Transform,
+};
+pub(super) use scale::{Measure, Scale};
 
 use self::files::{Form, TableFiles};
 use super::foreign::{Columns, Foreign, ForeignReader, TableColumn};
@@ -20,13 +37,14 @@ use crate::error::{Error, Result};
 #[cfg(not(feature = "parquet"))]
 use crate::exchange::error::Error as ExchangeError;
 use crate::packed::SourceFile;
-use crate::text::stored_bytes;
+use crate::text::{BadRows, stored_bytes};
 
 /// Opens tables and looks whether they have the columns.
 pub(super) fn open_table(
     mapping: &TableMapping,
     paths: &[PathBuf],
     ids: ForeignIds,
+    bad_rows: BadRows,
 ) -> Result<Box<dyn ForeignReader>> {
     let keep = ids == ForeignIds::Keep;
     let texts = |column: &CategoricalColumn| column.kind == CategoryKind::Text;
@@ -44,6 +62,7 @@ pub(super) fn open_table(
     let table = |column: &CategoricalColumn| TableColumn {
         name: column.name.clone(),
         text: texts(column),
+        apart: texts(column) && column.merge_numbers.is_none(),
         bound: None,
     };
     let columns = Columns {
@@ -55,11 +74,7 @@ pub(super) fn open_table(
         tables: mapping.categorical.iter().map(table).collect(),
         multi_hot: mapping.categorical.iter().any(|column| column.list),
     };
-    let files = TableFiles {
-        columns,
-        mapping: mapping.clone(),
-        keep,
-    };
+    let files = TableFiles::new(columns, mapping, keep, bad_rows);
     for path in paths {
         stored_bytes(path)?;
         files.check_columns(path)?;
@@ -69,7 +84,7 @@ pub(super) fn open_table(
 
 impl TableFiles {
     fn check_columns(&self, path: &Path) -> Result<()> {
-        match Form::of(path) {
+        match Form::of(path)? {
             Form::Csv => csv::check_columns(self, path),
             form => arrow_check(self, path, form),
         }
@@ -81,12 +96,22 @@ impl ForeignReader for TableFiles {
         &self.columns
     }
 
+    fn standardised(&self) -> &[usize] {
+        &self.unscaled
+    }
+
+    fn standardise(&mut self, scales: &[Scale]) {
+        for (number, scale) in std::mem::take(&mut self.unscaled).into_iter().zip(scales) {
+            self.scales[number] = Some(*scale);
+        }
+    }
+
     fn read(
         &self,
         path: &Path,
         consume: &mut dyn FnMut(Foreign) -> Result<()>,
     ) -> Result<Vec<SourceFile>> {
-        match Form::of(path) {
+        match Form::of(path)? {
             Form::Csv => csv::read(self, path, consume),
             form => arrow_read(self, path, form, consume),
         }
