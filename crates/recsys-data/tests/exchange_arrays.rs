@@ -6,9 +6,7 @@ mod criteo_text;
 mod taobao_text;
 
 use criteo_text::{Workplace, samples};
-use recsys_data::exchange::{
-    ForeignIds, ForeignParts, ImportForeign, ImportFormat, ImportOptions,
-};
+use recsys_data::exchange::{ForeignIds, ForeignParts, ImportForeign, ImportFormat, ImportOptions};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Batch, Split};
 use taobao_text::zip;
@@ -41,7 +39,8 @@ impl Numbers {
             _ => format!("{rows}, {columns}"),
         };
         let order = if fortran { "True" } else { "False" };
-        let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({shape}), }}\n");
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({shape}), }}\n");
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
@@ -146,16 +145,25 @@ fn arrays_of_every_type_and_order_hold_the_same_samples() {
     place.file("a.npz", zip(&arrays, true));
     assert!(import(&place, ImportFormat::Npz, "a.npz") == found);
     let names = place.names();
-    assert!(names.iter().all(|name| name == "a.npz" || name == "out"), "{names:?}");
+    assert!(
+        names.iter().all(|name| name == "a.npz" || name == "out"),
+        "{names:?}"
+    );
 }
 
 #[test]
 fn triples_in_fortran_order_and_with_several_ids_are_read() {
     let place = Workplace::new();
-    place.file("d_labels.npy", Numbers::new(SAMPLES, 1, 2).npy("|b1", false));
+    place.file(
+        "d_labels.npy",
+        Numbers::new(SAMPLES, 1, 2).npy("|b1", false),
+    );
     let ids = [Numbers::new(SAMPLES, 2, 9), Numbers::new(SAMPLES, 3, 5)];
     for fortran in [false, true] {
-        place.file("d_dense.npy", Numbers::new(SAMPLES, 2, 9).npy("<f4", fortran));
+        place.file(
+            "d_dense.npy",
+            Numbers::new(SAMPLES, 2, 9).npy("<f4", fortran),
+        );
         let arrays = ids.each_ref().map(|ids| ids.npy("<i4", fortran));
         let arrays = [("0.npy", &arrays[0][..]), ("1.npy", &arrays[1])];
         place.file("d_sparse_multi_hot.npz", zip(&arrays, fortran));
@@ -197,7 +205,10 @@ fn errors_name_the_file_of_the_value() {
             test: Vec::new(),
         };
         let options = ImportOptions::new(ImportFormat::TorchRec, parts, place.path("out"));
-        let message = ImportForeign::new(options).run(&()).unwrap_err().to_string();
+        let message = ImportForeign::new(options)
+            .run(&())
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(problem), "{message}");
     }
 }

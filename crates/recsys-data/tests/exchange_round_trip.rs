@@ -10,8 +10,8 @@ use criteo_text::{Workplace, contents, prepare, rows, samples};
 use recsys_data::criteo::{Numbering, PrepareOptions};
 use recsys_data::exchange::Error as ExchangeError;
 use recsys_data::exchange::{
-    DenseValues, ExportForeign, ExportFormat, ExportLayout, ExportOptions, ForeignIds, ForeignParts,
-    ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
+    DenseValues, ExportForeign, ExportFormat, ExportLayout, ExportOptions, ForeignIds,
+    ForeignParts, ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
 };
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Error, Split};
@@ -318,12 +318,27 @@ fn days_hold_training_samples_in_order_and_both_halves_of_the_last() {
         (0..24).map(day).collect()
     };
     let kaggle = place.path("kaggle");
-    let notes = export_days(&options.out, &kaggle, ExportFormat::Npz, ExportLayout::Kaggle);
+    let notes = export_days(
+        &options.out,
+        &kaggle,
+        ExportFormat::Npz,
+        ExportLayout::Kaggle,
+    );
     assert!(notes.is_empty(), "{notes:?}");
     let terabyte = place.path("terabyte");
-    export_days(&options.out, &terabyte, ExportFormat::Npz, ExportLayout::Terabyte);
+    export_days(
+        &options.out,
+        &terabyte,
+        ExportFormat::Npz,
+        ExportLayout::Terabyte,
+    );
     let torchrec = place.path("torchrec");
-    export_days(&options.out, &torchrec, ExportFormat::TorchRec, ExportLayout::Terabyte);
+    export_days(
+        &options.out,
+        &torchrec,
+        ExportFormat::TorchRec,
+        ExportLayout::Terabyte,
+    );
     for name in ["train_day_count.npz", "train_fea_count.npz"] {
         assert!(kaggle.join(name).exists(), "{name}");
     }
@@ -337,8 +352,16 @@ fn days_hold_training_samples_in_order_and_both_halves_of_the_last() {
             vec![kaggle.join("kaggleAdDisplayChallenge_processed.npz")],
             all([test, validation]),
         ),
-        (ImportFormat::Npz, days(&terabyte, "_reordered.npz"), all([test, validation])),
-        (ImportFormat::TorchRec, days(&torchrec, ""), all([validation, test])),
+        (
+            ImportFormat::Npz,
+            days(&terabyte, "_reordered.npz"),
+            all([test, validation]),
+        ),
+        (
+            ImportFormat::TorchRec,
+            days(&torchrec, ""),
+            all([validation, test]),
+        ),
     ] {
         let parts = ForeignParts::Named {
             train: files,

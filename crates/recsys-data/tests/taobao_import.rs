@@ -6,8 +6,8 @@ mod taobao_text;
 
 use std::collections::HashSet;
 
-use recsys_data::packed::PackedDataset;
 use recsys_data::exchange::{DenseValues, ExportForeign, ExportFormat, ExportOptions};
+use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao, SequenceIds};
 use recsys_data::{Error, Result, Split};
 use taobao_text::{Workplace, contents, samples, zip};
@@ -385,13 +385,19 @@ fn ids_of_text_are_brought_back_as_the_original_does() {
         ..options(&place, "train.txt")
     };
     let message = import(&keep(None)).unwrap_err().to_string();
-    assert!(message.contains("train.txt") && message.contains("987994"), "{message}");
+    assert!(
+        message.contains("train.txt") && message.contains("987994"),
+        "{message}"
+    );
     // 100 items, then 10 users, then 7 categories.
     let options = keep(Some([10, 100, 7]));
     assert_eq!(import(&options).unwrap().categories, [10, 100, 7]);
     let batch = samples(&options.out, Split::Train);
     let rows = batch.sparse.ids.as_chunks::<3>().0;
-    assert!(rows.iter().all(|row| row[0] == 3 && row[1] < 50 && row[2] < 7));
+    assert!(
+        rows.iter()
+            .all(|row| row[0] == 3 && row[1] < 50 && row[2] < 7)
+    );
     assert!(rows.iter().any(|row| row[2] == 6));
 }
 

@@ -35,8 +35,16 @@ fn trainer() -> Trainer<FusedDlrm, CpuStore> {
 
 /// The description and the numbers of a zip file in the older form, as PyTorch before 1.6 wrote it.
 fn legacy(shapes: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut bytes = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
-    let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let mut bytes =
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    let text = |text: &str| {
+        [
+            b"X",
+            &(text.len() as u32).to_le_bytes()[..],
+            text.as_bytes(),
+        ]
+        .concat()
+    };
     let tuple = |numbers: &[u8]| {
         let numbers = numbers.iter().flat_map(|&number| [b'K', number]);
         [b"(".to_vec(), numbers.collect(), b"t".to_vec()].concat()
@@ -120,7 +128,11 @@ fn damaged_weights_are_read_or_refused() {
     ];
     testing::fuzzing::run(&mut [
         target("PyTorch's zip archives", zips, folder.path()),
-        target("PyTorch's older files", vec![legacy(&shapes)], folder.path()),
+        target(
+            "PyTorch's older files",
+            vec![legacy(&shapes)],
+            folder.path(),
+        ),
         target(
             "safetensors",
             vec![std::fs::read(&saved).unwrap()],

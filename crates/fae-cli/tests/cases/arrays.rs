@@ -18,7 +18,10 @@ fn case_01_fortran_npz_real_data() {
     let shards = |folder: &str| {
         let files = case.out(folder).read_dir().unwrap();
         let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-        files.retain(|file| file.extension().is_some_and(|ending| ending == "safetensors"));
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|ending| ending == "safetensors")
+        });
         files.sort();
         assert!(!files.is_empty());
         let bytes = files.iter().map(|file| std::fs::read(file).unwrap());

@@ -161,6 +161,7 @@ impl ImportTaobao {
         }
 
         let kept = self.kept_rows(&tables)?;
+        let categories = kept.unwrap_or(tables.each_ref().map(|table| table.len() as u64));
         let vocabularies = match kept {
             Some(_) => Vec::new(),
             None => Vec::from(tables.each_mut().map(|table| {
@@ -169,7 +170,6 @@ impl ImportTaobao {
                 vocabulary
             })),
         };
-        let categories = kept.unwrap_or(tables.each_ref().map(|table| table.len() as u64));
         let writer_options = WriterOptions {
             force: options.force,
             shard_rows: options.shard_rows,

@@ -29,7 +29,12 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
         target("MLPerf binary", "day.bin", ImportFormat::MlPerf, mlperf()),
         target("npz of clicks", "day.npz", ImportFormat::Npz, npz(false)),
         target("npz by columns", "day.npz", ImportFormat::Npz, npz(true)),
-        target("TorchRec ids", "d_sparse.npy", ImportFormat::TorchRec, ids()),
+        target(
+            "TorchRec ids",
+            "d_sparse.npy",
+            ImportFormat::TorchRec,
+            ids(),
+        ),
         target(
             "TorchRec multi-hot ids",
             "m_sparse_multi_hot.npz",

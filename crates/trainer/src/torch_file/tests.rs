@@ -44,7 +44,9 @@ fn text(text: &str) -> Vec<u8> {
 
 /// A dictionary.
 fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let entries = entries.iter().flat_map(|(key, value)| [text(key), value.clone()]);
+    let entries = entries
+        .iter()
+        .flat_map(|(key, value)| [text(key), value.clone()]);
     [b"}(".to_vec(), entries.flatten().collect(), b"u".to_vec()].concat()
 }
 
@@ -60,7 +62,10 @@ fn open(value: &[u8], storage: &[u8]) -> Result<TorchFile> {
 }
 
 fn floats(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 #[test]
@@ -68,7 +73,12 @@ fn strided_tensors_are_read_in_the_order_of_their_dimensions() {
     let values: Vec<f32> = (0..12u8).map(f32::from).collect();
     for (offset, shape, strides, expected) in [
         (0, [3, 4], [4, 1], (0..12).collect::<Vec<u8>>()),
-        (0, [4, 3], [1, 4], vec![0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]),
+        (
+            0,
+            [4, 3],
+            [1, 4],
+            vec![0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11],
+        ),
         (1, [2, 2], [5, 2], vec![1, 3, 6, 8]),
         (2, [2, 3], [1, 0], vec![2, 2, 2, 3, 3, 3]),
     ] {
@@ -77,7 +87,9 @@ fn strided_tensors_are_read_in_the_order_of_their_dimensions() {
         file.check("w", &shape.map(u64::from)).unwrap();
         let expected: Vec<f32> = expected.into_iter().map(f32::from).collect();
         for first in 0..expected.len() {
-            let read = file.read("w", first as u64, expected.len() - first).unwrap();
+            let read = file
+                .read("w", first as u64, expected.len() - first)
+                .unwrap();
             assert_eq!(read, expected[first..], "{shape:?} {strides:?}");
         }
     }
@@ -105,7 +117,12 @@ fn floats_of_every_size_are_read_and_other_numbers_are_no_weights() {
 #[test]
 fn weights_are_found_wherever_programs_put_them() {
     let weight = || tensor("Float", 2, 0, &[2], &[1]);
-    let state = || dict(&[("bot_l.module.0.weight", weight()), ("epoch", b"K\x01".to_vec())]);
+    let state = || {
+        dict(&[
+            ("bot_l.module.0.weight", weight()),
+            ("epoch", b"K\x01".to_vec()),
+        ])
+    };
     let modules = |inner: Vec<u8>| dict(&[("_parameters", b"}".to_vec()), ("_modules", inner)]);
     let layer = || object(dict(&[("_parameters", dict(&[("weight", weight())]))]));
     let module = || {
@@ -114,7 +131,10 @@ fn weights_are_found_wherever_programs_put_them() {
     };
     let script = object(dict(&[
         ("training", b"\x88".to_vec()),
-        ("bot_l", object(dict(&[("0", object(dict(&[("weight", weight())])))]))),
+        (
+            "bot_l",
+            object(dict(&[("0", object(dict(&[("weight", weight())])))])),
+        ),
     ]));
     for value in [
         state(),
@@ -137,13 +157,28 @@ fn files_without_weights_say_what_they_hold() {
     let weight = || dict(&[("w", tensor("Float", 2, 0, &[2], &[1]))]);
     for (value, problem) in [
         (b"K\x01".to_vec(), "a value that is no model"),
-        (dict(&[("epoch", b"K\x01".to_vec())]), "a dictionary of `epoch`"),
+        (
+            dict(&[("epoch", b"K\x01".to_vec())]),
+            "a dictionary of `epoch`",
+        ),
         (object(b"}".to_vec()), "an object of `m.C`"),
-        (dict(&[("a", weight()), ("b", weight())]), "several sets of weights, under `a`, `b`"),
+        (
+            dict(&[("a", weight()), ("b", weight())]),
+            "several sets of weights, under `a`, `b`",
+        ),
         (tensor("Float", 3, 0, &[3], &[1]), "one tensor"),
-        (dict(&[("w", tensor("Float", 3, 0, &[3], &[1]))]), "larger than its storage"),
-        (dict(&[("w", tensor("Float", 2, 1, &[2], &[1]))]), "larger than its storage"),
-        (dict(&[("w", tensor("What", 2, 0, &[2], &[1]))]), "incomplete"),
+        (
+            dict(&[("w", tensor("Float", 3, 0, &[3], &[1]))]),
+            "larger than its storage",
+        ),
+        (
+            dict(&[("w", tensor("Float", 2, 1, &[2], &[1]))]),
+            "larger than its storage",
+        ),
+        (
+            dict(&[("w", tensor("What", 2, 0, &[2], &[1]))]),
+            "incomplete",
+        ),
         (b"\xff".to_vec(), "the instruction 0xff"),
         (b"h\x07".to_vec(), "before it is there"),
         (b"(".repeat(1 << 24), "save the state dictionary alone"),
@@ -163,7 +198,10 @@ fn files_without_weights_say_what_they_hold() {
 fn nested_memos_end() {
     let mut value = b"}q\x00".to_vec();
     for level in 0..60 {
-        let both = dict(&[("a", object(vec![b'h', level])), ("b", object(vec![b'h', level]))]);
+        let both = dict(&[
+            ("a", object(vec![b'h', level])),
+            ("b", object(vec![b'h', level])),
+        ]);
         value.extend(both);
         value.extend([b'q', level + 1]);
     }

@@ -10,7 +10,7 @@ pub(super) fn shares(integer: i32) -> bool {
     let same = |other: Option<i32>| {
         other.is_some_and(|other| logarithm(other).to_bits() == logarithm(integer).to_bits())
     };
-    integer >= FIRST_SHARED - 1 && (same(integer.checked_add(1)) || same(integer.checked_sub(1)))
+    integer >= EXACT && (same(integer.checked_add(1)) || same(integer.checked_sub(1)))
 }
 
 /// An integer from 0 on of which `PrepareCriteo` makes exactly this value, if there is one.
