@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::foreign::{Columns, Foreign, ForeignReader};
-use super::id_rows::{IdRows, NumberFiles, SAMPLES, columns, share, unsigned_hash, width};
+use super::id_rows::{IdRows, NumberFiles, block, columns, share, unsigned_hash, width};
 use super::rules::{DenseValues, ForeignIds};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
@@ -175,8 +175,9 @@ impl ForeignReader for NpzFiles {
         let id = |value| if hashes { unsigned_hash(value) } else { value };
         let mut dense = dense.by_rows(&self.scratch)?;
         let mut ids = ids.by_rows(&self.scratch)?;
-        for number in (0..samples).step_by(SAMPLES) {
-            let count = (samples - number).min(SAMPLES as u64) as usize;
+        let block = block(width + tables);
+        for number in (0..samples).step_by(block) {
+            let count = (samples - number).min(block as u64) as usize;
             let rows = IdRows {
                 files: NumberFiles::one(path),
                 first: number,

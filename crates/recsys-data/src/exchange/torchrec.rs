@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::foreign::{Columns, Foreign, ForeignReader};
-use super::id_rows::{IdRows, NumberFiles, SAMPLES, columns, share, unsigned_hash, width};
+use super::id_rows::{IdRows, NumberFiles, block, columns, share, unsigned_hash, width};
 use super::npz::check_counts;
 use super::rules::{DenseValues, ForeignIds};
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ use crate::text::{Source, ZipEntry, entries_of_zip, identity, stored_bytes};
 pub(super) const ENDINGS: [&str; 3] = ["labels", "dense", "sparse"];
 /// What the name of an archive of ids ends with.
 const MULTI_HOT: &str = "sparse_multi_hot.npz";
+/// More tables are damage; each of them has a buffer of its own.
+const MOST_TABLES: usize = 1 << 10;
 
 pub(super) struct TorchRecFiles {
     columns: Columns,
@@ -71,10 +73,13 @@ impl Ids {
             return Ok(Self::OneHot(open(path)?));
         }
         let places = entries_of_zip(path)?;
-        if places.is_empty() {
+        if places.is_empty() || places.len() > MOST_TABLES {
             return Err(Error::Exchange(ExchangeError::BadForeignFile {
                 path: path.to_path_buf(),
-                problem: "holds no arrays; it needs 0.npy, 1.npy and so on".to_owned(),
+                problem: format!(
+                    "holds {} arrays; it needs 0.npy, 1.npy and so on, {MOST_TABLES} at most",
+                    places.len()
+                ),
             }));
         }
         let tables = 0..places.len();
@@ -179,8 +184,13 @@ impl ForeignReader for TorchRecFiles {
         let bytes = sizes?.iter().sum();
         let hashes = self.ids == ForeignIds::Rank;
         let id = |value| if hashes { unsigned_hash(value) } else { value };
-        for number in (0..samples).step_by(SAMPLES) {
-            let count = (samples - number).min(SAMPLES as u64) as usize;
+        let ids_width = match &ids {
+            Ids::OneHot(_) => tables,
+            Ids::MultiHot(arrays) => arrays.iter().map(|array| array.shape[1] as usize).sum(),
+        };
+        let block = block(width + ids_width);
+        for number in (0..samples).step_by(block) {
+            let count = (samples - number).min(block as u64) as usize;
             let rows = IdRows {
                 files: NumberFiles {
                     labels: &labels_path,

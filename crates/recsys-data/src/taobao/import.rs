@@ -27,8 +27,7 @@ use crate::text::{check_output, folder_bytes, identity, read_all, stored_bytes};
 const POSITIONS: u32 = 21;
 
 /// What becomes of the ids of the original programs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SequenceIds {
     /// They become ranks, 0 the most frequent.
@@ -211,7 +210,10 @@ impl ImportTaobao {
             options: serde_json::json!({
                 "rank_on": options.rank_on,
                 "import": files.iter().map(|(split, _)| split.name()).collect::<Vec<_>>(),
-                "ids": options.ids,
+                "ids": match options.ids {
+                    SequenceIds::Rank => "rank",
+                    SequenceIds::Keep { .. } => "keep",
+                },
                 "points_per_user": options.points_per_user,
                 "train_lines": options.train_lines,
                 "validation_lines": options.validation_lines,
