@@ -124,7 +124,8 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
 /// from a file that PyTorch saved: a state dictionary, alone or where programs put it
 /// (`state_dict`, `model_state_dict` …), or a whole module. Numbers of 16, 32 and 64 bits become
 /// f32; names may have what wrappers put into them, such as `module.`. Nothing in a file is
-/// executed. Tables are streamed. Optimizer state starts afresh. Weights in the file that neither needs are ignored.
+/// executed. Tables are streamed. Optimizer state starts afresh. Weights in the file that neither
+/// needs are ignored.
 ///
 /// Every table must have as many rows in the file as in the store; [`load_weights_with`] takes
 /// files from before the tables grew.
