@@ -113,8 +113,8 @@ fn archives_with_wrong_arrays_are_named() {
             "X_int has shape [2, 1] instead of [3, 1]",
         ),
         (
-            change(|a| a.y = npy(1, "<i2", "2,", &[])),
-            "array y has elements of type <i2",
+            change(|a| a.y = npy(1, "<c8", "2,", &[])),
+            "array y has elements of type <c8",
         ),
         (
             change(|a| a.y = npy(1, "<i4", "4611686018427387904, 4", &[])),
@@ -278,7 +278,7 @@ fn triples_with_wrong_arrays_are_named() {
     place.file("d_sparse_multi_hot.npz", "x");
     let name = place.path("d");
     let message = refused(&place, options(&place, ImportFormat::TorchRec, &[name]));
-    assert!(message.contains("multi-hot"), "{message}");
+    assert!(message.contains("d_sparse_multi_hot.npz"), "{message}");
 }
 
 fn table(text: &str) -> ImportFormat {

@@ -10,8 +10,8 @@ use criteo_text::{Workplace, contents, prepare, rows, samples};
 use recsys_data::criteo::{Numbering, PrepareOptions};
 use recsys_data::exchange::Error as ExchangeError;
 use recsys_data::exchange::{
-    DenseValues, ExportForeign, ExportFormat, ExportOptions, ForeignIds, ForeignParts,
-    ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
+    DenseValues, ExportForeign, ExportFormat, ExportLayout, ExportOptions, ForeignIds,
+    ForeignParts, ImportForeign, ImportFormat, ImportOptions, Rerank, RerankOptions,
 };
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Error, RankOn, Split};
@@ -23,6 +23,10 @@ fn export(data: &Path, out: &Path, format: ExportFormat, dense: DenseValues) -> 
         out: out.to_path_buf(),
         format,
         dense,
+        layout: match format {
+            ExportFormat::Npz | ExportFormat::TorchRec => Some(ExportLayout::Splits),
+            _ => None,
+        },
     };
     let report = ExportForeign::new(options).run(&()).unwrap();
     for file in &report.files {
@@ -230,6 +234,7 @@ fn what_a_format_cannot_hold_is_named() {
             out: place.path(out),
             format,
             dense,
+            layout: None,
         };
         ExportForeign::new(options)
             .run(&())
@@ -262,6 +267,7 @@ fn what_a_format_cannot_hold_is_named() {
         out: place.path("lost"),
         format: ExportFormat::Npz,
         dense: DenseValues::Log,
+        layout: Some(ExportLayout::Splits),
     };
     let error = ExportForeign::new(options).run(&()).unwrap_err();
     let Error::Exchange(ExchangeError::ValueNotExportable {
@@ -281,4 +287,112 @@ fn what_a_format_cannot_hold_is_named() {
     assert!(error.to_string().contains("DenseValues::AsIs"));
     assert!(!place.path("lost").exists());
     assert!(!place.names().iter().any(|name| name.contains("partial")));
+}
+
+/// Exports into `out` and returns the report's notes.
+fn export_days(data: &Path, out: &Path, format: ExportFormat, layout: ExportLayout) -> Vec<String> {
+    let options = ExportOptions {
+        data: data.to_path_buf(),
+        out: out.to_path_buf(),
+        format,
+        dense: format.usual_dense(),
+        layout: Some(layout),
+    };
+    ExportForeign::new(options).run(&()).unwrap().notes
+}
+
+#[test]
+fn days_hold_training_samples_in_order_and_both_halves_of_the_last() {
+    let place = Workplace::new();
+    // 6,000 rows train, and 500 each validate and test.
+    place.file("raw.txt", rows(7_000));
+    let options = place.options(&["raw.txt"]);
+    prepare(&options).unwrap();
+    let expected = Split::ALL.map(|split| samples(&options.out, split));
+    let [train, validation, test] = &expected;
+    let all = |last: [&recsys_data::Batch; 2]| {
+        let labels = [&train.label, &last[0].label, &last[1].label];
+        labels.map(|labels| labels.as_slice()).concat()
+    };
+    let days = |folder: &Path, ending: &str| -> Vec<PathBuf> {
+        let day = |day: u64| folder.join(format!("day_{day}{ending}"));
+        (0..24).map(day).collect()
+    };
+    let kaggle = place.path("kaggle");
+    let notes = export_days(
+        &options.out,
+        &kaggle,
+        ExportFormat::Npz,
+        ExportLayout::Kaggle,
+    );
+    assert!(notes.is_empty(), "{notes:?}");
+    let terabyte = place.path("terabyte");
+    export_days(
+        &options.out,
+        &terabyte,
+        ExportFormat::Npz,
+        ExportLayout::Terabyte,
+    );
+    let torchrec = place.path("torchrec");
+    export_days(
+        &options.out,
+        &torchrec,
+        ExportFormat::TorchRec,
+        ExportLayout::Terabyte,
+    );
+    for name in ["train_day_count.npz", "train_fea_count.npz"] {
+        assert!(kaggle.join(name).exists(), "{name}");
+    }
+    for name in ["day_day_count.npz", "day_fea_count.npz"] {
+        assert!(terabyte.join(name).exists(), "{name}");
+    }
+    // The original tests with the first half of the last day, TorchRec with the second.
+    for (format, files, labels) in [
+        (
+            ImportFormat::Npz,
+            vec![kaggle.join("kaggleAdDisplayChallenge_processed.npz")],
+            all([test, validation]),
+        ),
+        (
+            ImportFormat::Npz,
+            days(&terabyte, "_reordered.npz"),
+            all([test, validation]),
+        ),
+        (
+            ImportFormat::TorchRec,
+            days(&torchrec, ""),
+            all([validation, test]),
+        ),
+    ] {
+        let parts = ForeignParts::Named {
+            train: files,
+            validation: Vec::new(),
+            test: Vec::new(),
+        };
+        let options = ImportOptions {
+            ids: ForeignIds::Keep,
+            force: true,
+            ..ImportOptions::new(format, parts, place.path("back"))
+        };
+        ImportForeign::new(options).run(&()).unwrap();
+        assert_eq!(samples(&place.path("back"), Split::Train).label, labels);
+    }
+}
+
+#[test]
+fn integers_that_share_a_logarithm_are_counted() {
+    let place = Workplace::new();
+    let line = |dense: i32| format!("1\t{dense}{}{}\n", "\t".repeat(12), "\tab".repeat(26));
+    let numbers = [0, 7, 1_000_000, 1_312_407, 1_312_406, i32::MAX];
+    place.file("raw.txt", numbers.map(line).concat());
+    let options = place.options(&["raw.txt"]);
+    prepare(&options).unwrap();
+    let export = ExportOptions {
+        data: options.out,
+        out: place.path("files"),
+        format: ExportFormat::Npz,
+        dense: DenseValues::Log,
+        layout: None,
+    };
+    assert_eq!(ExportForeign::new(export).run(&()).unwrap().inexact, 3);
 }

@@ -6,8 +6,9 @@ mod taobao_text;
 
 use std::collections::HashSet;
 
+use recsys_data::exchange::{DenseValues, ExportForeign, ExportFormat, ExportOptions};
 use recsys_data::packed::PackedDataset;
-use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao};
+use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao, SequenceIds};
 use recsys_data::{Error, Result, Split};
 use taobao_text::{Workplace, contents, samples, zip};
 
@@ -335,4 +336,98 @@ fn no_file_is_two_parts() {
         ..options(&place, "train.txt")
     };
     assert!(matches!(import(&options), Err(Error::InvalidOption { .. })));
+}
+
+#[test]
+fn ids_stay_where_weights_of_the_original_are_to_fit() {
+    let place = Workplace::new();
+    place.file("train.npz", npz(&parts(60), true));
+    for (rows, found) in [(None, [12, 97, 11]), (Some([20, 100, 30]), [20, 100, 30])] {
+        let options = ImportOptions {
+            ids: SequenceIds::Keep { rows },
+            ..options(&place, "train.npz")
+        };
+        assert_eq!(import(&options).unwrap().categories, found);
+        let data = PackedDataset::open(&options.out).unwrap();
+        data.verify().unwrap();
+        assert_eq!(data.schema().table_rows(), found);
+        assert!(data.vocabulary(0).unwrap().is_none());
+        let batch = samples(&options.out, Split::Train);
+        for (place, row) in batch.sparse.ids.as_chunks::<3>().0.iter().enumerate() {
+            let expected = [0, 1, 2].map(|table| id(table, place / 21, place % 21));
+            assert_eq!(*row, expected);
+        }
+    }
+    let options = ImportOptions {
+        ids: SequenceIds::Keep {
+            rows: Some([20, 96, 30]),
+        },
+        out: place.path("none"),
+        ..options(&place, "train.npz")
+    };
+    let message = import(&options).unwrap_err().to_string();
+    assert!(message.contains("96 rows for item"), "{message}");
+}
+
+/// Text numbers users and categories behind the items.
+#[test]
+fn ids_of_text_are_brought_back_as_the_original_does() {
+    let place = Workplace::new();
+    let list = |first: u32, modulus: u32| {
+        let values = (0..200).map(|place| (first + place % modulus).to_string());
+        values.collect::<Vec<_>>().join(",")
+    };
+    let (items, categories) = (list(0, 50), list(110, 7));
+    let line = format!("103\t5\t112\t1\t{items}\t{categories}\t{items}\t{categories}\n");
+    place.file("train.txt", line);
+    let keep = |rows| ImportOptions {
+        ids: SequenceIds::Keep { rows },
+        ..options(&place, "train.txt")
+    };
+    let message = import(&keep(None)).unwrap_err().to_string();
+    assert!(
+        message.contains("train.txt") && message.contains("987994"),
+        "{message}"
+    );
+    // 100 items, then 10 users, then 7 categories.
+    let options = keep(Some([10, 100, 7]));
+    assert_eq!(import(&options).unwrap().categories, [10, 100, 7]);
+    let batch = samples(&options.out, Split::Train);
+    let rows = batch.sparse.ids.as_chunks::<3>().0;
+    assert!(
+        rows.iter()
+            .all(|row| row[0] == 3 && row[1] < 50 && row[2] < 7)
+    );
+    assert!(rows.iter().any(|row| row[2] == 6));
+}
+
+#[test]
+fn sequences_are_exported_as_the_original_reads_them() {
+    let place = Workplace::new();
+    place.file("train.npz", npz(&parts(9_000), false));
+    place.file("test.npz", npz(&parts(50), false));
+    let first = ImportOptions {
+        ids: SequenceIds::Keep { rows: None },
+        test: Some(place.path("test.npz")),
+        ..options(&place, "train.npz")
+    };
+    import(&first).unwrap();
+    let export = ExportOptions {
+        data: first.out.clone(),
+        out: place.path("files"),
+        format: ExportFormat::Npz,
+        dense: DenseValues::Log,
+        layout: None,
+    };
+    ExportForeign::new(export).run(&()).unwrap();
+    let again = ImportOptions {
+        train: place.path("files/taobao_train_t20.npz"),
+        test: Some(place.path("files/taobao_test_t20.npz")),
+        out: place.path("again"),
+        ..first.clone()
+    };
+    import(&again).unwrap();
+    for split in [Split::Train, Split::Test] {
+        assert!(samples(&again.out, split) == samples(&first.out, split));
+    }
 }

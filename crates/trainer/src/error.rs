@@ -105,12 +105,12 @@ pub enum Error {
         source: safetensors::SafeTensorError,
     },
     /// A file that PyTorch saved holds no weights that can be read.
-    #[error("{path} is not a file of weights that PyTorch saved: {source}", path = path.display())]
+    #[error("{path} {problem}", path = path.display())]
     NotPickledWeights {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
-        source: Box<candle_core::Error>,
+        /// What it is or holds instead, and what would help.
+        problem: String,
     },
     /// A weight has another shape or type than the model's.
     #[error(
@@ -146,12 +146,14 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A weight that the model needs is not in the file.
-    #[error("{path}: weight `{name}` is missing", path = path.display())]
+    #[error("{path}: weight `{name}` is missing; the file has {known}", path = path.display())]
     WeightMissing {
         /// The file.
         path: PathBuf,
         /// Name of the weight.
         name: String,
+        /// Some of the names there are.
+        known: String,
     },
     /// A checkpoint is incomplete or altered.
     #[error("checkpoint {path} is damaged: {problem}", path = path.display())]

@@ -8,6 +8,7 @@ mod crossing;
 #[path = "no_crossing.rs"]
 mod crossing;
 mod error;
+mod float;
 mod inputs;
 mod learning_rate;
 mod loss;
@@ -16,7 +17,6 @@ mod observer;
 mod optimizer;
 mod options;
 mod parameters;
-mod pickled_file;
 mod placement;
 mod progress;
 #[cfg(feature = "cuda")]
@@ -30,7 +30,11 @@ mod step;
 mod table_rows;
 mod tensor_file;
 mod tensor_source;
+mod text;
+mod torch_file;
+mod weight_names;
 mod weights;
+mod weights_export;
 
 pub use candle_core;
 pub use checkpoint::{Checkpoint, CheckpointEvery, Checkpoints};
@@ -58,3 +62,4 @@ pub use weights::{
     load_weights, load_weights_by_category, load_weights_with, save_weights, save_weights_about,
     weights_about,
 };
+pub use weights_export::{WeightsForm, export_weights};

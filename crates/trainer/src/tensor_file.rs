@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Metadata, SafeTensorError};
+use safetensors::tensor::{Dtype as FileDtype, Metadata, SafeTensorError, TensorInfo};
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::tensor_source::{Stored, TensorSource};
+use crate::float::Float;
+use crate::tensor_source::{Dtype, Stored, TensorSource};
+use crate::weight_names::WeightNames;
 use crate::{Error, Result};
 
 /// Floats that are in memory at once while a tensor is written or read: 4 MiB.
@@ -128,6 +130,7 @@ pub(crate) struct TensorReader {
     path: PathBuf,
     file: File,
     tensors: Metadata,
+    names: WeightNames,
     /// Where the values begin.
     data: u64,
 }
@@ -165,25 +168,40 @@ impl TensorReader {
         if tensors.data_len() as u64 != bytes - data {
             return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
         }
+        let names = tensors.offset_keys();
+        let names = WeightNames::new(names.iter().map(String::as_str)).map_err(|problem| {
+            Error::NotPickledWeights {
+                path: path.into(),
+                problem,
+            }
+        })?;
         Ok(Self {
             path: path.into(),
             file,
             tensors,
+            names,
             data,
         })
     }
 
-    /// What the header says besides.
-    pub(crate) fn about(&self) -> BTreeMap<String, String> {
-        let about = self.tensors.metadata().iter().flatten();
-        about
-            .map(|(key, text)| (key.clone(), text.clone()))
-            .collect()
-    }
-
     /// Whether there is such a tensor.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.tensors.info(name).is_some()
+        self.names.find(name).is_some()
+    }
+
+    fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.info(self.names.find(name)?)
+    }
+}
+
+/// The floats of a type.
+fn float(dtype: FileDtype) -> Option<Float> {
+    match dtype {
+        FileDtype::F16 => Some(Float::F16),
+        FileDtype::BF16 => Some(Float::BF16),
+        FileDtype::F32 => Some(Float::F32),
+        FileDtype::F64 => Some(Float::F64),
+        _ => None,
     }
 }
 
@@ -192,29 +210,39 @@ impl TensorSource for TensorReader {
         &self.path
     }
 
+    fn about(&self) -> BTreeMap<String, String> {
+        let about = self.tensors.metadata().iter().flatten();
+        about
+            .map(|(key, text)| (key.clone(), text.clone()))
+            .collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.tensors.offset_keys()
+    }
+
     fn find(&self, name: &str) -> Option<Stored> {
-        let tensor = self.tensors.info(name)?;
+        let tensor = self.info(name)?;
+        let other = || Dtype::Other(format!("{:?}", tensor.dtype));
         Some(Stored {
-            dtype: format!("{:?}", tensor.dtype),
+            dtype: float(tensor.dtype).map_or_else(other, Dtype::Float),
             shape: tensor.shape.iter().map(|&extent| extent as u64).collect(),
         })
     }
 
     fn read(&mut self, name: &str, first: u64, count: usize) -> Result<Vec<f32>> {
-        let start = self
-            .tensors
-            .info(name)
-            .map_or(0, |info| info.data_offsets.0);
-        let mut bytes = vec![0; 4 * count];
+        let found = self.info(name);
+        let found = found.and_then(|info| Some((float(info.dtype)?, info.data_offsets.0)));
+        let Some((float, start)) = found else {
+            return Err(self.missing(name));
+        };
+        let mut bytes = vec![0; float.bytes() * count];
+        let at = self.data + start as u64 + first * float.bytes() as u64;
         self.file
-            .seek(SeekFrom::Start(self.data + start as u64 + 4 * first))
+            .seek(SeekFrom::Start(at))
             .and_then(|_| self.file.read_exact(&mut bytes))
             .map_err(|source| Error::io("cannot read", &self.path, source))?;
-        let (values, _) = bytes.as_chunks();
-        Ok(values
-            .iter()
-            .map(|&bytes| f32::from_le_bytes(bytes))
-            .collect())
+        Ok(float.decode(&bytes))
     }
 }
 

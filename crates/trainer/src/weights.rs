@@ -1,7 +1,8 @@
 //! Weights on disk: safetensors under the reference programs' names.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -10,10 +11,10 @@ use recsys_data::output_file::OutputFile;
 use recsys_device::read_slice;
 
 use crate::parameters::distinct_parameters;
-use crate::pickled_file::PickledFile;
 use crate::table_rows::{TableRows, check_rows, pieces, read_rows, rows_name};
 use crate::tensor_file::{Entry, TensorReader, TensorWriter};
 use crate::tensor_source::TensorSource;
+use crate::torch_file::TorchFile;
 use crate::{Error, Model, Result, RowMap, Trainer};
 
 /// Writes all weights of model and store to one safetensors file: `bot_l.0.weight`,
@@ -83,23 +84,48 @@ pub(crate) fn write_dense(
 /// # Errors
 /// A file of neither kind.
 pub fn weights_about(path: &Path) -> Result<BTreeMap<String, String>> {
-    match PickledFile::is_one(path)? {
-        true => Ok(BTreeMap::new()),
-        false => Ok(TensorReader::open(path)?.about()),
+    Ok(open(path)?.about())
+}
+
+/// Opens a file of weights of either kind; what it is says its beginning.
+///
+/// # Errors
+/// A file of neither kind, or a damaged one.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
+    /// Enough to know a file by.
+    const START: u64 = 512;
+    let io = |source| Error::io("cannot read", path, source);
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(START).read_to_end(&mut start).map_err(io)?;
+    let other = |problem: &str| {
+        Err(Error::NotPickledWeights {
+            path: path.into(),
+            problem: format!("is {problem}"),
+        })
+    };
+    match &start[..] {
+        _ if TorchFile::looks_like_one(&start) => Ok(Box::new(TorchFile::open(path)?)),
+        [] => other("empty"),
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => {
+            other("a pointer of Git LFS and not the file itself; fetch that with `git lfs pull`")
+        }
+        [0x1f, 0x8b, ..] => other("packed by gzip; unpack it"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => other("packed by zstd; unpack it"),
+        start if start.get(257..262) == Some(b"ustar") => other(
+            "a tar archive; unpack it, or, where PyTorch wrote it so, load it there and save it \
+             again",
+        ),
+        _ => Ok(Box::new(TensorReader::open(path)?)),
     }
 }
 
-fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
-    Ok(match PickledFile::is_one(path)? {
-        true => Box::new(PickledFile::open(path)?),
-        false => Box::new(TensorReader::open(path)?),
-    })
-}
-
 /// Reads all weights of model and store from a safetensors file, as [`save_weights`] writes it, or
-/// from a file that PyTorch saved: a state dictionary, alone or under the key `state_dict`, with or
-/// without `module.` before the names. Tables are streamed, those of PyTorch one at a time.
-/// Optimizer state starts afresh. Weights in the file that neither needs are ignored.
+/// from a file that PyTorch saved: a state dictionary, alone or where programs put it
+/// (`state_dict`, `model_state_dict` …), or a whole module. Numbers of 16, 32 and 64 bits become
+/// f32; names may have what wrappers put into them, such as `module.`. Nothing in a file is
+/// executed. Tables are streamed. Optimizer state starts afresh. Weights in the file that neither
+/// needs are ignored.
 ///
 /// Every table must have as many rows in the file as in the store; [`load_weights_with`] takes
 /// files from before the tables grew.

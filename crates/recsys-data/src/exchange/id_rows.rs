@@ -1,6 +1,7 @@
 //! Samples as rows of numbers: a label, dense values, and one id for every table.
 
 use std::io::Read;
+use std::path::Path;
 
 use super::foreign::{Bags, Columns, Foreign, Place, TableColumn, Values};
 use super::rules::DenseValues;
@@ -9,6 +10,13 @@ use crate::numpy::Array;
 
 /// Samples read at a time.
 pub(super) const SAMPLES: usize = 1 << 13;
+
+/// Samples of `width` numbers that are read at a time: at most [`SAMPLES`], and fewer where they are
+/// wide.
+pub(super) fn block(width: usize) -> usize {
+    const NUMBERS: usize = 1 << 21;
+    (NUMBERS / width.max(1)).clamp(1, SAMPLES)
+}
 
 /// The columns of an array `[samples, columns]`.
 ///
@@ -40,54 +48,115 @@ pub(super) fn columns(dense: u64, tables: u64, counts: Option<&[u64]>) -> Column
     }
 }
 
-/// Samples of which the numbers were read.
-pub(super) struct IdRows<L, D, I> {
-    /// `[samples]`.
-    pub(super) labels: L,
-    /// `[samples, dense features]`.
-    pub(super) dense: D,
-    /// `[samples, tables]`.
-    pub(super) ids: I,
+/// The files that the numbers of samples stand in, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NumberFiles<'a> {
+    pub(super) labels: &'a Path,
+    pub(super) dense: &'a Path,
+    pub(super) ids: &'a Path,
 }
 
-impl<L, D, I> IdRows<L, D, I>
-where
-    L: ExactSizeIterator<Item = f64>,
-    D: Iterator<Item = f64>,
-    I: Iterator<Item = f64>,
-{
-    /// Checks the numbers; `first` is the place of the first sample.
+impl<'a> NumberFiles<'a> {
+    /// One file with everything.
+    pub(super) fn one(path: &'a Path) -> Self {
+        Self {
+            labels: path,
+            dense: path,
+            ids: path,
+        }
+    }
+}
+
+/// Numbers that become samples.
+pub(super) struct IdRows<'a> {
+    pub(super) files: NumberFiles<'a>,
+    /// Number of the first sample.
+    pub(super) first: u64,
+    pub(super) columns: &'a Columns,
+    pub(super) rule: DenseValues,
+}
+
+impl IdRows<'_> {
+    fn place<'p>(&self, path: &'p Path, sample: usize) -> Place<'p> {
+        Place {
+            path,
+            unit: "sample",
+            number: self.first + sample as u64,
+        }
+    }
+
+    /// Samples without ids, of labels `[samples]` and dense values `[samples, dense features]`.
     ///
     /// # Errors
-    /// A label that is none, a dense value that the rule does not take, or an id that is none or is beyond its table.
-    pub(super) fn check(
-        mut self,
-        first: Place<'_>,
-        columns: &Columns,
-        rule: DenseValues,
+    /// A label that is none, or a dense value that the rule does not take.
+    pub(super) fn dense(
+        &self,
+        labels: impl ExactSizeIterator<Item = f64>,
+        mut dense: impl Iterator<Item = f64>,
     ) -> Result<Foreign> {
-        let samples = self.labels.len();
         let mut foreign = Foreign::default();
-        foreign.label.reserve_exact(samples);
-        foreign.dense.reserve_exact(samples * columns.dense.len());
-        let mut ids: Vec<Vec<u64>> = columns
-            .tables
-            .iter()
-            .map(|_| Vec::with_capacity(samples))
-            .collect();
-        for (number, label) in (first.number..).zip(self.labels) {
-            let place = Place { number, ..first };
+        foreign.label.reserve_exact(labels.len());
+        foreign
+            .dense
+            .reserve_exact(labels.len() * self.columns.dense.len());
+        for (sample, label) in labels.enumerate() {
+            let place = self.place(self.files.labels, sample);
             foreign.label.push(place.label("label", label)?);
-            for (name, value) in columns.dense.iter().zip(&mut self.dense) {
-                foreign.dense.push(place.dense(name, value, rule)?);
-            }
-            for ((table, ids), value) in columns.tables.iter().zip(&mut ids).zip(&mut self.ids) {
-                ids.push(place.id(table, value)?);
+            let place = self.place(self.files.dense, sample);
+            for (name, value) in self.columns.dense.iter().zip(&mut dense) {
+                foreign.dense.push(place.dense(name, value, self.rule)?);
             }
         }
-        let ids = ids.into_iter();
-        foreign.tables = ids.map(|ids| Bags::new(Values::Numbers(ids))).collect();
         Ok(foreign)
+    }
+
+    /// One id for every table, of `[samples, tables]`.
+    ///
+    /// # Errors
+    /// An id that is none or is beyond its table.
+    pub(super) fn ids(&self, ids: impl ExactSizeIterator<Item = f64>) -> Result<Vec<Bags>> {
+        let tables = &self.columns.tables;
+        let samples = ids.len() / tables.len().max(1);
+        let mut found: Vec<Vec<u64>> = tables.iter().map(|_| Vec::with_capacity(samples)).collect();
+        let mut ids = ids;
+        for sample in 0..samples {
+            let place = self.place(self.files.ids, sample);
+            for ((table, found), value) in tables.iter().zip(&mut found).zip(&mut ids) {
+                found.push(place.id(table, value)?);
+            }
+        }
+        let found = found.into_iter();
+        Ok(found.map(|ids| Bags::new(Values::Numbers(ids))).collect())
+    }
+
+    /// The bags of one table, `width` ids for every sample.
+    ///
+    /// # Errors
+    /// As [`Self::ids`].
+    pub(super) fn bags(
+        &self,
+        table: &TableColumn,
+        width: usize,
+        ids: impl ExactSizeIterator<Item = f64>,
+    ) -> Result<Bags> {
+        let samples = ids.len() / width.max(1);
+        let ids = ids.enumerate().map(|(at, id)| {
+            let place = self.place(self.files.ids, at / width.max(1));
+            place.id(table, id)
+        });
+        let ids: Result<Vec<u64>> = ids.collect();
+        Ok(Bags {
+            ends: (1..=samples).map(|sample| sample * width).collect(),
+            ..Bags::new(Values::Numbers(ids?))
+        })
+    }
+}
+
+/// A raw hash of 32 bits, which lies in some files as a signed number.
+pub(super) fn unsigned_hash(value: f64) -> f64 {
+    match value as i32 {
+        hash if f64::from(hash) == value => f64::from(hash as u32),
+        _ => value,
     }
 }
 

@@ -132,6 +132,11 @@ impl ImportForeign {
 
     fn reader(&self, names: &[PathBuf]) -> Result<Box<dyn ForeignReader>> {
         let ImportOptions { dense, ids, .. } = self.options;
+        // Temporary files go beside the output.
+        let scratch = match self.options.out.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
         let counts = self
             .options
             .counts
@@ -139,9 +144,11 @@ impl ImportForeign {
             .map(read_counts)
             .transpose()?;
         Ok(match &self.options.format {
-            ImportFormat::Npz => Box::new(NpzFiles::open(names, counts, dense)?),
+            ImportFormat::Npz => Box::new(NpzFiles::open(names, counts, (dense, ids), scratch)?),
             ImportFormat::MlPerf => Box::new(MlPerfFiles::open(names, counts, dense)?),
-            ImportFormat::TorchRec => Box::new(TorchRecFiles::open(names, counts, dense, ids)?),
+            ImportFormat::TorchRec => {
+                Box::new(TorchRecFiles::open(names, counts, (dense, ids), scratch)?)
+            }
             ImportFormat::Table(mapping) => open_table(mapping, names, ids, self.options.bad_rows)?,
         })
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::foreign::{Columns, Foreign, ForeignReader, Place};
-use super::id_rows::{IdRows, SAMPLES, columns};
+use super::foreign::{Columns, Foreign, ForeignReader};
+use super::id_rows::{IdRows, NumberFiles, SAMPLES, columns};
 use super::npz::check_counts;
 use super::rules::DenseValues;
 use crate::criteo::{DENSE_FEATURES, TABLES};
@@ -48,21 +48,24 @@ impl MlPerfFiles {
 #[doc(hidden)]
 pub fn parse_mlperf(bytes: &[u8]) -> Result<usize> {
     let columns = columns(DENSE_FEATURES as u64, TABLES as u64, None);
-    let place = Place {
-        path: Path::new("bytes"),
-        unit: "sample",
-        number: 0,
-    };
-    let foreign = check(bytes, place, &columns, DenseValues::Log)?;
+    let foreign = check(bytes, Path::new("bytes"), 0, &columns, DenseValues::Log)?;
     Ok(foreign.label.len())
 }
 
-fn check(bytes: &[u8], place: Place<'_>, columns: &Columns, rule: DenseValues) -> Result<Foreign> {
+fn check(
+    bytes: &[u8],
+    path: &Path,
+    first: u64,
+    columns: &Columns,
+    rule: DenseValues,
+) -> Result<Foreign> {
     let samples = bytes.as_chunks::<SAMPLE_BYTES>().0;
     let part = |from: usize, to: usize| {
-        samples.iter().flat_map(move |sample| {
-            let numbers = sample[4 * from..4 * to].as_chunks::<4>().0.iter();
-            numbers.map(|bytes| f64::from(i32::from_le_bytes(*bytes)))
+        let width = to - from;
+        (0..samples.len() * width).map(move |at| {
+            let sample = &samples[at / width];
+            let number = sample[4 * (from + at % width)..].first_chunk::<4>();
+            f64::from(i32::from_le_bytes(number.copied().unwrap_or_default()))
         })
     };
     let label = |sample: &[u8; SAMPLE_BYTES]| {
@@ -70,11 +73,15 @@ fn check(bytes: &[u8], place: Place<'_>, columns: &Columns, rule: DenseValues) -
         f64::from(i32::from_le_bytes(bytes))
     };
     let rows = IdRows {
-        labels: samples.iter().map(label),
-        dense: part(1, 1 + DENSE_FEATURES),
-        ids: part(1 + DENSE_FEATURES, NUMBERS),
+        files: NumberFiles::one(path),
+        first,
+        columns,
+        rule,
     };
-    rows.check(place, columns, rule)
+    let labels = samples.iter().map(label);
+    let mut foreign = rows.dense(labels, part(1, 1 + DENSE_FEATURES))?;
+    foreign.tables = rows.ids(part(1 + DENSE_FEATURES, NUMBERS))?;
+    Ok(foreign)
 }
 
 impl ForeignReader for MlPerfFiles {
@@ -106,12 +113,7 @@ impl ForeignReader for MlPerfFiles {
             if filled == 0 {
                 return Ok(vec![source.identity()]);
             }
-            let place = Place {
-                path,
-                unit: "sample",
-                number,
-            };
-            let mut foreign = check(&bytes[..filled], place, &self.columns, self.dense)?;
+            let mut foreign = check(&bytes[..filled], path, number, &self.columns, self.dense)?;
             number += foreign.label.len() as u64;
             foreign.stored_bytes = source.bytes_read() - before;
             consume(foreign)?;

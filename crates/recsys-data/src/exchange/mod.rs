@@ -20,7 +20,9 @@ mod torchrec;
 pub use crate::numpy::parse_npy_header;
 #[doc(hidden)]
 pub use error::Error;
-pub use export::{ExportForeign, ExportFormat, ExportOptions, ExportReport, ExportedFile};
+pub use export::{
+    ExportForeign, ExportFormat, ExportLayout, ExportOptions, ExportReport, ExportedFile,
+};
 pub use import::ImportForeign;
 #[doc(hidden)]
 pub use mlperf::parse_mlperf;

@@ -1,4 +1,5 @@
-//! `.npz` archives of the original: `X_int` `[n, dense]`, `X_cat` `[n, tables]`, `y` `[n]` and perhaps `counts` `[tables]`.
+//! `.npz` archives of the original: `X_int` `[n, dense]`, `X_cat` `[n, tables]`, or `X_cat_t` `[tables, n]` in the days before
+//! they were processed, `y` `[n]` and perhaps `counts` `[tables]`.
 //!
 //! `<base>_processed.npz` and `terabyte_processed.npz` hold integers, `day_<i>_reordered.npz` the same integers as float64; which
 //! it is does not matter here.
@@ -6,9 +7,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::foreign::{Columns, Foreign, ForeignReader, Place};
-use super::id_rows::{IdRows, SAMPLES, columns, share, width};
-use super::rules::DenseValues;
+use super::foreign::{Columns, Foreign, ForeignReader};
+use super::id_rows::{IdRows, NumberFiles, block, columns, share, unsigned_hash, width};
+use super::rules::{DenseValues, ForeignIds};
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
 use crate::numpy::Array;
@@ -20,6 +21,9 @@ type Member = Array<ZipEntry<File>>;
 pub(super) struct NpzFiles {
     columns: Columns,
     dense: DenseValues,
+    ids: ForeignIds,
+    /// Folder of temporary files.
+    scratch: PathBuf,
 }
 
 impl NpzFiles {
@@ -27,7 +31,8 @@ impl NpzFiles {
     pub(super) fn open(
         paths: &[PathBuf],
         counts: Option<Vec<u64>>,
-        dense: DenseValues,
+        (dense, ids): (DenseValues, ForeignIds),
+        scratch: PathBuf,
     ) -> Result<Self> {
         let (mut shape, mut known) = (None, counts.clone());
         for path in paths {
@@ -35,7 +40,7 @@ impl NpzFiles {
             let places = places(path)?;
             if shape.is_none() {
                 let open = |name| Array::in_archive(path, &places, name);
-                shape = Some((width(&open("X_int")?)?, width(&open("X_cat")?)?));
+                shape = Some((width(&open("X_int")?)?, width(&ids_in(path, &places)?)?));
             }
             if counts.is_none() && has(&places, "counts") {
                 let found = counts_in(path, &places)?;
@@ -55,6 +60,8 @@ impl NpzFiles {
         Ok(Self {
             columns: columns(dense_width, tables, known.as_deref()),
             dense,
+            ids,
+            scratch,
         })
     }
 }
@@ -82,12 +89,26 @@ fn has(places: &[ZipPlace], name: &str) -> bool {
         .any(|place| place.name == format!("{name}.npy"))
 }
 
+/// Whether the ids of an archive are those of a day that was not processed: hashes as signed
+/// numbers, table by table.
+fn is_raw(places: &[ZipPlace]) -> bool {
+    has(places, "X_cat_t") && !has(places, "X_cat")
+}
+
+/// The ids of an archive, `[n, tables]`.
+fn ids_in(path: &Path, places: &[ZipPlace]) -> Result<Member> {
+    if is_raw(places) {
+        return Ok(Array::in_archive(path, places, "X_cat_t")?.transposed());
+    }
+    Array::in_archive(path, places, "X_cat")
+}
+
 /// The members of an archive; one of TorchRec's is refused by name.
 fn places(path: &Path) -> Result<Vec<ZipPlace>> {
     let places = entries_of_zip(path)?;
     if has(&places, "0") && !has(&places, "X_cat") {
-        let problem = "looks like a multi-hot archive of TorchRec (0.npy, 1.npy …), which is not read: \
-                       map its columns in a Parquet file instead, with `ImportFormat::Table`";
+        let problem = "looks like a multi-hot archive of TorchRec (0.npy, 1.npy …): read it beside its dense values and labels, \
+                       with `ImportFormat::TorchRec`";
         return Err(Error::Exchange(ExchangeError::BadForeignFile {
             path: path.to_path_buf(),
             problem: problem.to_owned(),
@@ -137,7 +158,8 @@ impl ForeignReader for NpzFiles {
         let source = identity(path)?;
         let places = places(path)?;
         let open = |name| -> Result<Member> { Array::in_archive(path, &places, name) };
-        let (mut labels, mut dense, mut ids) = (open("y")?, open("X_int")?, open("X_cat")?);
+        let (mut labels, dense) = (open("y")?, open("X_int")?);
+        let ids = ids_in(path, &places)?;
         let samples = match *labels.shape.as_slice() {
             [samples] | [samples, 1] => samples,
             _ => {
@@ -149,19 +171,21 @@ impl ForeignReader for NpzFiles {
         let (width, tables) = (self.columns.dense.len(), self.columns.tables.len());
         dense.expect_shape(&[samples, width as u64])?;
         ids.expect_shape(&[samples, tables as u64])?;
-        for number in (0..samples).step_by(SAMPLES) {
-            let count = (samples - number).min(SAMPLES as u64) as usize;
+        let hashes = is_raw(&places) && self.ids == ForeignIds::Rank;
+        let id = |value| if hashes { unsigned_hash(value) } else { value };
+        let mut dense = dense.by_rows(&self.scratch)?;
+        let mut ids = ids.by_rows(&self.scratch)?;
+        let block = block(width + tables);
+        for number in (0..samples).step_by(block) {
+            let count = (samples - number).min(block as u64) as usize;
             let rows = IdRows {
-                labels: labels.read(count)?,
-                dense: dense.read(count * width)?,
-                ids: ids.read(count * tables)?,
+                files: NumberFiles::one(path),
+                first: number,
+                columns: &self.columns,
+                rule: self.dense,
             };
-            let place = Place {
-                path,
-                unit: "sample",
-                number,
-            };
-            let mut foreign = rows.check(place, &self.columns, self.dense)?;
+            let mut foreign = rows.dense(labels.read(count)?, dense.read(count * width)?)?;
+            foreign.tables = rows.ids(ids.read(count * tables)?.map(id))?;
             foreign.stored_bytes = share(source.bytes, number, samples, count);
             consume(foreign)?;
         }

@@ -1,7 +1,7 @@
 //! An array that is read from the front.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Element, NpyHeader};
@@ -33,8 +33,23 @@ pub(crate) struct Array<R> {
     name: String,
     reader: R,
     element: Element,
+    big_endian: bool,
     pub(crate) shape: Vec<u64>,
+    /// Whether elements come column by column and were not [put aside](Self::by_rows) yet.
+    by_columns: bool,
+    columns: Option<Columns>,
     bytes: Vec<u8>,
+}
+
+/// A matrix that is stored column by column, in a temporary file, where any part of a column can be
+/// read.
+struct Columns {
+    file: File,
+    folder: PathBuf,
+    /// The next row that is read.
+    row: u64,
+    /// Elements of a column being read.
+    part: Vec<u8>,
 }
 
 impl Array<ZipEntry<File>> {
@@ -47,6 +62,27 @@ impl Array<ZipEntry<File>> {
         let reader = ZipEntry::open(path, place.clone())
             .map_err(|source| io_error("cannot read", path, source))?;
         Self::new(path, name, reader)
+    }
+}
+
+impl Columns {
+    /// Fills `into` with the next rows of a matrix of that shape, whose elements have `size` bytes.
+    fn read(&mut self, shape: &[u64], size: usize, into: &mut [u8]) -> Result<()> {
+        let (rows, width) = (shape[0], shape[1] as usize);
+        let count = into.len() / (size * width.max(1));
+        self.part.resize(count * size, 0);
+        for column in 0..width {
+            let start = (column as u64 * rows + self.row) * size as u64;
+            let read = self.file.seek(SeekFrom::Start(start));
+            read.and_then(|_| self.file.read_exact(&mut self.part))
+                .map_err(Error::io("cannot read temporary columns in", &self.folder))?;
+            let rows = into.chunks_exact_mut(size * width);
+            for (row, element) in rows.zip(self.part.chunks_exact(size)) {
+                row[column * size..][..size].copy_from_slice(element);
+            }
+        }
+        self.row += count as u64;
+        Ok(())
     }
 }
 
@@ -73,9 +109,63 @@ impl<R: Read> Array<R> {
             name: name.to_owned(),
             reader,
             element: header.element,
+            big_endian: header.big_endian,
             shape: header.shape,
+            by_columns: header.by_columns,
+            columns: None,
             bytes: Vec::new(),
         })
+    }
+
+    /// The transpose of a matrix, `[columns, rows]` as it is stored.
+    pub(crate) fn transposed(mut self) -> Self {
+        self.shape.reverse();
+        self.by_columns = !self.by_columns && self.shape.len() > 1;
+        self
+    }
+
+    /// Makes a matrix be read row by row whatever its order is. One that is stored column by column
+    /// goes to a temporary file in `folder` first, since a packed one can only be read from its
+    /// front: a pass over the file, and as much of the disk as the matrix has bytes.
+    ///
+    /// # Errors
+    /// The array ends or is damaged, has more than two dimensions, or the file cannot be written.
+    pub(crate) fn by_rows(mut self, folder: &Path) -> Result<Self> {
+        if !self.by_columns {
+            return Ok(self);
+        }
+        let &[rows, width] = self.shape.as_slice() else {
+            return Err(self.not_by_columns());
+        };
+        self.by_columns = false;
+        let bytes = rows * width * self.element.bytes() as u64;
+        let cannot = |source| Error::io("cannot write temporary columns in", folder)(source);
+        let mut file =
+            BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(cannot)?);
+        let mut buffer = vec![0; 1 << 18];
+        let mut left = bytes;
+        while left > 0 {
+            let part = left.min(buffer.len() as u64) as usize;
+            let part = &mut buffer[..part];
+            let read = self.reader.read_exact(part);
+            read.map_err(|error| self.damaged(format!("is cut off or damaged ({error})")))?;
+            file.write_all(part).map_err(cannot)?;
+            left -= part.len() as u64;
+        }
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+        self.columns = Some(Columns {
+            file: file.map_err(cannot)?,
+            folder: folder.to_path_buf(),
+            row: 0,
+            part: Vec::new(),
+        });
+        Ok(self)
+    }
+
+    fn not_by_columns(&self) -> Error {
+        self.damaged(
+            "is stored column by column: save it in C order (numpy.ascontiguousarray)".to_owned(),
+        )
     }
 
     /// The error that something is wrong with this array.
@@ -123,8 +213,17 @@ impl<R: Read> Array<R> {
     ) -> Result<impl ExactSizeIterator<Item = f64> + '_> {
         let width = self.element.bytes();
         self.bytes.resize(elements * width, 0);
-        if let Err(error) = self.reader.read_exact(&mut self.bytes) {
-            return Err(self.damaged(format!("is cut off or damaged ({error})")));
+        match (&mut self.columns, self.by_columns) {
+            (Some(columns), _) => columns.read(&self.shape, width, &mut self.bytes)?,
+            (None, true) => return Err(self.not_by_columns()),
+            (None, false) => {
+                if let Err(error) = self.reader.read_exact(&mut self.bytes) {
+                    return Err(self.damaged(format!("is cut off or damaged ({error})")));
+                }
+            }
+        }
+        if self.big_endian {
+            self.bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
         }
         let element = self.element;
         Ok(self

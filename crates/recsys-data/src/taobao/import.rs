@@ -26,6 +26,22 @@ use crate::text::{check_output, folder_bytes, identity, read_all, stored_bytes};
 /// Positions of a sample of the original programs.
 const POSITIONS: u32 = 21;
 
+/// What becomes of the ids of the original programs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SequenceIds {
+    /// They become ranks, 0 the most frequent.
+    #[default]
+    Rank,
+    /// They stay, so that weights of the original programs fit; there is no vocabulary.
+    Keep {
+        /// Rows of the tables of users, items and categories; `None` for as many as the largest ids
+        /// need. Text needs them: users and categories are numbered behind the items there, and
+        /// are brought back as the original does.
+        rows: Option<[u64; 3]>,
+    },
+}
+
 /// What to import. Files are `.npz` files (`taobao_train_t20.npz`) or text (`taobao_train.txt`; plain, `.gz`, `.zst` or `.zip`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportOptions {
@@ -39,6 +55,8 @@ pub struct ImportOptions {
     pub out: PathBuf,
     /// Over which samples ranks are counted.
     pub rank_on: RankOn,
+    /// What becomes of ids.
+    pub ids: SequenceIds,
     /// Text: windows of either sign for lines with at least 40 events; shorter ones give less.
     pub points_per_user: u32,
     /// Text: training lines that are read.
@@ -61,6 +79,7 @@ impl Default for ImportOptions {
             test: None,
             out: PathBuf::new(),
             rank_on: RankOn::default(),
+            ids: SequenceIds::Rank,
             points_per_user: PointsPerUser::REFERENCE,
             train_lines: 690_000,
             validation_lines: 300_000,
@@ -140,14 +159,16 @@ impl ImportTaobao {
             return Err(Error::Text(TextError::NoRows { skipped: 0 }));
         }
 
-        let vocabularies = tables.each_mut().map(|table| {
-            let (ids, vocabulary) = rank(table.values(), table.counts(), |_| true, false);
-            table.renumber(&ids);
-            vocabulary
-        });
-        let categories = vocabularies
-            .each_ref()
-            .map(|vocabulary| vocabulary.categories.len() as u64);
+        let kept = self.kept_rows(&tables)?;
+        let categories = kept.unwrap_or(tables.each_ref().map(|table| table.len() as u64));
+        let vocabularies = match kept {
+            Some(_) => Vec::new(),
+            None => Vec::from(tables.each_mut().map(|table| {
+                let (ids, vocabulary) = rank(table.values(), table.counts(), |_| true, false);
+                table.renumber(&ids);
+                vocabulary
+            })),
+        };
         let writer_options = WriterOptions {
             force: options.force,
             shard_rows: options.shard_rows,
@@ -168,7 +189,7 @@ impl ImportTaobao {
                 let clicks = foreign.label.iter().filter(|&&label| label == 1.0);
                 report.clicks += clicks.count() as u64;
                 report.rows += foreign.label.len() as u64;
-                match translated(foreign, &tables) {
+                match translated(foreign, kept.is_none().then_some(&tables)) {
                     Some(batch) => writer.append(split, &batch),
                     None => Err(Error::Text(TextError::SourceChanged {
                         path: files[0].1.to_path_buf(),
@@ -189,6 +210,10 @@ impl ImportTaobao {
             options: serde_json::json!({
                 "rank_on": options.rank_on,
                 "import": files.iter().map(|(split, _)| split.name()).collect::<Vec<_>>(),
+                "ids": match options.ids {
+                    SequenceIds::Rank => "rank",
+                    SequenceIds::Keep { .. } => "keep",
+                },
                 "points_per_user": options.points_per_user,
                 "train_lines": options.train_lines,
                 "validation_lines": options.validation_lines,
@@ -261,6 +286,46 @@ impl ImportTaobao {
         Ok(files)
     }
 
+    /// The rows of every table where ids are kept.
+    ///
+    /// # Errors
+    /// An id beyond the given rows.
+    fn kept_rows(&self, tables: &[CategoryCounts; 3]) -> Result<Option<[u64; 3]>> {
+        let SequenceIds::Keep { rows } = self.options.ids else {
+            return Ok(None);
+        };
+        let largest = |table: &CategoryCounts| table.values().iter().max().copied();
+        let needed = tables
+            .each_ref()
+            .map(|table| largest(table).map_or(0, |id| u64::from(id) + 1));
+        let given = rows.unwrap_or(needed);
+        for ((name, needed), given) in TABLES.into_iter().zip(needed).zip(given) {
+            if needed > given {
+                return Err(Error::InvalidOption {
+                    option: "ids",
+                    value: format!(
+                        "keep, with {given} rows for {name}, of which id {} occurs",
+                        needed - 1
+                    ),
+                    allowed: "the rows that the original program has, which are more than any id",
+                });
+            }
+        }
+        Ok(Some(given))
+    }
+
+    /// Gives the ids of text the numbers that the original gives them, where they are kept: users
+    /// and categories begin behind the items, and what lies before them is 0.
+    fn unshare(&self, ids: &mut [u32]) {
+        if let SequenceIds::Keep { rows: Some(rows) } = self.options.ids {
+            let [users, items, _] = rows.map(|rows| u32::try_from(rows).unwrap_or(u32::MAX));
+            for row in ids.chunks_exact_mut(3) {
+                row[0] = row[0].saturating_sub(items);
+                row[2] = row[2].saturating_sub(items.saturating_add(users));
+            }
+        }
+    }
+
     fn check_ids(&self, tables: &[CategoryCounts; 3]) -> Result<()> {
         for (table, counts) in TABLES.into_iter().zip(tables) {
             if counts.len() > CategoryCounts::MOST {
@@ -296,11 +361,24 @@ impl ImportTaobao {
                 progress.advance(source.bytes, 0);
                 sources.push(source);
             } else {
+                if self.options.ids == (SequenceIds::Keep { rows: None }) {
+                    return Err(Error::InvalidOption {
+                        option: "ids",
+                        value: format!("keep, for the text {}", path.display()),
+                        allowed: "the rows of users, items and categories with it, as \
+                                  987994-4162024-9439: text numbers all ids together",
+                    });
+                }
                 let (usage, last) = self.usage(split);
                 let found = read_all(
                     &[path.to_path_buf()],
                     |chunk| samples_of(&chunk, path, usage, last),
-                    |chunks| chunks.into_iter().try_for_each(&mut take),
+                    |chunks| {
+                        chunks.into_iter().try_for_each(|mut chunk| {
+                            self.unshare(&mut chunk.ids);
+                            take(chunk)
+                        })
+                    },
                 )?;
                 sources.extend(found);
             }
@@ -328,14 +406,18 @@ impl ImportTaobao {
     }
 }
 
-/// Samples with ranks for ids; `None` where an id was not counted.
-fn translated(foreign: ForeignSequences, tables: &[CategoryCounts; 3]) -> Option<Batch> {
+/// Samples with ranks for ids, or with their own ids where there are no ranks; `None` where an id
+/// was not counted.
+fn translated(foreign: ForeignSequences, ranks: Option<&[CategoryCounts; 3]>) -> Option<Batch> {
     let mut batch = Batch {
         label: foreign.label,
         dense: foreign.dense,
         ..Batch::default()
     };
     batch.sparse.ids = foreign.ids;
+    let Some(tables) = ranks else {
+        return Some(batch);
+    };
     for row in batch.sparse.ids.chunks_exact_mut(3) {
         for (table, id) in tables.iter().zip(row) {
             *id = table.entry(*id)?;

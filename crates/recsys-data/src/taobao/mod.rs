@@ -29,7 +29,7 @@ mod write_pass;
 pub use behaviour::Behaviour;
 pub use defect::{EventDefect, EventFieldDefect};
 pub use error::Error;
-pub use import::{ImportOptions, ImportReport, ImportTaobao};
+pub use import::{ImportOptions, ImportReport, ImportTaobao, SequenceIds};
 pub use options::{
     Duplicates, OutOfRange, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit,
     ShortHistory,

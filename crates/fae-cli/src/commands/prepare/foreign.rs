@@ -17,10 +17,11 @@ use super::output::{OutputArguments, print_sizes};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
 ///
-/// NAME_processed.npz and terabyte_processed.npz (integers), day_0_processed.npz and
-/// day_0_reordered.npz (float64) are all read, stored or compressed, with any number of dense and
-/// categorical columns. Every id must be below its count, where there are counts in the files or in
-/// --counts.
+/// kaggleAdDisplayChallenge_processed.npz and terabyte_processed.npz, train_day_0_processed.npz,
+/// train_day_0.npz (X_cat_t, raw hashes) and day_0_reordered.npz are all read, stored or compressed,
+/// in C or Fortran order, with numbers of any type and any number of dense and categorical columns.
+/// A matrix in Fortran order goes through a temporary file beside --out. Every id must be below its
+/// count, where there are counts in the files or in --counts.
 #[derive(Debug, Args)]
 #[command(after_long_help = NPZ_EXAMPLES)]
 pub(crate) struct NpzArguments {
@@ -65,9 +66,11 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
 /// TorchRec's npy triples: NAME_dense.npy, NAME_sparse.npy and NAME_labels.npy.
 ///
-/// A triple is given by its name or by one of its files. Dense values are logarithms already and
-/// stay (--dense as-is). Raw hashes, which lie there as signed numbers, become unsigned ones of 32
-/// bits; multi-hot archives are not read.
+/// A triple is given by its name or by one of its files. Where there is no NAME_sparse.npy,
+/// NAME_sparse_multi_hot.npz is read (MLPerf's DLRM v2): an array of ids [samples, ids of a sample]
+/// for every table, 0.npy, 1.npy and so on; the data set is multi-hot. Dense values are logarithms
+/// already and stay (--dense as-is). Raw hashes, which lie there as signed numbers, become unsigned
+/// ones of 32 bits.
 #[derive(Debug, Args)]
 #[command(after_long_help = TORCHREC_EXAMPLES)]
 pub(crate) struct TorchRecArguments {
@@ -82,6 +85,9 @@ pub(crate) struct TorchRecArguments {
 const TORCHREC_EXAMPLES: &str = "\
 Examples:
   fae import torchrec --raw npy/day_{0..23} --split last-file --out terabyte
+
+  MLPerf's multi-hot ids, day 23:
+    fae import torchrec --raw day_23 --out day-23
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
@@ -209,8 +215,9 @@ enum Split {
     LastFile,
 }
 
+/// What becomes of the ids of another program.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Ids {
+pub(super) enum Ids {
     /// Renumbered by frequency (see --rank-on), 0 the most frequent; the vocabulary keeps the
     /// original ids
     Rank,

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use recsys_data::progress::Progress;
-use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao};
+use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao, SequenceIds};
 use serde_json::Value;
 
 use super::common::{RankArguments, print_passes, print_splits};
+use super::foreign::Ids;
 use super::output::{OutputArguments, print_sizes};
 
 /// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and
@@ -23,8 +24,9 @@ use super::output::{OutputArguments, print_sizes};
 /// label.
 ///
 /// Ids become ranks, 0 the most frequent over all positions of training samples; the vocabulary says
-/// which id of the file each rank is. Item 0 is padding as well as an item in such files, which
-/// cannot be mended here; `fae prepare taobao` on the raw events keeps them apart.
+/// which id of the file each rank is. With --ids keep they stay, and weights of the original TBSM
+/// can be scored (`fae evaluate --weights`). Item 0 is padding as well as an item in such files,
+/// which cannot be mended here; `fae prepare taobao` on the raw events keeps them apart.
 ///
 /// The files are read twice. The result appears under its name when it is complete, and has the
 /// same bytes whatever --threads says.
@@ -42,6 +44,13 @@ pub(crate) struct ImportArguments {
     test: Option<PathBuf>,
     #[command(flatten)]
     rank_on: RankArguments,
+    /// What becomes of ids.
+    #[arg(long, value_enum, default_value_t = Ids::Rank)]
+    ids: Ids,
+    /// With --ids keep: the rows of the tables of users, items and categories, as the original's
+    /// --arch-embedding-size. Text needs it; without it tables are as long as the largest ids say.
+    #[arg(long, value_name = "U-I-C", value_parser = table_rows)]
+    table_rows: Option<[u64; 3]>,
     /// Text: windows of either sign from a line of at least 41 events; shorter ones give 6, 3, 1 or
     /// none.
     #[arg(long, value_name = "N", default_value_t = ImportOptions::default().points_per_user, value_parser = clap::value_parser!(u32).range(1..))]
@@ -64,17 +73,36 @@ Examples:
   Samples that the original has windowed already:
     fae import taobao --train output/taobao_train_t20.npz --test output/taobao_test_t20.npz --out taobao
 
+  The same with the original's ids, to score its checkpoint:
+    fae import taobao --train output/taobao_train_t20.npz --ids keep --table-rows 987994-4162024-9439 --out kept
+
   Its sequences, windowed here:
     fae import taobao --train taobao_train.txt --test taobao_test.txt --seed 7 --out taobao
 
 Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
+
+fn table_rows(text: &str) -> Result<[u64; 3]> {
+    let rows: Option<Vec<u64>> = text.split('-').map(|part| part.parse().ok()).collect();
+    match rows.map(<[u64; 3]>::try_from) {
+        Some(Ok(rows)) => Ok(rows),
+        _ => bail!("give three numbers, as 987994-4162024-9439"),
+    }
+}
 
 /// Imports sequences as the arguments say, and prints the report.
 ///
 /// # Errors
 /// What the import answers.
 pub(crate) fn import(arguments: &ImportArguments) -> Result<()> {
+    let ids = match (arguments.ids, arguments.table_rows) {
+        (Ids::Keep, rows) => SequenceIds::Keep { rows },
+        (Ids::Rank, None) => SequenceIds::Rank,
+        (Ids::Rank, Some(_)) => {
+            bail!("--table-rows says how long tables of --ids keep are; add that option")
+        }
+    };
     let import = ImportTaobao::new(ImportOptions {
+        ids,
         train: arguments.train.clone(),
         validation: arguments.validation.clone(),
         test: arguments.test.clone(),

@@ -1,6 +1,7 @@
 //! Parquet files, one for each split, and the mapping under which `fae prepare table` reads them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow_array::builder::{ListBuilder, UInt32Builder};
 use arrow_array::{ArrayRef, Float32Array, Int32Array, RecordBatch, UInt32Array};
@@ -11,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::output::Output;
-use super::samples::{Block, filled, for_each, with_progress};
+use super::samples::{Block, splits, with_progress};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exchange::error::Error as ExchangeError;
@@ -32,6 +33,7 @@ pub(super) fn write(
     data: &PackedDataset,
     dense: DenseValues,
     output: &mut Output,
+    inexact: &AtomicU64,
     progress: &dyn Progress,
 ) -> Result<()> {
     let schema = data.schema();
@@ -47,8 +49,8 @@ pub(super) fn write(
     }
     let columns = Arc::new(columns(schema, dense));
     with_progress(data, 1, progress, || {
-        for split in filled(data) {
-            let mut file = output.create(format!("{}.parquet", split.split()))?;
+        for part in splits(data, |split| format!("{split}.parquet")) {
+            let mut file = output.create(part.name.clone())?;
             let path = file.path.clone();
             let failed = |error: ParquetError| {
                 Error::io("cannot write", &path)(std::io::Error::other(error))
@@ -59,12 +61,8 @@ pub(super) fn write(
                 .build();
             let writer = ArrowWriter::try_new(&mut file.writer, columns.clone(), Some(properties));
             let mut writer = writer.map_err(failed)?;
-            for_each(&split, progress, |first, batch| {
-                let block = Block {
-                    split: &split,
-                    first,
-                };
-                let arrays = arrays(block, schema, batch, dense)?;
+            part.for_each(progress, |block, batch| {
+                let arrays = arrays(block, schema, batch, (dense, inexact))?;
                 let rows = RecordBatch::try_new(columns.clone(), arrays);
                 let written = rows
                     .map_err(ParquetError::from)
@@ -114,13 +112,13 @@ fn arrays(
     block: Block<'_>,
     schema: &Schema,
     batch: &Batch,
-    dense: DenseValues,
+    (dense, inexact): (DenseValues, &AtomicU64),
 ) -> Result<Vec<ArrayRef>> {
     let (width, tables) = (schema.dense.len(), schema.tables.len());
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(Float32Array::from(batch.label.clone()))];
     match dense {
         DenseValues::Log => {
-            let integers = block.integers(batch)?;
+            let integers = block.integers(batch, inexact)?;
             let column = |first| integers.iter().skip(first).step_by(width).copied();
             arrays
                 .extend((0..width).map(|first| {

@@ -2,9 +2,20 @@
 
 use crate::criteo::logarithm;
 
+/// Smaller integers have logarithms of their own in single precision.
+const EXACT: i32 = 1 << 20;
+
+/// Whether another integer has the same logarithm in single precision.
+pub(super) fn shares(integer: i32) -> bool {
+    let same = |other: Option<i32>| {
+        other.is_some_and(|other| logarithm(other).to_bits() == logarithm(integer).to_bits())
+    };
+    integer >= EXACT && (same(integer.checked_add(1)) || same(integer.checked_sub(1)))
+}
+
 /// An integer from 0 on of which `PrepareCriteo` makes exactly this value, if there is one.
 ///
-/// Beyond 2^22 several integers share a logarithm in single precision; it is the one next to the exact inverse.
+/// From [`EXACT`] on several integers share a logarithm in single precision; it is the one next to the exact inverse.
 pub(super) fn integer_of(value: f32) -> Option<i32> {
     let guess = (f64::from(value).exp() - 1.0).round();
     // A cast saturates, and makes 0 of what is no number.
@@ -33,9 +44,12 @@ mod tests {
 
     #[test]
     fn every_small_integer_comes_back() {
-        for integer in 0..1 << 20 {
+        for integer in 0..EXACT {
             assert_eq!(integer_of(logarithm(integer)), Some(integer));
         }
+        let mut next = EXACT..2 * EXACT;
+        assert!(next.any(|integer| integer_of(logarithm(integer)) != Some(integer)));
+        assert!(shares(1_312_407) && shares(i32::MAX) && !shares(1_000));
         assert!(integer_of(logarithm(i32::MAX)).is_some());
     }
 

@@ -1,8 +1,10 @@
 //! The MLPerf binary, one file for each split.
 
+use std::sync::atomic::AtomicU64;
+
 use super::npz::write_counts;
 use super::output::Output;
-use super::samples::{Block, filled, for_each, with_progress};
+use super::samples::{splits, with_progress};
 use crate::criteo::{DENSE_FEATURES, TABLES};
 use crate::error::Result;
 use crate::exchange::mlperf::SAMPLE_BYTES;
@@ -23,17 +25,14 @@ fn file_name(split: Split) -> String {
 pub(super) fn write(
     data: &PackedDataset,
     output: &mut Output,
+    inexact: &AtomicU64,
     progress: &dyn Progress,
 ) -> Result<()> {
     with_progress(data, 1, progress, || {
-        for split in filled(data) {
-            let mut file = output.create(file_name(split.split()))?;
-            for_each(&split, progress, |first, batch| {
-                let block = Block {
-                    split: &split,
-                    first,
-                };
-                let (labels, dense) = (block.labels(batch)?, block.integers(batch)?);
+        for part in splits(data, file_name) {
+            let mut file = output.create(part.name.clone())?;
+            part.for_each(progress, |block, batch| {
+                let (labels, dense) = (block.labels(batch)?, block.integers(batch, inexact)?);
                 let mut bytes = Vec::with_capacity(labels.len() * SAMPLE_BYTES);
                 let dense = dense.chunks_exact(DENSE_FEATURES);
                 let ids = batch.sparse.ids.chunks_exact(TABLES);
@@ -46,6 +45,6 @@ pub(super) fn write(
             })?;
             output.close(file)?;
         }
-        write_counts(data, output)
+        write_counts(data, "day", output)
     })
 }

@@ -10,6 +10,7 @@ mod samples;
 mod torchrec;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -25,19 +26,25 @@ use crate::split::Split;
 
 pub use output::ExportedFile;
 use output::Output;
+use samples::Part;
+
+/// Days of Criteo Kaggle in the original programs.
+const KAGGLE_DAYS: u64 = 7;
+/// Days of Criteo Terabyte.
+const TERABYTE_DAYS: u64 = 24;
 
 /// The format of another program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ExportFormat {
-    /// `train.npz`, `validation.npz`, `test.npz` with `X_int`, `X_cat`, `y`, `counts`, and
-    /// `day_fea_count.npz` with the counts.
+    /// Archives of `X_int`, `X_cat`, `y` and `counts`, and files with the counts; which archives,
+    /// an [`ExportLayout`] says. Sequences: `taobao_train_t20.npz`, `…_val_…`, `…_test_…`.
     Npz,
     /// `terabyte_processed_train.bin`, `…_val.bin`, `…_test.bin`, and `day_fea_count.npz`.
     MlPerf,
-    /// `train_dense.npy`, `train_sparse.npy`, `train_labels.npy`, and the same for the other
-    /// splits.
+    /// `NAME_dense.npy`, `NAME_sparse.npy`, `NAME_labels.npy`; which names, an [`ExportLayout`]
+    /// says.
     TorchRec,
     /// `train.parquet` and so on, and `mapping.toml`, under which `fae prepare table` reads them;
     /// needs the feature `parquet`.
@@ -64,6 +71,22 @@ impl ExportFormat {
     }
 }
 
+/// Which files the samples go to, for formats whose programs find them by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ExportLayout {
+    /// npz: `kaggleAdDisplayChallenge_processed.npz` and `train_day_count.npz`, from which the
+    /// original's `--data-set=kaggle` makes its splits. TorchRec: as [`Splits`](Self::Splits).
+    Kaggle,
+    /// 24 days, the last one for validation and test. npz: `day_0_reordered.npz` and so on,
+    /// `day_day_count.npz` and `day_fea_count.npz`, as `--data-set=terabyte --memory-map` reads
+    /// them. TorchRec: `day_0_dense.npy` and so on, as `criteo_1tb`.
+    Terabyte,
+    /// `train`, `validation` and `test`.
+    Splits,
+}
+
 /// What to export, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOptions {
@@ -76,6 +99,10 @@ pub struct ExportOptions {
     /// [`DenseValues::Log`]: the integers of which the data set holds `ln(x + 1)`.
     /// [`DenseValues::AsIs`]: its own numbers.
     pub dense: DenseValues,
+    /// Which files; `None`: [`Terabyte`](ExportLayout::Terabyte) for data that was prepared from
+    /// Criteo Terabyte, else [`Kaggle`](ExportLayout::Kaggle) for npz and
+    /// [`Splits`](ExportLayout::Splits) for TorchRec.
+    pub layout: Option<ExportLayout>,
 }
 
 /// What an export did.
@@ -86,6 +113,12 @@ pub struct ExportReport {
     pub rows: u64,
     /// Names of the files and their sizes in bytes.
     pub files: Vec<ExportedFile>,
+    /// Dense values that were written as one of several integers whose logarithm they are: the
+    /// integer that the data set was made of may have been another one.
+    pub inexact: u64,
+    /// What the programs that read these files make of them, where that is not what the data set
+    /// says.
+    pub notes: Vec<String>,
     /// From start to end, in seconds.
     pub seconds: f64,
 }
@@ -111,10 +144,14 @@ impl ExportForeign {
     pub fn run(&self, progress: &dyn Progress) -> Result<ExportReport> {
         let start = Instant::now();
         let ExportOptions {
-            format, dense, out, ..
+            format,
+            dense,
+            out,
+            layout,
+            ..
         } = &self.options;
         let data = PackedDataset::open(&self.options.data)?;
-        check_options(*format, *dense, data.schema(), out)?;
+        check_options(*format, (*dense, *layout), data.schema(), out)?;
         let folder =
             OutputFolder::create(OutputLock::take(out)?, false).map_err(|error| match error {
                 Error::Packed(PackedError::OutputExists { path }) => {
@@ -123,11 +160,28 @@ impl ExportForeign {
                 error => error,
             })?;
         let mut output = Output::new(folder.path(), out);
+        let inexact = AtomicU64::new(0);
+        let mut notes = Vec::new();
         match format {
-            ExportFormat::Npz => npz::write(&data, *dense, &mut output, progress)?,
-            ExportFormat::MlPerf => mlperf::write(&data, &mut output, progress)?,
-            ExportFormat::TorchRec => torchrec::write(&data, &mut output, progress)?,
-            ExportFormat::Parquet => write_parquet(&data, *dense, &mut output, progress)?,
+            ExportFormat::Npz => {
+                self.write_npz(&data, &inexact, &mut notes, &mut output, progress)?;
+            }
+            ExportFormat::MlPerf => mlperf::write(&data, &mut output, &inexact, progress)?,
+            ExportFormat::TorchRec => {
+                let parts = match self.layout(&data) {
+                    ExportLayout::Terabyte => {
+                        // TorchRec validates with the first half of the last day.
+                        let last = [Split::Validation, Split::Test];
+                        notes.extend(samples::halves(&data, last));
+                        samples::days(&data, TERABYTE_DAYS, last)
+                    }
+                    _ => samples::splits(&data, |split| split.to_string()),
+                };
+                torchrec::write(&data, &parts, &mut output, progress)?;
+            }
+            ExportFormat::Parquet => {
+                write_parquet(&data, *dense, &mut output, &inexact, progress)?;
+            }
         }
         let files = output.files;
         folder.publish()?;
@@ -137,8 +191,82 @@ impl ExportForeign {
                 .map(|&split| data.manifest().rows(split))
                 .sum(),
             files,
+            inexact: inexact.into_inner(),
+            notes,
             seconds: start.elapsed().as_secs_f64(),
         })
+    }
+
+    fn layout(&self, data: &PackedDataset) -> ExportLayout {
+        let usual = match self.options.format {
+            ExportFormat::Npz => ExportLayout::Kaggle,
+            _ => ExportLayout::Splits,
+        };
+        let terabyte = data.manifest().provenance.dataset == "criteo-terabyte";
+        let usual = if terabyte {
+            ExportLayout::Terabyte
+        } else {
+            usual
+        };
+        self.options.layout.unwrap_or(usual)
+    }
+
+    fn write_npz(
+        &self,
+        data: &PackedDataset,
+        inexact: &AtomicU64,
+        notes: &mut Vec<String>,
+        output: &mut Output,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if let Some(positions) = data.schema().sequence_length {
+            let history = positions.get() - 1;
+            let parts = samples::splits(data, |split| {
+                let split = if split == Split::Validation {
+                    "val"
+                } else {
+                    split.name()
+                };
+                format!("taobao_{split}_t{history}")
+            });
+            return npz::write_sequences(data, &parts, output, progress);
+        }
+        // The original tests with the first half of the last day.
+        let last = [Split::Test, Split::Validation];
+        let write = |parts: &[Part], output: &mut Output| {
+            let dense = (self.options.dense, inexact);
+            npz::write(data, parts, dense, output, progress)
+        };
+        match self.layout(data) {
+            ExportLayout::Kaggle => {
+                let days = samples::days(data, KAGGLE_DAYS, last);
+                npz::write_days(&days, "train", output)?;
+                npz::write_counts(data, "train", output)?;
+                let pieces = days.into_iter().flat_map(|day| day.pieces);
+                let all = Part {
+                    name: "kaggleAdDisplayChallenge_processed".to_owned(),
+                    pieces: pieces.collect(),
+                };
+                write(&[all], output)?;
+                notes.extend(samples::halves(data, last));
+            }
+            ExportLayout::Terabyte => {
+                let mut days = samples::days(data, TERABYTE_DAYS, last);
+                for day in &mut days {
+                    day.name += "_reordered";
+                }
+                npz::write_days(&days, "day", output)?;
+                npz::write_counts(data, "day", output)?;
+                write(&days, output)?;
+                notes.extend(samples::halves(data, last));
+            }
+            ExportLayout::Splits => {
+                let parts = samples::splits(data, |split| split.to_string());
+                write(&parts, output)?;
+                npz::write_counts(data, "day", output)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -150,6 +278,7 @@ fn write_parquet(
     _: &PackedDataset,
     _: DenseValues,
     output: &mut Output,
+    _: &AtomicU64,
     _: &dyn Progress,
 ) -> Result<()> {
     Err(Error::Exchange(ExchangeError::FeatureMissing {
@@ -161,7 +290,7 @@ fn write_parquet(
 /// What can be known before samples are read.
 fn check_options(
     format: ExportFormat,
-    dense: DenseValues,
+    (dense, layout): (DenseValues, Option<ExportLayout>),
     schema: &Schema,
     out: &std::path::Path,
 ) -> Result<()> {
@@ -178,10 +307,18 @@ fn check_options(
             problem,
         }))
     };
-    if schema.sequence_length.is_some() {
-        return cannot(
-            "its samples are sequences, and no format written here has positions".to_owned(),
-        );
+    if let Some(layout) = layout
+        && (schema.sequence_length.is_some()
+            || !matches!(format, ExportFormat::Npz | ExportFormat::TorchRec))
+    {
+        return Err(Error::InvalidOption {
+            option: "layout",
+            value: format!("{layout:?}").to_lowercase(),
+            allowed: "the formats npz and torchrec, for data that is not of sequences",
+        });
+    }
+    if schema.sequence_length.is_some() && format != ExportFormat::Npz {
+        return cannot("its samples are sequences, and only npz has positions".to_owned());
     }
     match (format, dense) {
         (ExportFormat::MlPerf, DenseValues::AsIs) => {
