@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use embedding_store::{EmbeddingStore, RowFormat, TableSpec};
+use embedding_store::{EmbeddingStore, RowFormat};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::{Value, json};
@@ -14,10 +14,11 @@ use trainer::{
 };
 
 use crate::card::{Card, ScheduleName};
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, require};
 use crate::hot::Hot;
 use crate::placing::Placing;
 use crate::settings::Settings;
+use crate::tables::all_full;
 
 /// A trainer of any model on any placement.
 pub type AnyTrainer = Trainer<Replicas<Box<dyn Model>>, Box<dyn EmbeddingStore>>;
@@ -51,6 +52,12 @@ impl<'a> Run<'a> {
     /// Settings that make no sense or do not fit the data or each other, a device that is not there,
     /// and data that cannot be read.
     pub fn new(data: &'a PackedDataset, card: &Card) -> Result<Self> {
+        require!(
+            data.has_labels(),
+            "the samples of {} have no labels, so nothing can be learned from them: train on data \
+             with labels",
+            data.folder().display()
+        );
         let settings = Settings::new(card, data.schema())?;
         let placing = Placing::new(card, data.schema())?;
         let hot = match placing.needs_hot() {
@@ -118,12 +125,11 @@ impl<'a> Run<'a> {
         let Self {
             settings, placing, ..
         } = self;
-        let tables = self.data.schema().tables.iter();
         let store = placing
             .placement
             .store_in(
                 &placing.backing,
-                tables.map(|table| TableSpec::full(table.rows)).collect(),
+                settings.tables.clone(),
                 settings.store_options(placing.device_rows),
                 &placing.devices,
                 self.hot.as_ref().map(|hot| hot.set.hot_rows()),
@@ -230,6 +236,10 @@ fn run_settings(run: &Run<'_>) -> Result<Value> {
         "data": run.data.manifest_xxh3()?,
         "tables": run.data.schema().table_rows(),
     });
+    let tables = &run.settings.tables;
+    if !all_full(tables) {
+        all["encodings"] = json!(tables);
+    }
     // As f32, rows may go on anywhere; rounded, it matters which of them are, and when.
     let placing = &run.placing;
     if placing.device_rows != RowFormat::F32 {

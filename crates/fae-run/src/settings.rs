@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use embedding_store::{Optimizer, RowFormat, StoreOptions};
+use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec};
 use recsys_data::Schema;
 use serde::Serialize;
 use trainer::{BinaryLoss, LearningRatePolicy, LossKind, StopAt, TrainOptions};
@@ -10,6 +10,7 @@ use trainer::{BinaryLoss, LearningRatePolicy, LossKind, StopAt, TrainOptions};
 use crate::card::{Card, LossName};
 use crate::error::{Result, refuse};
 use crate::model::ModelConfig;
+use crate::tables::all_full;
 
 /// Model, optimizer and loop, decided.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +22,9 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// The loop.
     pub train: TrainOptions,
+    /// How the rows of every table are stored; results leave it out where all are whole.
+    #[serde(skip_serializing_if = "all_full")]
+    pub tables: Vec<TableSpec>,
 }
 
 impl Settings {
@@ -75,6 +79,7 @@ impl Settings {
             model,
             optimizer: training.optimizer.unwrap_or_default().into(),
             train,
+            tables: card.table_specs(schema)?,
         })
     }
 

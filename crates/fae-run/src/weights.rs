@@ -6,9 +6,10 @@ use candle_core::Device;
 use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
 use recsys_data::packed::PackedDataset;
 use serde::Deserialize;
+use serde_json::Value;
 use trainer::{Checkpoint, Model, RowMap, Trainer, load_weights, load_weights_by_category};
 
-use crate::card::ModelKind;
+use crate::card::{Card, ModelKind};
 use crate::error::{Context, Result, require};
 use crate::model::ModelConfig;
 
@@ -31,21 +32,21 @@ pub fn newest_checkpoint(
     newest.context(|| format!("there is no checkpoint in {}", folder.display()))
 }
 
-/// A model of that shape with its tables in host memory, for scoring.
+/// A model of that shape with these tables in host memory, for scoring.
 ///
 /// # Errors
 /// A model of sequences and data that are not, or the other way round, and too little memory.
 pub fn scorer(
     config: &ModelConfig,
+    tables: Vec<TableSpec>,
     data: &PackedDataset,
 ) -> Result<Trainer<Box<dyn Model>, CpuStore>> {
     require!(
         config.kind() == ModelKind::default_for(data.schema()),
         "the model and the data set do not fit: one is of sequences, the other is not"
     );
-    let tables = data.schema().tables.iter();
     let store = CpuStore::new(
-        tables.map(|table| TableSpec::full(table.rows)).collect(),
+        tables,
         StoreOptions {
             dim: config.dim(),
             ..StoreOptions::default()
@@ -73,7 +74,17 @@ pub fn scorer_of(
             checkpoint.path().display()
         )
     })?;
-    let mut trainer = scorer(&config, data)?;
+    // Absent where all rows are whole.
+    let tables = match &checkpoint.settings()["encodings"] {
+        Value::Null => Card::default().table_specs(data.schema())?,
+        encodings => Vec::deserialize(encodings).context(|| {
+            format!(
+                "{} does not say how rows are stored",
+                checkpoint.path().display()
+            )
+        })?,
+    };
+    let mut trainer = scorer(&config, tables, data)?;
     checkpoint.load_weights(&mut trainer)?;
     Ok(trainer)
 }

@@ -151,7 +151,7 @@ impl ImportOptions {
     }
 
     /// # Errors
-    /// No file to train on, the same file twice, or an option without meaning.
+    /// No file to train on, or an option without meaning.
     pub(super) fn validate(&self) -> Result<()> {
         let invalid = |option, value: String, allowed| {
             Err(Error::InvalidOption {
@@ -171,16 +171,6 @@ impl ImportOptions {
                 "given".to_owned(),
                 "the formats npz, mlperf and torchrec, whose ids have bounds",
             );
-        }
-        for (place, (_, path)) in files.iter().enumerate() {
-            let canonical = path.canonicalize().ok();
-            let same = |(_, other): &(Option<Split>, &Path)| {
-                *other == *path || canonical.is_some() && other.canonicalize().ok() == canonical
-            };
-            if files[..place].iter().any(same) {
-                let value = format!("{}, named twice", path.display());
-                return invalid("input", value, "every file once");
-            }
         }
         Ok(())
     }

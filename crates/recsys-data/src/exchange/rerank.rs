@@ -85,10 +85,14 @@ impl Rerank {
         })?;
         let categories = data.schema().table_rows();
         let sources = vec![identity(&manifest_path)?];
+        let mut written = serde_json::json!({ "rank": true, "shard_rows": options.shard_rows });
+        if !data.has_labels() {
+            written["labels"] = serde_json::json!(false);
+        }
         writer.finish(Provenance {
             dataset: data.manifest().provenance.dataset.clone(),
             sources: sources.clone(),
-            options: serde_json::json!({ "rank": true, "shard_rows": options.shard_rows }),
+            options: written,
             report: serde_json::json!({ "splits": splits, "categories": categories }),
         })?;
         Ok(ImportReport {

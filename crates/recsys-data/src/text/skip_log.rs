@@ -100,6 +100,16 @@ impl<F: FieldDefect> SkipLog<F> {
     }
 }
 
+/// What a message says about a first field that should be a number, and may be a column's name.
+pub(crate) fn header_hint(text: &str) -> &'static str {
+    match text.starts_with(|first: char| first.is_alphabetic()) {
+        true => {
+            "; if the line names the columns, remove it, or read the file with `ImportFormat::Table`"
+        }
+        false => "",
+    }
+}
+
 /// The text of a field for a message: control characters escaped, at most 40 characters.
 pub(crate) fn shorten(text: &[u8]) -> String {
     const SHOWN: usize = 40;

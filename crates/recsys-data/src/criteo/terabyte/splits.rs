@@ -26,6 +26,14 @@ pub(super) fn divide(days: &Days, rule: DaySplit) -> Vec<(Split, Range<u64>)> {
     ]
 }
 
+/// What a day is for, of so many.
+pub(super) fn of_day(day: usize, days: usize) -> Vec<Split> {
+    match day + 1 < days {
+        true => vec![Split::Train],
+        false => vec![Split::Validation, Split::Test],
+    }
+}
+
 /// Rows and clicks of every split. Counted once, while the columns of the last day are there.
 pub(super) fn report(
     folder: &WorkFolder,

@@ -70,7 +70,7 @@ fn open(files: &TableFiles, path: &Path) -> Result<CsvTable> {
         [quote, ..] => builder.quote(*quote),
         [] => builder.quoting(false),
     };
-    let source = Source::open(path)?;
+    let source = Source::text(path)?;
     let mut reader = builder.from_reader(Guarded { source, since: 0 });
     let names: Vec<String> = match &form.columns {
         Some(columns) => columns.clone(),
