@@ -427,10 +427,18 @@ impl Widths {
 impl FromStr for Widths {
     type Err = String;
 
-    /// Reads widths written as `13-512-256`, each 1 or more.
+    /// Reads widths written as `13-512-256`, each 1 or more; the first, which may be a number of
+    /// dense features, may be 0.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let width = |width: &str| width.trim().parse().ok().filter(|&width| width > 0);
-        let widths = text.split('-').map(width).collect::<Option<_>>();
+        let width = |(place, width): (usize, &str)| {
+            let width = width.trim().parse().ok();
+            width.filter(|&width| width > 0 || place == 0)
+        };
+        let widths = text
+            .split('-')
+            .enumerate()
+            .map(width)
+            .collect::<Option<_>>();
         let problem = || format!("`{text}` is not a list of widths such as `512-256-1`");
         widths.map(Self).ok_or_else(problem)
     }

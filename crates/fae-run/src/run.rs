@@ -18,7 +18,6 @@ use crate::error::{Context, Result, require};
 use crate::hot::Hot;
 use crate::placing::Placing;
 use crate::settings::Settings;
-use crate::tables::all_full;
 
 /// A trainer of any model on any placement.
 pub type AnyTrainer = Trainer<Replicas<Box<dyn Model>>, Box<dyn EmbeddingStore>>;
@@ -236,9 +235,8 @@ fn run_settings(run: &Run<'_>) -> Result<Value> {
         "data": run.data.manifest_xxh3()?,
         "tables": run.data.schema().table_rows(),
     });
-    let tables = &run.settings.tables;
-    if !all_full(tables) {
-        all["encodings"] = json!(tables);
+    if let Some(settings) = &run.settings.smaller_tables {
+        all["smaller_tables"] = json!(settings);
     }
     // As f32, rows may go on anywhere; rounded, it matters which of them are, and when.
     let placing = &run.placing;

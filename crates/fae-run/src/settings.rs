@@ -7,10 +7,9 @@ use recsys_data::Schema;
 use serde::Serialize;
 use trainer::{BinaryLoss, LearningRatePolicy, LossKind, StopAt, TrainOptions};
 
-use crate::card::{Card, LossName};
+use crate::card::{Card, CardModel, LossName};
 use crate::error::{Result, refuse};
 use crate::model::ModelConfig;
-use crate::tables::all_full;
 
 /// Model, optimizer and loop, decided.
 #[derive(Debug, Clone, Serialize)]
@@ -22,8 +21,11 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// The loop.
     pub train: TrainOptions,
-    /// How the rows of every table are stored; results leave it out where all are whole.
-    #[serde(skip_serializing_if = "all_full")]
+    /// What makes large tables smaller; `None` where all rows are whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smaller_tables: Option<CardModel>,
+    /// How the rows of every table are stored.
+    #[serde(skip)]
     pub tables: Vec<TableSpec>,
 }
 
@@ -79,6 +81,7 @@ impl Settings {
             model,
             optimizer: training.optimizer.unwrap_or_default().into(),
             train,
+            smaller_tables: card.model.smaller_tables(),
             tables: card.table_specs(schema)?,
         })
     }

@@ -64,6 +64,20 @@ impl Card {
 }
 
 impl CardModel {
+    /// The settings that decide how rows are stored; `None` where all are whole.
+    pub(crate) fn smaller_tables(&self) -> Option<Self> {
+        let model = Self {
+            qr_collisions: self.qr_collisions,
+            qr_threshold: self.qr_threshold,
+            qr_operation: self.qr_operation,
+            md_temperature: self.md_temperature,
+            md_threshold: self.md_threshold,
+            md_round_dims: self.md_round_dims,
+            ..Self::default()
+        };
+        (model != Self::default()).then_some(model)
+    }
+
     fn quotient_remainder(&self, collisions: u64, rows: &[u64]) -> Result<Vec<Encoding>> {
         require!(collisions > 0, "`qr_collisions` is 0; give at least 1");
         let combine = match self.qr_operation.unwrap_or_default() {
@@ -115,9 +129,4 @@ impl CardModel {
         };
         Ok(rows.iter().map(encoding).collect())
     }
-}
-
-/// Whether all tables have a whole row for every id.
-pub(crate) fn all_full(tables: &[TableSpec]) -> bool {
-    tables.iter().all(|table| table.encoding == Encoding::Full)
 }

@@ -6,10 +6,9 @@ use candle_core::Device;
 use embedding_store::{CpuStore, EmbeddingStore, StoreOptions, TableSpec};
 use recsys_data::packed::PackedDataset;
 use serde::Deserialize;
-use serde_json::Value;
 use trainer::{Checkpoint, Model, RowMap, Trainer, load_weights, load_weights_by_category};
 
-use crate::card::{Card, ModelKind};
+use crate::card::{Card, CardModel, ModelKind};
 use crate::error::{Context, Result, require};
 use crate::model::ModelConfig;
 
@@ -75,15 +74,21 @@ pub fn scorer_of(
         )
     })?;
     // Absent where all rows are whole.
-    let tables = match &checkpoint.settings()["encodings"] {
-        Value::Null => Card::default().table_specs(data.schema())?,
-        encodings => Vec::deserialize(encodings).context(|| {
-            format!(
-                "{} does not say how rows are stored",
-                checkpoint.path().display()
-            )
-        })?,
+    let smaller = Option::<CardModel>::deserialize(&checkpoint.settings()["smaller_tables"]);
+    let smaller = smaller.context(|| {
+        format!(
+            "{} does not say how rows are stored",
+            checkpoint.path().display()
+        )
+    })?;
+    let card = Card {
+        model: CardModel {
+            dim: Some(config.dim()),
+            ..smaller.unwrap_or_default()
+        },
+        ..Card::default()
     };
+    let tables = card.table_specs(data.schema())?;
     let mut trainer = scorer(&config, tables, data)?;
     checkpoint.load_weights(&mut trainer)?;
     Ok(trainer)

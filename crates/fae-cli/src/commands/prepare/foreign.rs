@@ -316,7 +316,11 @@ fn import(mut options: ImportOptions, output: &OutputArguments) -> Result<()> {
     };
     let import = ImportForeign::new(options);
     let work = |progress: &dyn Progress| import.run(progress);
-    output.run.run(work, print, |_| cut)
+    let print = |report: &ImportReport| {
+        print(report);
+        println!("{:<14} {:>14}", "split", cut["split"].as_str().unwrap_or_default());
+    };
+    output.run.run(work, print, |_| cut.clone())
 }
 
 /// Renumbers a packed data set.

@@ -48,6 +48,7 @@ pub struct DayReport {
     /// Its raw file.
     pub source: SourceFile,
     /// What its rows are for.
+    #[serde(default)]
     pub splits: Vec<Split>,
     /// Rows kept.
     pub rows: u64,
