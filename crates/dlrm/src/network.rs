@@ -391,17 +391,17 @@ impl Forward<'_> {
         } = self.shared;
         let sizes = Sizes::of(&network.config);
         if let [lane] = self.lanes {
-            let slices = self
-                .dense
-                .chunks(cut.slice * sizes.dense)
-                .zip(self.rows.chunks(cut.slice * sizes.rows));
+            let batch = self.rows.len() / sizes.rows;
+            let starts = (0..batch).step_by(cut.slice);
             let outputs = self.output.chunks_mut(cut.slice * sizes.output);
-            for (k, ((dense, rows), output)) in slices.zip(outputs).enumerate() {
+            for (k, (start, output)) in starts.zip(outputs).enumerate() {
+                let samples = start..batch.min(start + cut.slice);
+                let of = |size: usize| samples.start * size..samples.end * size;
                 let activations = &mut lane.slices[if self.keep { k } else { 0 }];
                 network.forward_slice(
                     parameters,
-                    dense,
-                    rows,
+                    &self.dense[of(sizes.dense)],
+                    &self.rows[of(sizes.rows)],
                     activations,
                     &mut lane.workspace,
                     output,

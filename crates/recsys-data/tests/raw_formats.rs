@@ -102,7 +102,7 @@ fn streams_may_follow_each_other_with_zeros_between_and_behind() {
             assert_eq!(read(name, &packed), ROWS, "{name}");
         }
         let packed = pack(text.as_bytes());
-        let message = refusal(name, &[&packed, &b"rubbish"[..]].concat());
+        let message = refusal(name, &[&packed, &b"no member of a stream"[..]].concat());
         assert!(message.contains("damaged at line"), "{message}");
         let message = refusal(name, &packed[..packed.len() - 20]);
         assert!(message.contains("cut off"), "{message}");

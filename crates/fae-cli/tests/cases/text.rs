@@ -187,14 +187,73 @@ fn case_21_messages_name_the_command_real_data() {
     );
 }
 
-/// A raw file under other names, in a folder of the test.
+/// A case whose inputs are made in its folder of outputs.
+fn made() -> Case {
+    let outputs = tempfile::tempdir().unwrap();
+    Case {
+        inputs: outputs.path().to_path_buf(),
+        outputs,
+    }
+}
+
+#[test]
+fn smaller_tables_train_everywhere_and_come_back_from_files() {
+    let case = made();
+    case.done("generate text --rows 2000 --scale 0.05 --out OUT/train.txt");
+    case.done("prepare criteo-kaggle --raw OUT/train.txt --out OUT/x");
+    let ways = [
+        "--qr-collisions 4 --qr-threshold 20",
+        "--qr-collisions 3 --qr-threshold 20 --qr-operation concat",
+        "--qr-collisions 3 --qr-threshold 20 --qr-operation add",
+        "--md-temperature 0.3 --md-threshold 20",
+        "--md-temperature 0.5 --md-threshold 20 --md-round-dims",
+    ];
+    for way in ways {
+        let model = format!("{SMALL} {way}");
+        let train = |more: &str| {
+            let words = "train --data OUT/x --optimizer adagrad --max-steps 6 --batch-size 128";
+            case.done(&format!("{words} {model} --json OUT/r.json {more}"));
+            report(&case, "r.json")["epochs"][0]["test"]["log_loss"].clone()
+        };
+        let files = "--checkpoint OUT/c --save-weights OUT/w.safetensors";
+        let log_loss = train(files);
+        case.done(&format!(
+            "profile --data OUT/x --dim 4 --optimizer adagrad {way} --budget 30% --out OUT/h.json"
+        ));
+        for placement in [
+            "cpu-device",
+            "mixed --budget 30%",
+            "mixed --hot-set OUT/h.json",
+        ] {
+            assert_eq!(
+                train(&format!("--placement {placement}")),
+                log_loss,
+                "{way} {placement}"
+            );
+        }
+        train("--placement fae --budget 30%");
+        let scored = |from: &str| case.done(&format!("evaluate --data OUT/x {from}"));
+        assert_eq!(
+            scored("--checkpoint OUT/c"),
+            scored(&format!("--weights OUT/w.safetensors {model}"))
+        );
+        case.refused(
+            &format!("evaluate --data OUT/x --weights OUT/w.safetensors {SMALL}"),
+            &["w.safetensors"],
+        );
+        std::fs::remove_dir_all(case.out("c")).unwrap();
+    }
+    case.refused(
+        "train --data OUT/x --qr-threshold 9",
+        &["--qr-threshold needs --qr-collisions"],
+    );
+}
+
+/// A raw file under other names.
 #[cfg(unix)]
 #[test]
 fn a_file_is_refused_twice_whatever_its_names() {
-    let case = Case {
-        inputs: tempfile::tempdir().unwrap().keep(),
-        outputs: tempfile::tempdir().unwrap(),
-    };
+    let case = made();
     case.done("generate text --rows 50 --out OUT/good.txt");
     let good = case.out("good.txt");
     std::os::unix::fs::symlink(&good, case.out("link.txt")).unwrap();

@@ -11,7 +11,10 @@ pub type RowDefect = LineDefect<RowFieldDefect>;
 #[non_exhaustive]
 pub enum RowFieldDefect {
     /// A label other than 0 and 1.
-    #[error("label (field 1) is \"{text}\" instead of 0 or 1{}", header_hint(text))]
+    #[error(
+        "label (field 1) is \"{text}\" instead of 0 or 1{}",
+        header_hint(text, HEADER)
+    )]
     Label {
         /// The field, escaped and shortened.
         text: String,
@@ -50,7 +53,11 @@ pub enum RowFieldDefect {
     },
 }
 
+const HEADER: &str =
+    "; if the line names the columns, remove it, or read the file with `ImportFormat::Table`";
+
 impl FieldDefect for RowFieldDefect {
+    const OTHER_SEPARATORS: &'static str = ": `ImportFormat::Table` reads such files";
     const LINE: &'static str = "Criteo row";
     const SEPARATOR: u8 = b'\t';
     const SEPARATOR_NAME: &'static str = "TAB";

@@ -13,7 +13,7 @@ pub type EventDefect = LineDefect<EventFieldDefect>;
 pub enum EventFieldDefect {
     /// A user, item or category that is no number.
     #[error("{name} (field {number}) is \"{text}\", which is no decimal number without sign{hint}", name = FIELDS[*field], number = field + 1,
-        hint = if *field == 0 { header_hint(text) } else { "" })]
+        hint = if *field == 0 { header_hint(text, "; if the line names the columns, remove it") } else { "" })]
     Id {
         /// The field's number.
         field: usize,

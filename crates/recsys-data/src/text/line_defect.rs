@@ -17,6 +17,9 @@ pub trait FieldDefect: fmt::Display + Sized {
     /// Their names, for messages.
     const FIELD_NAMES: &'static str;
 
+    /// What messages say about lines with other separators.
+    const OTHER_SEPARATORS: &'static str = "";
+
     /// What messages say about a line of so many fields.
     fn count_hint(_found: usize) -> &'static str {
         ""
@@ -53,8 +56,9 @@ pub enum LineDefect<F: FieldDefect> {
     },
     /// No separator, and several that are usual elsewhere.
     #[error(
-        "the line's fields are separated by {found} instead of {}: `ImportFormat::Table` reads such files",
-        F::SEPARATOR_NAME
+        "the line's fields are separated by {found} instead of {}{}",
+        F::SEPARATOR_NAME,
+        F::OTHER_SEPARATORS
     )]
     OtherSeparator {
         /// What separates them.

@@ -100,12 +100,10 @@ impl<F: FieldDefect> SkipLog<F> {
     }
 }
 
-/// What a message says about a first field that should be a number, and may be a column's name.
-pub(crate) fn header_hint(text: &str) -> &'static str {
-    match text.starts_with(|first: char| first.is_alphabetic()) {
-        true => {
-            "; if the line names the columns, remove it, or read the file with `ImportFormat::Table`"
-        }
+/// `hint` where a first field that should be a number may be the name of a column.
+pub(crate) fn header_hint(text: &str, hint: &'static str) -> &'static str {
+    match text.starts_with(char::is_alphabetic) {
+        true => hint,
         false => "",
     }
 }

@@ -318,7 +318,11 @@ fn import(mut options: ImportOptions, output: &OutputArguments) -> Result<()> {
     let work = |progress: &dyn Progress| import.run(progress);
     let print = |report: &ImportReport| {
         print(report);
-        println!("{:<14} {:>14}", "split", cut["split"].as_str().unwrap_or_default());
+        println!(
+            "{:<14} {:>14}",
+            "split",
+            cut["split"].as_str().unwrap_or_default()
+        );
     };
     output.run.run(work, print, |_| cut.clone())
 }
