@@ -28,7 +28,7 @@ fn case_02_no_dense_trains_on_embeddings_alone_real_data() {
         "--bottom-mlp 0-8-4",
         "--placement cpu-device",
         "--placement mixed --budget 50%",
-        "--checkpoint OUT/c --checkpoint-every-steps 1 --save-weights OUT/w.safetensors",
+        "--checkpoint OUT/c --save-weights OUT/w.safetensors",
     ];
     for more in variants {
         assert_eq!(run(more, "other.json"), log_loss, "{more}");
@@ -204,8 +204,6 @@ fn smaller_tables_train_everywhere_and_come_back_from_files() {
     let ways = [
         "--qr-collisions 4 --qr-threshold 20",
         "--qr-collisions 3 --qr-threshold 20 --qr-operation concat",
-        "--qr-collisions 3 --qr-threshold 20 --qr-operation add",
-        "--md-temperature 0.3 --md-threshold 20",
         "--md-temperature 0.5 --md-threshold 20 --md-round-dims",
     ];
     for way in ways {
@@ -218,11 +216,11 @@ fn smaller_tables_train_everywhere_and_come_back_from_files() {
         let files = "--checkpoint OUT/c --save-weights OUT/w.safetensors";
         let log_loss = train(files);
         case.done(&format!(
-            "profile --data OUT/x --dim 4 --optimizer adagrad {way} --budget 30% --out OUT/h.json"
+            "profile --data OUT/x --dim 4 --optimizer adagrad {way} --budget 30% --strategy frequency --out OUT/h.json"
         ));
         for placement in [
             "cpu-device",
-            "mixed --budget 30%",
+            "mixed --budget 30% --strategy frequency",
             "mixed --hot-set OUT/h.json",
         ] {
             assert_eq!(
@@ -231,7 +229,7 @@ fn smaller_tables_train_everywhere_and_come_back_from_files() {
                 "{way} {placement}"
             );
         }
-        train("--placement fae --budget 30%");
+        train("--placement fae --budget 30% --strategy frequency");
         let scored = |from: &str| case.done(&format!("evaluate --data OUT/x {from}"));
         assert_eq!(
             scored("--checkpoint OUT/c"),
