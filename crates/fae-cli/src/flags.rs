@@ -35,7 +35,7 @@ const FLAGS: [(&str, &str); 24] = [
 ];
 
 /// Settings whose flags have their names, with dashes.
-const SETTINGS: [&str; 34] = [
+const SETTINGS: [&str; 35] = [
     "bottom_mlp",
     "budget",
     "device",
@@ -43,6 +43,7 @@ const SETTINGS: [&str; 34] = [
     "first",
     "heads",
     "hot_set",
+    "ids_of",
     "lookahead",
     "loss_weights",
     "patience",

@@ -99,6 +99,17 @@ impl AccessCounts {
         self.accesses[table]
     }
 
+    /// Tables whose ids are no ranks of what was counted, by their number: a row is looked up more
+    /// often than one of a smaller id. Id 0, which may be padding, is not looked at.
+    pub fn unranked(&self) -> Vec<usize> {
+        let ranked = |counts: &[u32]| counts.iter().skip(1).is_sorted_by(|a, b| a >= b);
+        let tables = self.tables.iter().enumerate();
+        tables
+            .filter(|(_, counts)| !ranked(counts))
+            .map(|(table, _)| table)
+            .collect()
+    }
+
     /// Samples counted.
     pub fn samples(&self) -> u64 {
         self.samples

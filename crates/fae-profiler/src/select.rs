@@ -68,12 +68,15 @@ impl Default for SelectOptions {
     }
 }
 
-/// An upper bound of what any hot set within the budget reaches.
+/// What is not exceeded within the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Bound {
-    /// Hot inputs.
+    /// Hot inputs that no set of rows exceeds, whatever their ids are.
     pub hot_inputs: f64,
+    /// Hot inputs that no hot set exceeds, which is the first rows of every table.
+    #[serde(default)]
+    pub by_rank: Option<f64>,
     /// Whether it was computed from all inputs. Otherwise it is scaled from the sample of [`SelectOptions::inputs`], and an
     /// estimate; a sample's bound is, on average, above that of all inputs.
     pub exact: bool,
@@ -100,6 +103,7 @@ impl Selection {
     pub(crate) fn bound_or_reached(&self) -> Bound {
         self.bound.unwrap_or(Bound {
             hot_inputs: self.results.hot_inputs as f64,
+            by_rank: None,
             exact: false,
         })
     }
@@ -224,8 +228,10 @@ impl<'a> Selector<'a> {
             population as f64 / selected_on.max(1) as f64
         };
         let reached = best.results.hot_inputs as f64;
+        let of_all = |bound: f64| (bound * scale).max(reached).min(population as f64);
         best.bound = Some(Bound {
-            hot_inputs: (found.bound * scale).max(reached).min(population as f64),
+            hot_inputs: of_all(found.any_rows),
+            by_rank: Some(of_all(found.by_rank)),
             exact,
         });
         best.selected_on = selected_on;

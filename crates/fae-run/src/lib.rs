@@ -9,6 +9,7 @@ mod hot;
 mod model;
 pub mod parity;
 mod placing;
+mod row_ids;
 mod run;
 mod settings;
 mod tables;
@@ -26,4 +27,6 @@ pub use model::ModelConfig;
 pub use placing::Placing;
 pub use run::{AnyTrainer, Run, evaluations, on_threads, read_card};
 pub use settings::Settings;
-pub use weights::{load_weights_file, newest_checkpoint, scorer, scorer_of};
+pub use weights::{
+    LoadedRows, Scorer, load_weights_file, newest_checkpoint, save_weights_file, scorer, scorer_of,
+};

@@ -17,6 +17,7 @@ use crate::card::{Card, ScheduleName};
 use crate::error::{Context, Result, require};
 use crate::hot::Hot;
 use crate::placing::Placing;
+use crate::row_ids::RowIds;
 use crate::settings::Settings;
 
 /// A trainer of any model on any placement.
@@ -108,6 +109,7 @@ impl<'a> Run<'a> {
         let checkpoints = Checkpoints {
             settings: run_settings(&self)?,
             order: order(&self),
+            about: RowIds::of(self.data).to_json(),
             ..checkpoints
         };
         Ok(Self {

@@ -11,6 +11,8 @@ pub enum Stage {
     Parse,
     /// Pass one: reading, and counting categories.
     Count,
+    /// Between the passes: reading what does not train, which does not count for ranks.
+    Rank,
     /// Between the passes: putting the events of every user into order, where the options need that
     /// before samples are counted.
     Sort,
@@ -26,6 +28,7 @@ impl Stage {
         match self {
             Self::Parse => "parsing",
             Self::Count => "counting",
+            Self::Rank => "ranking",
             Self::Sort => "sorting",
             Self::Write => "writing",
             Self::Verify => "checking",

@@ -54,4 +54,7 @@ pub use run::{Evaluations, fit, fit_with_checkpoints};
 pub use schedule::{Interleave, Schedule, ShuffleOptions, ShuffleScheduler, SideBatches, Stretch};
 pub use step::{StepLoss, Trainer};
 pub use table_rows::TableRows;
-pub use weights::{load_weights, load_weights_by_category, load_weights_with, save_weights};
+pub use weights::{
+    load_weights, load_weights_by_category, load_weights_with, save_weights, save_weights_about,
+    weights_about,
+};

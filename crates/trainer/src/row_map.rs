@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use recsys_data::vocabulary::Vocabulary;
+use recsys_data::vocabulary::{Category, Vocabulary};
 
 /// Where the rows of a table are in weights that were trained under other ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,27 +18,21 @@ impl RowMap {
     /// rare ones. The original programs take missing categories for the category 0, so that
     /// this one is found there too.
     pub fn between(there: &Vocabulary, here: &Vocabulary) -> Self {
-        let special = |vocabulary: &Vocabulary, id: u32| {
-            [vocabulary.missing, vocabulary.other].contains(&Some(id))
-        };
-        let known: HashMap<u32, u32> = (0..)
-            .zip(&there.categories)
-            .filter(|&(id, _)| !special(there, id))
-            .map(|(id, &category)| (category, id))
+        let known: HashMap<Category<'_>, u32> = categories(there)
+            .filter(|(_, category)| !matches!(category, Category::Missing | Category::Other))
+            .map(|(id, category)| (category, id))
             .collect();
-        let find = |(id, category): (u32, &u32)| {
-            if Some(id) == here.missing {
-                there.missing
-            } else if Some(id) == here.other {
-                there.other
-            } else {
-                let same = known.get(category).copied();
-                same.or(there.missing.filter(|_| *category == 0))
+        let find = |(_, category): (u32, Category<'_>)| match category {
+            Category::Missing => there.missing,
+            Category::Other => there.other,
+            category => {
+                let same = known.get(&category).copied();
+                same.or(there.missing.filter(|_| category == Category::Number(0)))
             }
         };
         Self {
-            rows: there.categories.len() as u64,
-            from: (0..).zip(&here.categories).map(find).collect(),
+            rows: there.rows() as u64,
+            from: categories(here).map(find).collect(),
         }
     }
 
@@ -48,8 +42,16 @@ impl RowMap {
     }
 }
 
+/// Every id with what it stands for.
+fn categories(vocabulary: &Vocabulary) -> impl Iterator<Item = (u32, Category<'_>)> {
+    let ids = (0u32..).take(vocabulary.rows());
+    ids.filter_map(|id| Some((id, vocabulary.category(id)?)))
+}
+
 #[cfg(test)]
 mod tests {
+    use recsys_data::vocabulary::WideCategories;
+
     use super::*;
 
     #[test]
@@ -69,5 +71,14 @@ mod tests {
         assert_eq!(map.rows, 4);
         assert_eq!(map.from, [Some(2), Some(3), None, Some(0), None, Some(2)]);
         assert_eq!(map.absent(), 2);
+    }
+    #[test]
+    fn texts_are_found_too() {
+        let texts = |texts: &[&str]| Vocabulary {
+            wide: Some(WideCategories::Texts(texts.iter().copied().collect())),
+            ..Vocabulary::default()
+        };
+        let map = RowMap::between(&texts(&["a", "b"]), &texts(&["c", "b", "a"]));
+        assert_eq!((map.rows, map.from), (2, vec![None, Some(1), Some(0)]));
     }
 }

@@ -1,5 +1,6 @@
 //! Safetensors files of f32 tensors, written and read in bounded pieces.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ impl TensorWriter<File> {
     /// Creates (or empties) a file and writes its header.
     pub(crate) fn create(path: &Path, tensors: &[Entry]) -> Result<Self> {
         let file = File::create(path).map_err(|source| Error::io("cannot create", path, source))?;
-        Self::new(path, file, tensors)
+        Self::new(path, file, tensors, &BTreeMap::new())
     }
 
     /// Makes the file durable.
@@ -54,8 +55,14 @@ impl TensorWriter<File> {
 }
 
 impl<W: Write> TensorWriter<W> {
-    /// Writes the header to an empty file, whose name is for messages.
-    pub(crate) fn new(path: &Path, file: W, tensors: &[Entry]) -> Result<Self> {
+    /// Writes the header to an empty file, whose name is for messages. `about` is what the header
+    /// says besides, under `__metadata__`.
+    pub(crate) fn new(
+        path: &Path,
+        file: W,
+        tensors: &[Entry],
+        about: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let mut writer = Self {
             path: path.into(),
             file,
@@ -64,6 +71,9 @@ impl<W: Write> TensorWriter<W> {
             buffer: Vec::new(),
         };
         let mut header = Map::new();
+        if !about.is_empty() {
+            header.insert("__metadata__".into(), json!(about));
+        }
         let mut offset = 0u64;
         for (name, shape) in tensors {
             let end = offset + 4 * shape.iter().product::<u64>();
@@ -161,6 +171,14 @@ impl TensorReader {
             tensors,
             data,
         })
+    }
+
+    /// What the header says besides.
+    pub(crate) fn about(&self) -> BTreeMap<String, String> {
+        let about = self.tensors.metadata().iter().flatten();
+        about
+            .map(|(key, text)| (key.clone(), text.clone()))
+            .collect()
     }
 
     /// Whether there is such a tensor.

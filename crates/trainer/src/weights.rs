@@ -1,6 +1,6 @@
 //! Weights on disk: safetensors under the reference programs' names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
@@ -26,6 +26,19 @@ pub fn save_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
 ) -> Result<()> {
+    save_weights_about(path, trainer, &BTreeMap::new())
+}
+
+/// [`save_weights`], with texts of the caller's own in the file's `__metadata__`, such as what the
+/// rows of the tables stand for. [`weights_about`] reads them.
+///
+/// # Errors
+/// As [`save_weights`].
+pub fn save_weights_about<M: Model, S: EmbeddingStore>(
+    path: &Path,
+    trainer: &Trainer<M, S>,
+    about: &BTreeMap<String, String>,
+) -> Result<()> {
     // A model may name its weights in a way of its own, which need not look at this.
     distinct_parameters(trainer.model())?;
     let io = |source| Error::io("cannot write", path, source);
@@ -36,7 +49,7 @@ pub fn save_weights<M: Model, S: EmbeddingStore>(
         let shape = vec![part.rows, part.dim as u64];
         (rows_name(trainer, part), shape)
     }));
-    let mut out = TensorWriter::new(path, file, &entries)?;
+    let mut out = TensorWriter::new(path, file, &entries, about)?;
     write_dense(&mut out, &dense)?;
     for (index, part) in trainer.store().parts().iter().enumerate() {
         for rows in pieces(part) {
@@ -63,6 +76,17 @@ pub(crate) fn write_dense(
         read_slice(&tensor, |values| out.write(values))??;
     }
     Ok(())
+}
+
+/// The texts in the `__metadata__` of a safetensors file; none of a file that PyTorch saved.
+///
+/// # Errors
+/// A file of neither kind.
+pub fn weights_about(path: &Path) -> Result<BTreeMap<String, String>> {
+    match PickledFile::is_one(path)? {
+        true => Ok(BTreeMap::new()),
+        false => Ok(TensorReader::open(path)?.about()),
+    }
 }
 
 fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
@@ -121,7 +145,18 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
 ) -> Result<u64> {
     let mut file = open(path)?;
     check_dense(&*file, trainer.model())?;
-    let parts = trainer.store().parts().to_vec();
+    check_maps(&*file, trainer, maps)?;
+    read_dense(&mut *file, trainer.model_mut())?;
+    read_mapped(&mut *file, trainer, maps)
+}
+
+/// That maps are those of a file's tables and of the store's.
+pub(crate) fn check_maps<M: Model, S: EmbeddingStore>(
+    file: &dyn TensorSource,
+    trainer: &Trainer<M, S>,
+    maps: &[RowMap],
+) -> Result<()> {
+    let parts = trainer.store().parts();
     let mismatch = |what: String, model, data| Error::Mismatch {
         what,
         model,
@@ -149,7 +184,17 @@ pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
             });
         }
     }
-    read_dense(&mut *file, trainer.model_mut())?;
+    Ok(())
+}
+
+/// Reads the rows of a file that was checked through maps that were; returns how many rows it does
+/// not have.
+pub(crate) fn read_mapped<M: Model, S: EmbeddingStore>(
+    file: &mut dyn TensorSource,
+    trainer: &mut Trainer<M, S>,
+    maps: &[RowMap],
+) -> Result<u64> {
+    let parts = trainer.store().parts().to_vec();
     for (index, (part, map)) in parts.iter().zip(maps).enumerate() {
         let all = file.read(&rows_name(trainer, part), 0, map.rows as usize * part.dim)?;
         for rows in pieces(part) {

@@ -18,7 +18,7 @@ use recsys_data::{Dataset, Split};
 use serde_json::json;
 use trainer::Scores;
 
-use super::train::load_weights;
+use super::train::{load_weights, say_rows};
 use crate::arguments::{ModelArguments, TrainArguments};
 use crate::process::write_json;
 use crate::text::{evaluation_header, evaluation_row};
@@ -54,9 +54,9 @@ pub(crate) struct Arguments {
     /// The samples to score.
     #[arg(long, value_enum, default_value = "test")]
     split: SplitName,
-    /// With --weights: the data set whose ids the weights' rows are under, where they are others,
-    /// as `fae prepare --ids reference` makes it.
-    #[arg(long, value_name = "DIR", requires = "weights")]
+    /// The data set that the weights were trained on, where its ids are others, as those of `fae
+    /// prepare --ids reference` are: every category gets its row.
+    #[arg(long, value_name = "DIR")]
     ids_of: Option<PathBuf>,
     /// With --weights: take the model's shape from a data set's card: criteo-kaggle,
     /// criteo-terabyte, taobao-userbehavior …
@@ -136,7 +136,10 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
                     path.display()
                 );
             })?;
-            let trainer = scorer_of(&checkpoint, &data)?;
+            let ids_of = arguments.ids_of.as_ref();
+            let there = ids_of.map(PackedDataset::open).transpose()?;
+            let (trainer, rows) = scorer_of(&checkpoint, there.as_ref(), &data)?;
+            say_rows(rows, checkpoint.path(), there.is_some(), &data);
             (trainer, checkpoint.path().to_path_buf())
         }
         (None, Some(file)) => {

@@ -26,12 +26,12 @@ use crate::text::bytes;
 
 /// Choose which embedding rows are hot.
 ///
-/// Takes a packed data set made by `fae prepare`, whose ids are frequency ranks: a hot set is one
-/// number per table, and a row is hot if its id is below it. An input is hot if all its rows are.
-/// The set is judged on all training inputs, whatever --sample says.
+/// Takes a packed data set made by `fae prepare`, whose ids are ranks by frequency in training: a hot
+/// set is one number per table, and a row is hot if its id is below it. An input is hot if all its
+/// rows are. The set is judged on all training inputs, whatever --sample says.
 ///
 /// Strategies: `inputs` makes as many inputs as possible wholly hot, which is what FAE speeds up,
-/// and says what no set within the budget could exceed. `frequency` takes rows by access count.
+/// and says what no set of rows within the budget could exceed. `frequency` takes rows by access count.
 /// `share` takes rows above --share of the accesses of their own table.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
@@ -129,6 +129,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
     );
     let mut selector = Selector::new(&train, &options)?;
     options.budget = arguments.budget.bytes(selector.all_bytes());
+    warn_of_ids(&data, &selector);
     eprintln!("selecting by {}", strategy.name());
     let selection = selector.select(strategy, options.budget)?;
     let counted = selector.counts().samples();
@@ -165,6 +166,27 @@ fn profile(arguments: &Arguments) -> Result<()> {
         println!("{hot} hot and {cold} cold inputs in {}", folder.display());
     }
     Ok(())
+}
+
+/// Says so where the first rows of a table are not its most frequent ones.
+fn warn_of_ids(data: &PackedDataset, selector: &Selector) {
+    let counts = selector.counts();
+    // Of a sample, counts are in no order even where those of all inputs are.
+    if !counts.is_exact() {
+        return;
+    }
+    let unranked = counts.unranked();
+    if let Some(&first) = unranked.first() {
+        eprintln!(
+            "note: ids are not ranks of the training inputs in {} of {} tables ({} first), so that \
+             hot sets, the first rows of every table, miss more frequent ones; `fae prepare packed \
+             --data {} --out DIR` renumbers them",
+            unranked.len(),
+            counts.tables(),
+            data.schema().tables[first].name,
+            data.folder().display()
+        );
+    }
 }
 
 /// Hot sequences against the length of the history; nothing where samples are not sequences.
@@ -213,16 +235,25 @@ fn print(set: &HotSet, all_bytes: u64) {
         results.inputs
     );
     if let Some(bound) = set.bound() {
+        let of_inputs = |inputs: f64| percent(inputs / results.inputs.max(1) as f64);
+        let estimated = match bound.exact {
+            true => "",
+            false => " (estimated from a sample)",
+        };
         println!(
-            "{:<14} {:>14}   no set within the budget has more{}",
+            "{:<14} {:>14}   no set of rows within the budget has more{}",
             "bound",
-            percent(bound.hot_inputs / results.inputs.max(1) as f64),
-            if bound.exact {
-                ""
-            } else {
-                " (estimated from a sample)"
-            }
+            of_inputs(bound.hot_inputs),
+            estimated
         );
+        if let Some(by_rank) = bound.by_rank {
+            println!(
+                "{:<14} {:>14}   no hot set, which is the first rows of every table, has more{}",
+                "  by rank",
+                of_inputs(by_rank),
+                estimated
+            );
+        }
     }
     println!(
         "{:<14} {:>14}",

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use embedding_store::EmbeddingStore;
-use fae_run::{Hot, Run, ScheduleName, load_weights_file, on_threads};
+use fae_run::{
+    Hot, LoadedRows, Run, ScheduleName, load_weights_file, on_threads, save_weights_file,
+};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::json;
-use trainer::{JsonLines, Model, Observers, Trainer, save_weights};
+use trainer::{JsonLines, Model, Observers, Trainer};
 
 use crate::arguments::{CheckpointArguments, PlacementArguments, TrainArguments, stop_on_signals};
 use crate::console::Console;
@@ -65,8 +67,8 @@ pub(crate) struct Arguments {
     /// Start from these weights: safetensors, or what PyTorch saved (.pt).
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     load_weights: Option<PathBuf>,
-    /// The data set whose ids the weights' rows are under, where they are others, as `fae prepare
-    /// --ids reference` makes it.
+    /// The data set that the weights were trained on, where its ids are others, as those of `fae
+    /// prepare --ids reference` are: every category gets its row.
     #[arg(
         long,
         value_name = "DIR",
@@ -141,7 +143,7 @@ fn train(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     if let Some(path) = &arguments.save_weights {
-        save_weights(path, &trainer)?;
+        save_weights_file(path, &trainer, &data)?;
     }
     print_report(&report);
     if let Some(path) = &arguments.json {
@@ -152,7 +154,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Reads weights, and says how many rows they do not know.
+/// Reads weights, and says what their rows are not.
 pub(super) fn load_weights<M: Model, S: EmbeddingStore>(
     file: &Path,
     ids_of: Option<&Path>,
@@ -160,15 +162,29 @@ pub(super) fn load_weights<M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
 ) -> Result<()> {
     let there = ids_of.map(PackedDataset::open).transpose()?;
-    let absent = load_weights_file(file, there.as_ref(), data, trainer)?;
-    if there.is_some() {
+    let rows = load_weights_file(file, there.as_ref(), data, trainer)?;
+    say_rows(rows, file, there.is_some(), data);
+    Ok(())
+}
+
+/// Says how many rows weights do not know, and warns where nobody knows what their rows are.
+pub(super) fn say_rows(rows: LoadedRows, weights: &Path, translated: bool, data: &PackedDataset) {
+    if translated {
         let all: u64 = data.schema().table_rows().iter().sum();
         eprintln!(
-            "{absent} of {all} rows are of categories that the weights do not know; they keep their \
-             first weights"
+            "{} of {all} rows are of categories that the weights do not know; they keep their \
+             first weights",
+            rows.absent
+        );
+    } else if !rows.ids_known {
+        eprintln!(
+            "warning: {} does not say which categories its rows are of; where they are not those of \
+             {}, the numbers mean nothing: give the data set that the weights were trained on as \
+             --ids-of",
+            weights.display(),
+            data.folder().display()
         );
     }
-    Ok(())
 }
 
 /// Says what is hot.

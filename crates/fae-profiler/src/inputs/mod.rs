@@ -3,8 +3,10 @@
 //! An input pays only if its rows in *all* tables are hot, and a row only comes with all rows before it: a maximum-weight
 //! closure under a budget. For a fixed price per byte the best closure is a minimum cut ([`network`], [`min_cut`]). The
 //! closures that are best at some price are the corners of a concave curve of hot inputs over bytes ([`hull`]); between two
-//! corners the curve's chord is an upper bound, and good sets are found from both corners ([`search`]).
+//! corners the curve's chord is an upper bound, and good sets are found from both corners ([`search`]). Sets of rows that
+//! are no first rows of their tables may hold more; [`any_rows`] bounds these too.
 
+mod any_rows;
 mod hull;
 mod matrix;
 mod min_cut;
@@ -15,6 +17,7 @@ use recsys_data::Dataset;
 
 use crate::sample::Sample;
 use crate::{Error, Result};
+use any_rows::AnyRows;
 use hull::Hull;
 use matrix::InputMatrix;
 
@@ -25,8 +28,10 @@ pub(crate) struct Found {
     pub(crate) hot_rows: Vec<u64>,
     /// Hot inputs among those looked at, in units of one input.
     pub(crate) hot_inputs: u64,
-    /// No set within the budget has more hot inputs among those looked at.
-    pub(crate) bound: f64,
+    /// No hot set within the budget has more hot inputs among those looked at.
+    pub(crate) by_rank: f64,
+    /// No set of rows within the budget has more, of whatever ranks they are.
+    pub(crate) any_rows: f64,
 }
 
 /// Inputs of a data set, or a sample of them, prepared for any number of budgets.
@@ -34,6 +39,7 @@ pub(crate) struct Found {
 pub(crate) struct InputSelection {
     matrix: InputMatrix,
     hull: Hull,
+    any_rows: AnyRows,
 }
 
 impl InputSelection {
@@ -51,7 +57,12 @@ impl InputSelection {
             });
         }
         let hull = Hull::new(matrix.nothing(), everything);
-        Ok(Self { matrix, hull })
+        let any_rows = AnyRows::read(dataset, sample, row_bytes, matrix.unit())?;
+        Ok(Self {
+            matrix,
+            hull,
+            any_rows,
+        })
     }
 
     /// Number of inputs looked at.
@@ -67,7 +78,7 @@ impl InputSelection {
             Some(high) => search::affordable_edge(&self.matrix, budget, low, high),
             None => (low, None),
         };
-        let bound = match &high {
+        let by_rank = match &high {
             Some(high) => {
                 let share = (budget - low.bytes) as f64 / (high.bytes - low.bytes) as f64;
                 low.inputs as f64 + share * (high.inputs - low.inputs) as f64
@@ -83,7 +94,8 @@ impl InputSelection {
         Found {
             hot_rows: found.rows.iter().map(|&rows| u64::from(rows)).collect(),
             hot_inputs: found.inputs,
-            bound,
+            by_rank,
+            any_rows: self.any_rows.bound(budget).max(by_rank),
         }
     }
 }

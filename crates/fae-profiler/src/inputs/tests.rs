@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::any_rows::AnyRows;
 use super::hull::Hull;
 use super::matrix::InputMatrix;
 use super::search;
@@ -88,4 +89,39 @@ fn inputs_without_ids_are_hot_for_nothing() {
     assert_eq!((matrix.everything().bytes, matrix.unit()), (32, 8));
     let none = InputMatrix::new(Vec::new(), 0, &[8, 8]);
     assert_eq!(none.everything(), none.nothing());
+}
+
+/// Rows of two tables, in inputs of up to four.
+fn sparse_inputs() -> impl Strategy<Value = (Vec<Vec<(u32, u32)>>, Vec<u64>)> {
+    let rows = prop::collection::btree_set((0u32..2, 0u32..4), 0..4);
+    let inputs = prop::collection::vec(rows.prop_map(|rows| rows.into_iter().collect()), 1..8);
+    (inputs, prop::collection::vec(1u64..4, 2))
+}
+
+proptest! {
+    #[test]
+    fn no_set_of_rows_beats_the_bound((inputs, row_bytes) in sparse_inputs()) {
+        let any_rows = AnyRows::new(inputs.clone(), &row_bytes, 1);
+        // Every set of the eight rows.
+        let of = |set: u32, (table, id): (u32, u32)| set >> (4 * table + id) & 1 == 1;
+        let sets: Vec<(u64, u64)> = (0..1u32 << 8)
+            .map(|set| {
+                let bytes = (0..2).flat_map(|table| (0..4).map(move |id| (table, id)))
+                    .filter(|&row| of(set, row))
+                    .map(|(table, _)| row_bytes[table as usize])
+                    .sum();
+                let hot = |input: &&Vec<(u32, u32)>| input.iter().all(|&row| of(set, row));
+                (bytes, inputs.iter().filter(hot).count() as u64)
+            })
+            .collect();
+        let mut before = 0.0;
+        for budget in 0..=4 * row_bytes.iter().sum::<u64>() {
+            let best = sets.iter().filter(|(bytes, _)| *bytes <= budget).map(|(_, hot)| *hot).max();
+            let bound = any_rows.bound(budget);
+            prop_assert!(best.unwrap_or(0) as f64 <= bound + 1e-9, "{} of {}: {}", budget, best.unwrap_or(0), bound);
+            prop_assert!(bound <= inputs.len() as f64 && bound + 1e-9 >= before);
+            before = bound;
+        }
+        prop_assert_eq!(before, inputs.len() as f64);
+    }
 }

@@ -1,4 +1,6 @@
 //! Pass one: how many rows there are, and how often each category occurs.
+//!
+//! Which rows train is known when all are counted, so the others are read once more and taken back.
 
 use rayon::prelude::*;
 
@@ -23,6 +25,8 @@ pub(super) struct CountedRows {
     pub(super) tables: Vec<CategoryCounts>,
     pub(super) skipped: SkipLog<RowFieldDefect>,
     pub(super) sources: Vec<SourceFile>,
+    /// File, first line and first row of every chunk, in order.
+    chunks: Vec<(usize, u64, u64)>,
 }
 
 /// The categories of a chunk, one table after the other, so that each table is counted by a thread of its own.
@@ -33,6 +37,8 @@ struct Columns {
     /// Which categories of each row are missing.
     missing: Vec<u32>,
     skipped: SkipLog<RowFieldDefect>,
+    file: usize,
+    first_line: u64,
     stored_bytes: u64,
 }
 
@@ -52,14 +58,20 @@ pub(super) fn count(
             .collect(),
         skipped: SkipLog::default(),
         sources: Vec::new(),
+        chunks: Vec::new(),
     };
     let work = |chunk: Chunk| columns(options, categories, &chunk);
     let consume = |chunks: Vec<Columns>| {
         // Within a table chunk follows chunk: entries come in the order of the text on any number of threads.
         let tables = counted.tables.par_iter_mut().enumerate();
-        tables.try_for_each(|(table, counts)| count_table(table, counts, &chunks))?;
+        tables.try_for_each(|(table, counts)| {
+            chunks.iter().for_each(|chunk| chunk.count(table, counts));
+            check(table, counts)
+        })?;
         for chunk in chunks {
             let rows = chunk.missing.len() as u64;
+            let start = (chunk.file, chunk.first_line, counted.rows);
+            counted.chunks.push(start);
             counted.rows += rows;
             counted.skipped.append(chunk.skipped);
             progress.advance(chunk.stored_bytes, rows);
@@ -108,26 +120,119 @@ fn columns(options: &PrepareOptions, categories: Categories, chunk: &Chunk) -> R
         stride,
         missing,
         skipped,
+        file: chunk.file,
+        first_line: chunk.first_line,
         stored_bytes: chunk.stored_bytes,
     })
 }
 
-fn count_table(table: usize, counts: &mut CategoryCounts, chunks: &[Columns]) -> Result<()> {
-    for chunk in chunks {
-        let column = &chunk.values[table * chunk.stride..][..chunk.missing.len()];
-        let mut coming = column.iter().skip(PREFETCH);
-        for (&value, &missing) in column.iter().zip(&chunk.missing) {
-            if let Some(&value) = coming.next() {
+impl CountedRows {
+    /// Takes back what rows from `first` on counted; their categories stay, as if they had never occurred.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not what it was.
+    pub(super) fn forget_from(
+        &mut self,
+        first: u64,
+        options: &PrepareOptions,
+        categories: Categories,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let (starts, rows) = (&self.chunks, self.rows);
+        // The last chunk that begins at or before the first row.
+        let last = starts.partition_point(|&(_, _, row)| row <= first).max(1) - 1;
+        let Some(&(first_file, ..)) = starts.get(last) else {
+            return Ok(());
+        };
+        let changed = |file: usize| {
+            Error::Text(TextError::SourceChanged {
+                path: options.raw[file].clone(),
+            })
+        };
+        let work = |mut chunk: Chunk| {
+            chunk.file += first_file;
+            let key = (chunk.file, chunk.first_line);
+            let found = starts.binary_search_by_key(&key, |&(file, line, _)| (file, line));
+            let number = found.map_err(|_| changed(chunk.file))?;
+            let start = starts[number].2;
+            let end = starts.get(number + 1).map_or(rows, |next| next.2);
+            let found = match end > first {
+                true => Some(columns(options, categories, &chunk)?),
+                false => None,
+            };
+            if found
+                .as_ref()
+                .is_some_and(|of| of.missing.len() as u64 != end - start)
+            {
+                return Err(changed(chunk.file));
+            }
+            Ok((
+                first.saturating_sub(start) as usize,
+                found,
+                chunk.stored_bytes,
+            ))
+        };
+        let tables = &mut self.tables;
+        let consume = |chunks: Vec<(usize, Option<Columns>, u64)>| {
+            let tables = tables.par_iter_mut().enumerate();
+            tables.for_each(|(table, counts)| {
+                for (from, columns, _) in &chunks {
+                    if let Some(columns) = columns {
+                        columns.forget(table, *from, counts);
+                    }
+                }
+            });
+            for (from, columns, bytes) in &chunks {
+                let rows = columns.as_ref().map_or(0, |of| of.missing.len() - from);
+                progress.advance(*bytes, rows as u64);
+            }
+            Ok(())
+        };
+        read_all(&options.raw[first_file..], work, consume).map(|_| ())
+    }
+}
+
+impl Columns {
+    /// The categories of a table from row `from` on, each with whether it is missing.
+    fn values(&self, table: usize, from: usize) -> impl Iterator<Item = (u32, bool)> + Clone + '_ {
+        let values = self.values[table * self.stride..][from..self.missing.len()].iter();
+        let missing = self.missing[from..].iter();
+        values
+            .zip(missing)
+            .map(move |(&value, &missing)| (value, missing >> table & 1 == 1))
+    }
+
+    fn count(&self, table: usize, counts: &mut CategoryCounts) {
+        let mut coming = self.values(table, 0).skip(PREFETCH);
+        for (value, missing) in self.values(table, 0) {
+            if let Some((value, _)) = coming.next() {
                 counts.prefetch(value);
             }
-            if missing >> table & 1 == 1 {
+            if missing {
                 counts.add_missing();
             } else {
                 counts.add(value);
             }
         }
     }
-    // Entries are numbered in 32 bits; one group of chunks is far below what is left here.
+
+    fn forget(&self, table: usize, from: usize, counts: &mut CategoryCounts) {
+        for (value, missing) in self.values(table, from) {
+            let entry = if missing {
+                counts.missing()
+            } else {
+                counts.entry(value)
+            };
+            // Pass one counted it.
+            if let Some(entry) = entry {
+                counts.remove(entry);
+            }
+        }
+    }
+}
+
+/// Entries are numbered in 32 bits; one group of chunks is far below what is left here.
+fn check(table: usize, counts: &CategoryCounts) -> Result<()> {
     if counts.len() > CategoryCounts::MOST {
         return Err(Error::TooManyCategories {
             table: super::field_name(1 + super::DENSE_FEATURES + table),

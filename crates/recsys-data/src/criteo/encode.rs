@@ -53,7 +53,9 @@ pub(super) fn number(
     // Each id is a group: its first entry, its occurrences and whether it is that of the rare categories.
     let mut groups: Vec<(u32, u64)> = Vec::with_capacity(table.len());
     let mut rare: Option<usize> = None;
-    let is_rare = |entry: u32, count: u64| count < min_count && Some(entry) != missing;
+    // Categories that do not train have no count, and 1 changes nothing.
+    let is_rare =
+        |entry: u32, count: u64| min_count > 1 && count < min_count && Some(entry) != missing;
     for (entry, &count) in (0u32..).zip(table.counts()) {
         match rare.filter(|_| is_rare(entry, count)) {
             Some(group) => groups[group].1 += count,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::rank_on::RankOn;
 use crate::text::BadRows;
 
 /// How raw categories become ids.
@@ -12,13 +13,20 @@ use crate::text::BadRows;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Numbering {
-    /// By frequency over all rows: 0 is the most frequent category of its table, ties in order of first appearance. A
+    /// By frequency, see [`RankOn`]: 0 is the most frequent category of its table, ties in order of first appearance. A
     /// missing value is a category of its own.
     #[default]
     Rank,
     /// As the original programs do: in order of first appearance, the rows of every split counted. A missing value is
     /// the category `00000000`.
     Reference,
+}
+
+impl Numbering {
+    /// What ranks are counted over, where ids are ranks.
+    pub(crate) fn ranks_on(self, rank_on: RankOn) -> Option<RankOn> {
+        (self == Self::Rank).then_some(rank_on)
+    }
 }
 
 /// Which training rows change places, once and for all, under [`SplitRule::ReferenceDays`].
@@ -64,6 +72,8 @@ pub struct PrepareOptions {
     pub out: PathBuf,
     /// How raw categories become ids.
     pub ids: Numbering,
+    /// Over which rows ranks are counted.
+    pub rank_on: RankOn,
     /// Replaces every category by its value modulo this number before anything is counted.
     pub max_ind_range: Option<u64>,
     /// Categories that occur less often than this share one id in their table; 0 and 1 change nothing. The missing category
@@ -85,6 +95,7 @@ impl Default for PrepareOptions {
             raw: Vec::new(),
             out: PathBuf::new(),
             ids: Numbering::default(),
+            rank_on: RankOn::default(),
             max_ind_range: None,
             min_count: 0,
             bad_rows: BadRows::default(),
@@ -135,6 +146,7 @@ impl PrepareOptions {
     pub(crate) fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
             "ids": self.ids,
+            "rank_on": self.ids.ranks_on(self.rank_on),
             "max_ind_range": self.max_ind_range,
             "min_count": self.min_count,
             "bad_rows": self.bad_rows,

@@ -13,6 +13,7 @@ use super::{DENSE_FEATURES, PrepareOptions, field_name};
 use crate::error::Result;
 use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
+use crate::rank_on::RankOn;
 use crate::schema::{Schema, TableSchema};
 use crate::text::{SkippedRows, check_output, folder_bytes, stored_bytes};
 use crate::vocabulary::Vocabulary;
@@ -47,17 +48,26 @@ impl PrepareCriteo {
         let lock = check_output(&options.out, &options.raw, options.force)?;
 
         let categories = Categories::new(options.max_ind_range, options.ids);
-        let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
+        let (mut counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
             count(options, categories, progress)
         })?;
+        let rows = counted.rows;
+        let division = RowDivision::new(options.split, rows)?;
+        let mut rank_pass = None;
+        if options.ids.ranks_on(options.rank_on) == Some(RankOn::Train) {
+            let train = division.rows().train;
+            let ((), seconds) = staged(progress, Stage::Rank, bytes, || {
+                counted.forget_from(train, options, categories, progress)
+            })?;
+            rank_pass = Some(PassReport::new(Stage::Rank, rows - train, seconds));
+        }
         let CountedRows {
-            rows,
             mut tables,
             skipped,
             sources,
+            ..
         } = counted;
         let skipped = skipped.into_report(&options.raw);
-        let division = RowDivision::new(options.split, rows)?;
         let vocabularies: Vec<Vocabulary> = tables
             .par_iter_mut()
             .map(|table| number(table, options.ids, options.min_count))
@@ -88,11 +98,9 @@ impl PrepareCriteo {
         })?;
         writer.finish(self.provenance(&sources, &skipped, rows, &splits))?;
 
-        let pass = |stage, seconds| PassReport {
-            stage,
-            seconds,
-            rows_per_second: rows as f64 / seconds,
-        };
+        let pass = |stage, seconds| PassReport::new(stage, rows, seconds);
+        let count = pass(Stage::Count, count_seconds);
+        let write = pass(Stage::Write, write_seconds);
         Ok(PrepareReport {
             rows,
             clicks: splits.iter().map(|split| split.clicks).sum(),
@@ -100,10 +108,10 @@ impl PrepareCriteo {
             splits,
             skipped,
             sources,
-            passes: vec![
-                pass(Stage::Count, count_seconds),
-                pass(Stage::Write, write_seconds),
-            ],
+            passes: [Some(count), rank_pass, Some(write)]
+                .into_iter()
+                .flatten()
+                .collect(),
             seconds: start.elapsed().as_secs_f64(),
             packed_bytes: folder_bytes(&options.out)?,
         })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::encode::{Categories, Encoder};
@@ -74,7 +75,8 @@ impl RowEncoder {
     /// Reads the vocabularies of a data set that was prepared from Criteo's rows.
     ///
     /// # Errors
-    /// A data set of another kind or without vocabularies; a vocabulary that is damaged or has a category twice.
+    /// A data set of another kind or without vocabularies, or one whose dense values or categories are not what raw rows
+    /// give; a vocabulary that is damaged or has a category twice.
     pub fn new(data: &PackedDataset, unseen: Unseen) -> Result<Self> {
         let refuse = |reason: String| {
             Error::Criteo(CriteoError::NotEncodable {
@@ -96,7 +98,11 @@ impl RowEncoder {
                 provenance.dataset
             )));
         }
-        let option = |name: &str| provenance.options[name].clone();
+        let options = provenance.first_options();
+        if let Some(reason) = foreign_values(options) {
+            return Err(refuse(reason));
+        }
+        let option = |name: &str| options[name].clone();
         let numbering: Numbering = serde_json::from_value(option("ids")).map_err(|_| {
             refuse(
                 "its manifest does not say how ids were numbered; prepare it with `PrepareCriteo`"
@@ -115,6 +121,12 @@ impl RowEncoder {
             let Some(vocabulary) = data.vocabulary(table)? else {
                 return Err(refuse(format!("table {} has none", column.name)));
             };
+            if vocabulary.wide.is_some() {
+                return Err(refuse(format!(
+                    "the categories of table {} are not numbers of 32 bits, as Criteo's are",
+                    column.name
+                )));
+            }
             let index = index_of(&vocabulary, numbering)
                 .ok_or_else(|| refuse(format!("table {} has a category twice", column.name)))?;
             indices.push(index);
@@ -210,6 +222,32 @@ fn index_of(vocabulary: &Vocabulary, numbering: Numbering) -> Option<CategoryCou
     }
     index.renumber(&ids);
     Some(index)
+}
+
+/// Why raw rows do not become samples like those that an import made; `None` where they do.
+fn foreign_values(options: &Value) -> Option<String> {
+    let format = options["format"].as_str()?;
+    let columns = |key: &str| options["mapping"][key].as_array().into_iter().flatten();
+    let logarithms = match format {
+        "table" => columns("dense").all(|column| column["transform"] == "log1p"),
+        _ => options["dense"] == "log",
+    };
+    if !logarithms {
+        return Some(
+            "its dense values are not ln(max(x, 0) + 1) of Criteo's integers, which encoded rows would have; prepare \
+             the new rows as it was prepared"
+                .into(),
+        );
+    }
+    let hashes = match format {
+        "table" => columns("categorical").all(|column| column["type"] == "hex"),
+        format => format == "torchrec",
+    };
+    (!hashes).then(|| {
+        "its categories are not Criteo's hexadecimal ones, so that all of a raw row would be unseen; prepare the new \
+         rows as it was prepared"
+            .into()
+    })
 }
 
 #[cfg(test)]

@@ -28,14 +28,15 @@ impl TableIds {
         Self::Ranked(RankedCategories::new(column.text))
     }
 
-    /// Counts all values.
+    /// Takes in all values; whether they count for ranks.
     ///
     /// # Errors
     /// More categories than there are ids.
-    pub(super) fn count(&mut self, table: &TableColumn, bags: &Bags) -> Result<()> {
+    pub(super) fn count(&mut self, table: &TableColumn, bags: &Bags, counts: bool) -> Result<()> {
         match self {
             Self::Ranked(dictionary) => {
-                bags.iter().for_each(|category| dictionary.add(category));
+                bags.iter()
+                    .for_each(|category| dictionary.add(category, u64::from(counts)));
                 if dictionary.counts.len() > CategoryCounts::MOST {
                     let table = table.name.clone();
                     return Err(Error::TooManyCategories { table });
@@ -49,6 +50,15 @@ impl TableIds {
             }
         }
         Ok(())
+    }
+
+    /// Takes back the counts of values from one on.
+    pub(super) fn forget(&mut self, bags: &Bags, first: usize) {
+        if let Self::Ranked(dictionary) = self {
+            bags.iter()
+                .skip(first)
+                .for_each(|category| dictionary.forget(category));
+        }
     }
 
     /// Gives ids to what was counted.
@@ -110,14 +120,21 @@ impl RankedCategories {
         }
     }
 
-    fn add(&mut self, category: Category<'_>) {
+    fn add(&mut self, category: Category<'_>, count: u64) {
         match self.entry(category) {
-            Some(entry) => self.counts[entry as usize] += 1,
-            None => self.insert(category),
+            Some(entry) => self.counts[entry as usize] += count,
+            None => self.insert(category, count),
         }
     }
 
-    fn insert(&mut self, category: Category<'_>) {
+    fn forget(&mut self, category: Category<'_>) {
+        if let Some(entry) = self.entry(category) {
+            let count = &mut self.counts[entry as usize];
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn insert(&mut self, category: Category<'_>, count: u64) {
         let entry = self.counts.len() as u32;
         match (&mut self.keys, category) {
             (Values::Numbers(numbers), Category::Number(number)) => numbers.push(number),
@@ -125,7 +142,7 @@ impl RankedCategories {
             (Values::Texts(texts), Category::Text(text)) => texts.push(text),
             (Values::Texts(texts), _) => texts.push(""),
         }
-        self.counts.push(1);
+        self.counts.push(count);
         if category == Category::Missing {
             self.missing = Some(entry);
             return;
@@ -217,9 +234,9 @@ mod tests {
         let mut dictionary = RankedCategories::new(text);
         for value in values {
             match value {
-                Some(value) if text => dictionary.add(Category::Text(&value.to_string())),
-                Some(value) => dictionary.add(Category::Number(*value)),
-                None => dictionary.add(Category::Missing),
+                Some(value) if text => dictionary.add(Category::Text(&value.to_string()), 1),
+                Some(value) => dictionary.add(Category::Number(*value), 1),
+                None => dictionary.add(Category::Missing, 1),
             }
         }
         dictionary.rank();

@@ -20,6 +20,7 @@ use crate::criteo::{PassReport, SplitReport};
 use crate::error::{Error, Result};
 use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
+use crate::rank_on::RankOn;
 use crate::schema::{Schema, TableSchema};
 use crate::text::Error as TextError;
 use crate::text::{check_output, folder_bytes, stored_bytes};
@@ -66,15 +67,24 @@ impl ImportForeign {
         let new = |column| TableIds::new(column, keep);
         let mut tables: Vec<TableIds> = columns.tables.iter().map(new).collect();
         let (counted, count_seconds) = staged(progress, Stage::Count, bytes, || {
-            count(&*reader, &names, &mut tables, progress)
+            let rule = CountRule::new(options);
+            count(&*reader, &names, rule, &mut tables, progress)
         })?;
         let rows: u64 = counted.rows.iter().sum();
         if rows == 0 {
             return Err(Error::Text(TextError::NoRows { skipped: 0 }));
         }
+        let cuts = Cuts::new(&options.parts, &counted.rows);
+        let mut rank_pass = None;
+        if CountRule::new(options) == CountRule::BeforeCut {
+            let train = cuts.rows().train;
+            let ((), seconds) = staged(progress, Stage::Rank, bytes, || {
+                forget_from(train, &*reader, &names, &counted, &mut tables, progress)
+            })?;
+            rank_pass = Some(PassReport::new(Stage::Rank, rows - train, seconds));
+        }
         tables.par_iter_mut().for_each(TableIds::rank);
 
-        let cuts = Cuts::new(&options.parts, &counted.rows);
         let writer_options = WriterOptions {
             force: options.force,
             shard_rows: options.shard_rows,
@@ -103,10 +113,14 @@ impl ImportForeign {
             categories,
             splits,
             sources,
-            passes: vec![
-                PassReport::new(Stage::Count, rows, count_seconds),
-                PassReport::new(Stage::Write, rows, write_seconds),
-            ],
+            passes: [
+                Some(PassReport::new(Stage::Count, rows, count_seconds)),
+                rank_pass,
+                Some(PassReport::new(Stage::Write, rows, write_seconds)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             seconds: start.elapsed().as_secs_f64(),
             packed_bytes: folder_bytes(&options.out)?,
         })
@@ -147,6 +161,7 @@ impl ImportForeign {
                 "mapping": mapping,
                 "split": options.parts.to_json(),
                 "ids": options.ids,
+                "rank_on": (options.ids == ForeignIds::Rank).then_some(options.rank_on),
                 "dense": options.dense,
                 "shard_rows": options.shard_rows,
             }),
@@ -162,9 +177,31 @@ struct CountedFiles {
     sources: Vec<SourceFile>,
 }
 
+/// Which samples count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CountRule {
+    All,
+    /// Those of so many files.
+    Files(usize),
+    /// Those before the cut, which is known when all are counted.
+    BeforeCut,
+}
+
+impl CountRule {
+    fn new(options: &ImportOptions) -> Self {
+        let ranks = options.ids == ForeignIds::Rank && options.rank_on == RankOn::Train;
+        match options.parts.training_files() {
+            _ if !ranks => Self::All,
+            (files, true) => Self::Files(files),
+            (_, false) => Self::BeforeCut,
+        }
+    }
+}
+
 fn count(
     reader: &dyn ForeignReader,
     names: &[PathBuf],
+    rule: CountRule,
     tables: &mut [TableIds],
     progress: &dyn Progress,
 ) -> Result<CountedFiles> {
@@ -173,14 +210,18 @@ fn count(
         rows: Vec::new(),
         sources: Vec::new(),
     };
-    for name in names {
+    for (file, name) in names.iter().enumerate() {
+        let counts = match rule {
+            CountRule::Files(files) => file < files,
+            CountRule::All | CountRule::BeforeCut => true,
+        };
         let mut rows = 0;
         let sources = reader.read(name, &mut |foreign| {
             let work = tables
                 .par_iter_mut()
                 .zip(&columns.tables)
                 .zip(&foreign.tables);
-            work.try_for_each(|((ids, column), bags)| ids.count(column, bags))?;
+            work.try_for_each(|((ids, column), bags)| ids.count(column, bags, counts))?;
             rows += foreign.label.len() as u64;
             progress.advance(foreign.stored_bytes, foreign.label.len() as u64);
             Ok(())
@@ -189,6 +230,34 @@ fn count(
         counted.sources.extend(sources);
     }
     Ok(counted)
+}
+
+/// Takes back what samples from `first` on counted; their categories stay.
+fn forget_from(
+    first: u64,
+    reader: &dyn ForeignReader,
+    names: &[PathBuf],
+    counted: &CountedFiles,
+    tables: &mut [TableIds],
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut next = 0;
+    for (name, &rows) in names.iter().zip(&counted.rows) {
+        if next + rows <= first {
+            next += rows;
+            continue;
+        }
+        reader.read(name, &mut |foreign| {
+            let samples = foreign.label.len() as u64;
+            let from = first.saturating_sub(next).min(samples) as usize;
+            let work = tables.par_iter_mut().zip(&foreign.tables);
+            work.for_each(|(ids, bags)| ids.forget(bags, first_value(bags, from)));
+            next += samples;
+            progress.advance(foreign.stored_bytes, samples - from as u64);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn schema(columns: &Columns, tables: &[TableIds]) -> Schema {
@@ -300,10 +369,18 @@ impl WritePass<'_> {
     }
 }
 
+/// Where the values of samples from one on begin.
+fn first_value(bags: &Bags, sample: usize) -> usize {
+    match sample.checked_sub(1) {
+        Some(before) if !bags.ends.is_empty() => bags.ends[before],
+        _ => sample,
+    }
+}
+
 /// The values of a sample in a table.
 fn bag(bags: &Bags, sample: usize) -> Range<usize> {
     match bags.ends.get(sample) {
-        Some(&end) => sample.checked_sub(1).map_or(0, |before| bags.ends[before])..end,
+        Some(&end) => first_value(bags, sample)..end,
         None => sample..sample + 1,
     }
 }

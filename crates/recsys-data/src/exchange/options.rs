@@ -9,6 +9,7 @@ use super::table::TableMapping;
 use crate::criteo::{PassReport, SplitReport};
 use crate::error::{Error, Result};
 use crate::packed::SourceFile;
+use crate::rank_on::RankOn;
 use crate::split::Split;
 
 /// How the files of another program are laid out.
@@ -99,6 +100,18 @@ impl ForeignParts {
         }
     }
 
+    /// Files of which all samples train, by their number in reading order, and whether those of the others are known
+    /// not to train before they are counted.
+    pub(super) fn training_files(&self) -> (usize, bool) {
+        match self {
+            Self::Named { train, .. } => (train.len(), true),
+            Self::InOrder { files, cut } => match cut {
+                ForeignCut::TimeOrdered => (files.len(), false),
+                ForeignCut::LastFile => (files.len().saturating_sub(1), true),
+            },
+        }
+    }
+
     /// For the manifest: the split rule, or the number of files of each split.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match self {
@@ -125,6 +138,8 @@ pub struct ImportOptions {
     pub out: PathBuf,
     /// What becomes of ids.
     pub ids: ForeignIds,
+    /// Over which samples ranks are counted.
+    pub rank_on: RankOn,
     /// What dense values are; a table's mapping says it column by column instead.
     pub dense: DenseValues,
     /// An `.npz` file whose `counts` bound the ids of every table.
@@ -144,6 +159,7 @@ impl ImportOptions {
             parts,
             out,
             ids: ForeignIds::Rank,
+            rank_on: RankOn::default(),
             counts: None,
             force: false,
             shard_rows: 1 << 21,

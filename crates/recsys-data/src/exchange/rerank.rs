@@ -16,6 +16,7 @@ use crate::packed::{
     MANIFEST_FILE, OutputLock, PackedDataset, PackedWriter, Provenance, WriterOptions,
 };
 use crate::progress::{Progress, Stage, staged};
+use crate::rank_on::RankOn;
 use crate::split::{Split, SplitRows};
 use crate::text::{check_output, folder_bytes, identity};
 use crate::vocabulary::{Texts, Vocabulary, WideCategories};
@@ -27,14 +28,16 @@ pub struct RerankOptions {
     pub data: PathBuf,
     /// Folder of the new one.
     pub out: PathBuf,
+    /// Over which samples ranks are counted.
+    pub rank_on: RankOn,
     /// Whether an output folder that holds a packed data set is replaced.
     pub force: bool,
     /// Most samples of one output file.
     pub shard_rows: u64,
 }
 
-/// Writes a packed data set again with the ids of every table renumbered by frequency over all samples (all positions and values
-/// of theirs), ties by the old id. Tables keep their rows; vocabularies follow, or say what the old ids were.
+/// Writes a packed data set again with the ids of every table renumbered by frequency over the training samples or all of
+/// them (all positions and values of theirs), ties by the old id. Tables keep their rows; vocabularies follow, or say what the old ids were.
 ///
 /// Memory is 16 bytes for each row of the tables.
 #[derive(Debug, Clone)]
@@ -68,8 +71,9 @@ impl Rerank {
             .sum();
         let bytes = rows * sample_bytes(&data);
 
-        let (counts, count_seconds) =
-            staged(progress, Stage::Count, bytes, || count(&data, progress))?;
+        let (counts, count_seconds) = staged(progress, Stage::Count, bytes, || {
+            count(&data, options.rank_on, progress)
+        })?;
         let rankings: Vec<Ranking> = counts
             .par_iter()
             .map(|counts| Ranking::by_count(counts))
@@ -85,7 +89,11 @@ impl Rerank {
         })?;
         let categories = data.schema().table_rows();
         let sources = vec![identity(&manifest_path)?];
-        let mut written = serde_json::json!({ "rank": true, "shard_rows": options.shard_rows });
+        let mut written = serde_json::json!({
+            "rank_on": options.rank_on,
+            "shard_rows": options.shard_rows,
+            "of": data.manifest().provenance.options,
+        });
         if !data.has_labels() {
             written["labels"] = serde_json::json!(false);
         }
@@ -169,13 +177,16 @@ fn for_each_id(batch: &mut Batch, tables: usize, mut work: impl FnMut(usize, &mu
 }
 
 /// How often each id of each table occurs.
-fn count(data: &PackedDataset, progress: &dyn Progress) -> Result<Vec<Vec<u64>>> {
+fn count(data: &PackedDataset, rank_on: RankOn, progress: &dyn Progress) -> Result<Vec<Vec<u64>>> {
     let tables = &data.schema().tables;
     let mut counts: Vec<Vec<u64>> = tables
         .iter()
         .map(|table| vec![0; table.rows as usize])
         .collect();
-    for_each_batch(data, progress, |_, batch| {
+    for_each_batch(data, progress, |split, batch| {
+        if rank_on == RankOn::Train && split != Split::Train {
+            return Ok(());
+        }
         for_each_id(batch, tables.len(), |table, id| {
             counts[table][*id as usize] += 1
         });

@@ -18,8 +18,8 @@ pub enum DenseValues {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ForeignIds {
-    /// They are renumbered by frequency over all samples, ties by the original id, which the
-    /// vocabulary keeps.
+    /// They are renumbered by frequency, see [`RankOn`](crate::RankOn), ties by the original id,
+    /// which the vocabulary keeps.
     Rank,
     /// They stay. Tables have the rows that the counts say, or as many as the largest id needs;
     /// there is no vocabulary.

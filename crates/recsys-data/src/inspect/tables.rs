@@ -20,6 +20,8 @@ const BARS: usize = 10;
 pub enum Counted {
     /// All raw data, as the vocabulary has them.
     Vocabulary,
+    /// All training samples, as the vocabulary has them.
+    Training,
     /// The sample; rows that occur rarely are then missing, and shares of frequent ones too large.
     Sample,
 }
@@ -77,6 +79,7 @@ pub(super) fn summaries(
     let schema = &manifest.schema;
     // The counts of a vocabulary that was taken over from another data set are not of these rows.
     let foreign = !manifest.provenance.options["vocabulary"].is_null();
+    let training = manifest.provenance.options["rank_on"] == "train";
     let tables = schema.tables.iter().zip(vocabularies).enumerate();
     let summary = |(place, (table, vocabulary)): (
         usize,
@@ -109,7 +112,11 @@ pub(super) fn summaries(
         TableSummary {
             name: table.name.clone(),
             rows: table.rows,
-            counted: own.map_or(Counted::Sample, |_| Counted::Vocabulary),
+            counted: match own {
+                None => Counted::Sample,
+                Some(_) if training => Counted::Training,
+                Some(_) => Counted::Vocabulary,
+            },
             lookups,
             once: counts.iter().filter(|&&count| count == 1).count() as u64,
             missing: special(

@@ -25,6 +25,18 @@ pub struct Provenance {
     pub report: Value,
 }
 
+impl Provenance {
+    /// The options of the preparation that read the raw files: those of the data set that this one was
+    /// made of, where it was.
+    pub fn first_options(&self) -> &Value {
+        let mut options = &self.options;
+        while options["of"].is_object() {
+            options = &options["of"];
+        }
+        options
+    }
+}
+
 /// A shard in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -292,9 +292,15 @@ fn counted_lookups(manifest: &Manifest) -> Option<u64> {
         schema, provenance, ..
     } = manifest;
     let (options, report) = (&provenance.options, &provenance.report);
+    let positions = schema.positions() as u64;
     match provenance.dataset.as_str() {
         // The vocabulary is that of another data set.
         _ if !options["vocabulary"].is_null() => None,
+        "criteo-kaggle" | "criteo-terabyte" | "taobao-userbehavior"
+            if options["rank_on"] == "train" =>
+        {
+            manifest.rows(Split::Train).checked_mul(positions)
+        }
         // Rows that sub-sampling left out are neither counted nor reported.
         "criteo-kaggle" | "criteo-terabyte" => report["rows"].as_u64(),
         "taobao-userbehavior" if options["import"] == Value::Null => report["events"].as_u64(),
@@ -303,7 +309,7 @@ fn counted_lookups(manifest: &Manifest) -> Option<u64> {
             let samples = Split::ALL
                 .into_iter()
                 .try_fold(0u64, |sum, split| sum.checked_add(manifest.rows(split)));
-            samples?.checked_mul(schema.positions() as u64)
+            samples?.checked_mul(positions)
         }
         _ => None,
     }

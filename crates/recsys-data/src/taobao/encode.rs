@@ -11,6 +11,8 @@ pub(super) struct Ids {
     pub(super) users: Vec<u32>,
     /// Ids of every item and its category, by the item's number.
     pub(super) items: Vec<[u32; 2]>,
+    /// Id of every category by number.
+    categories: Vec<u32>,
     /// The category's id by the item's id; at padding, that of padding.
     pub(super) category_of: Vec<u32>,
     /// Whether id 0 of items and categories is padding.
@@ -43,9 +45,12 @@ impl Ids {
                 number
             })
             .collect();
-        let (user_ids, user_vocabulary) = rank(users.values(), users.counts(), false);
-        let (item_ids, item_vocabulary) = rank(items.values(), items.counts(), padding);
-        let (category_ids, category_vocabulary) = rank(numbers.values(), &counts, padding);
+        let (user_ids, user_vocabulary) =
+            rank(users.values(), users.counts(), |count| count > 0, false);
+        let (item_ids, item_vocabulary) =
+            rank(items.values(), items.counts(), |count| count > 0, padding);
+        let (category_ids, category_vocabulary) =
+            rank(numbers.values(), &counts, |count| count > 0, padding);
         let items: Vec<[u32; 2]> = item_ids
             .iter()
             .zip(&category_numbers)
@@ -60,6 +65,7 @@ impl Ids {
         Self {
             users: user_ids,
             items,
+            categories: category_ids,
             category_of,
             padding,
             vocabularies: [user_vocabulary, item_vocabulary, category_vocabulary],
@@ -79,13 +85,75 @@ impl Ids {
     }
 }
 
+/// Ids by how often they occur in samples, in place of those by events.
+///
+/// Samples are drawn by the latter, so that the same ones are made whatever is counted.
+pub(super) struct SampleRanks {
+    /// The new id of every old one: users, items, categories.
+    pub(super) new_ids: [Vec<u32>; 3],
+    /// What the new ids stand for, with their counts.
+    pub(super) vocabularies: [Vocabulary; 3],
+}
+
+impl SampleRanks {
+    /// Ranks the ids of every table by `counts`, ties in order of first appearance; padding stays 0.
+    pub(super) fn new(ids: &Ids, counts: &[Vec<u64>; 3]) -> Self {
+        let items: Vec<u32> = ids.items.iter().map(|&[item, _]| item).collect();
+        let [of_users, of_items, of_categories] = &ids.vocabularies;
+        let [user_counts, item_counts, category_counts] = counts;
+        let (users, user_vocabulary) = reranked(&ids.users, of_users, user_counts, false);
+        let (items, item_vocabulary) = reranked(&items, of_items, item_counts, ids.padding);
+        let (categories, category_vocabulary) =
+            reranked(&ids.categories, of_categories, category_counts, ids.padding);
+        Self {
+            new_ids: [users, items, categories],
+            vocabularies: [user_vocabulary, item_vocabulary, category_vocabulary],
+        }
+    }
+}
+
+/// New ids by the old ones, which `old_ids` has in order of first appearance.
+fn reranked(
+    old_ids: &[u32],
+    old: &Vocabulary,
+    counts: &[u64],
+    padding: bool,
+) -> (Vec<u32>, Vocabulary) {
+    let mut order: Vec<u32> = old_ids.iter().copied().filter(|&id| id != NO_ID).collect();
+    // Stable, so that ties stay in order of first appearance.
+    order.sort_by_key(|&id| Reverse(counts[id as usize]));
+    if padding {
+        order.insert(0, 0);
+    }
+    let mut new_ids = vec![0; order.len()];
+    for (new, &id) in (0u32..).zip(&order) {
+        new_ids[id as usize] = new;
+    }
+    let vocabulary = Vocabulary {
+        categories: order
+            .iter()
+            .map(|&id| old.categories[id as usize])
+            .collect(),
+        wide: None,
+        counts: order.iter().map(|&id| counts[id as usize]).collect(),
+        missing: old.missing,
+        other: None,
+    };
+    (new_ids, vocabulary)
+}
+
 /// Stands for what has no event left.
 const NO_ID: u32 = u32::MAX;
 
-/// The ids of values in order of first appearance.
-pub(super) fn rank(values: &[u32], counts: &[u64], padding: bool) -> (Vec<u32>, Vocabulary) {
+/// The ids of values in order of first appearance, as far as their counts are ones to keep.
+pub(super) fn rank(
+    values: &[u32],
+    counts: &[u64],
+    keep: impl Fn(u64) -> bool,
+    padding: bool,
+) -> (Vec<u32>, Vocabulary) {
     let mut order: Vec<u32> = (0..values.len() as u32)
-        .filter(|&number| counts[number as usize] > 0)
+        .filter(|&number| keep(counts[number as usize]))
         .collect();
     order.sort_unstable_by_key(|&number| (Reverse(counts[number as usize]), number));
     let mut ids = vec![NO_ID; values.len()];

@@ -17,6 +17,7 @@ use crate::criteo::{PassReport, SplitReport};
 use crate::error::{Error, Result};
 use crate::packed::{PackedWriter, Provenance, SourceFile, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
+use crate::rank_on::RankOn;
 use crate::split::{Split, SplitRows};
 use crate::taobao::error::Error as TaobaoError;
 use crate::text::Error as TextError;
@@ -36,6 +37,8 @@ pub struct ImportOptions {
     pub test: Option<PathBuf>,
     /// Folder of the packed data set.
     pub out: PathBuf,
+    /// Over which samples ranks are counted.
+    pub rank_on: RankOn,
     /// Text: windows of either sign for lines with at least 40 events; shorter ones give less.
     pub points_per_user: u32,
     /// Text: training lines that are read.
@@ -57,6 +60,7 @@ impl Default for ImportOptions {
             validation: None,
             test: None,
             out: PathBuf::new(),
+            rank_on: RankOn::default(),
             points_per_user: PointsPerUser::REFERENCE,
             train_lines: 690_000,
             validation_lines: 300_000,
@@ -85,8 +89,8 @@ pub struct ImportReport {
     pub packed_bytes: u64,
 }
 
-/// Imports sequences: pass one counts their ids, pass two writes ranks, 0 the most frequent over all positions of all samples, ties
-/// in order of first appearance. The vocabulary says which id of the other program a rank is.
+/// Imports sequences: pass one counts their ids, pass two writes ranks, 0 the most frequent over all positions of the training
+/// samples or of all, ties in order of first appearance. The vocabulary says which id of the other program a rank is.
 ///
 /// Memory is that of some thousand samples, and 20 to 35 bytes for each distinct id.
 #[derive(Debug, Clone)]
@@ -118,9 +122,13 @@ impl ImportTaobao {
         let mut rows = SplitRows::default();
         let (sources, count_seconds) = staged(progress, Stage::Count, bytes, || {
             self.read(&files, progress, |split, foreign| {
+                let counts = options.rank_on == RankOn::All || split == Split::Train;
                 for row in foreign.ids.chunks_exact(3) {
                     for (table, &id) in tables.iter_mut().zip(row) {
-                        table.add(id);
+                        let entry = table.add(id);
+                        if !counts {
+                            table.remove(entry);
+                        }
                     }
                 }
                 super::rules::add(&mut rows, split, foreign.label.len() as u64);
@@ -133,7 +141,7 @@ impl ImportTaobao {
         }
 
         let vocabularies = tables.each_mut().map(|table| {
-            let (ids, vocabulary) = rank(table.values(), table.counts(), false);
+            let (ids, vocabulary) = rank(table.values(), table.counts(), |_| true, false);
             table.renumber(&ids);
             vocabulary
         });
@@ -179,6 +187,7 @@ impl ImportTaobao {
             dataset: "taobao-userbehavior".to_owned(),
             sources: sources.clone(),
             options: serde_json::json!({
+                "rank_on": options.rank_on,
                 "import": files.iter().map(|(split, _)| split.name()).collect::<Vec<_>>(),
                 "points_per_user": options.points_per_user,
                 "train_lines": options.train_lines,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::rank_on::RankOn;
 use crate::text::BadRows;
 
 /// By which rules samples are made of a user's events.
@@ -100,6 +101,9 @@ pub struct PrepareOptions {
     pub raw: Vec<PathBuf>,
     /// Folder of the packed data set.
     pub out: PathBuf,
+    /// Over which samples ids are ranked: the positions of all training samples are counted, which
+    /// takes a pass of its own, or the events of the files.
+    pub rank_on: RankOn,
     /// By which rules samples are made.
     pub rules: SequenceRules,
     /// Events of a history; a sample has one position more. The rules of the original have 20.
@@ -141,6 +145,7 @@ impl Default for PrepareOptions {
         Self {
             raw: Vec::new(),
             out: PathBuf::new(),
+            rank_on: RankOn::default(),
             rules: SequenceRules::default(),
             history: 20,
             points_per_user: PointsPerUser::default(),
@@ -263,6 +268,7 @@ impl PrepareOptions {
     /// The options that decide about the output, for its provenance; neither paths nor what changes no byte.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
+            "rank_on": self.rank_on,
             "rules": self.rules,
             "history": self.history,
             "points_per_user": self.points_per_user,

@@ -5,20 +5,22 @@ use std::time::Instant;
 
 use super::count_pass::{CountedEvents, by_name, count};
 use super::division::Division;
-use super::encode::Ids;
+use super::encode::{Ids, SampleRanks};
 use super::history::Histories;
 use super::reference::Reference;
 use super::report::{PrepareReport, Spread};
 use super::rules::{Rules, WindowRules, windows};
 use super::store::Event;
-use super::write_pass::{BYTES_PER_EVENT, survey, write};
+use super::write_pass::{BYTES_PER_EVENT, count_positions, make_all, survey};
 use super::{Duplicates, PointsPerUser, PrepareOptions, SequenceRules, SequenceSplit, schema};
-use crate::criteo::PassReport;
+use crate::batch::Batch;
+use crate::criteo::{PassReport, SplitReport};
 use crate::error::{Error, Result};
 use crate::generate::Counter;
 use crate::packed::{PackedWriter, Provenance, WriterOptions};
 use crate::progress::{Progress, Stage, staged};
-use crate::split::SplitRows;
+use crate::rank_on::RankOn;
+use crate::split::{Split, SplitRows};
 use crate::taobao::error::Error as TaobaoError;
 use crate::text::{BadRows, check_output, folder_bytes, stored_bytes};
 
@@ -186,18 +188,42 @@ impl PrepareTaobao {
             force: options.force,
             shard_rows: options.shard_rows,
         };
+        let mut ranks = None;
+        if options.rank_on == RankOn::Train && plan.rows.train > 0 {
+            let (counts, seconds) = staged(progress, Stage::Rank, event_bytes, || {
+                count_positions(options, &counted.store, &*rules, ids.rows(), progress)
+            })?;
+            passes.push(pass(Stage::Rank, samples, seconds));
+            ranks = Some(SampleRanks::new(&ids, &counts));
+        }
+        let vocabularies = match &ranks {
+            Some(ranks) => &ranks.vocabularies,
+            None => &ids.vocabularies,
+        };
         let schema = schema(options.history + 1, ids.rows());
         let mut writer = PackedWriter::create_locked(lock, schema, plan.rows, writer_options)?;
-        for (table, vocabulary) in ids.vocabularies.iter().enumerate() {
+        for (table, vocabulary) in vocabularies.iter().enumerate() {
             writer.write_vocabulary(table, vocabulary)?;
         }
-        let (written, seconds) = staged(progress, Stage::Write, event_bytes, || {
-            write(options, &counted.store, &*rules, &mut writer, progress)
+        let mut splits = SplitReport::none();
+        let show = |split: Split, batch: &mut Batch| {
+            if let Some(ranks) = &ranks {
+                for ids in batch.sparse.ids.chunks_exact_mut(3) {
+                    for (id, new_ids) in ids.iter_mut().zip(&ranks.new_ids) {
+                        *id = new_ids[*id as usize];
+                    }
+                }
+            }
+            splits[split as usize].add(&batch.label);
+            writer.append(split, batch)
+        };
+        let (duplicates, seconds) = staged(progress, Stage::Write, event_bytes, || {
+            make_all(options, &counted.store, &*rules, progress, show)
         })?;
         passes.push(pass(Stage::Write, samples, seconds));
 
-        report.duplicates = written.duplicates;
-        report.splits = written.splits;
+        report.duplicates = duplicates;
+        report.splits = splits.into();
         report.passes = passes;
         writer.finish(self.provenance(&report))?;
         report.packed_bytes = folder_bytes(&options.out)?;

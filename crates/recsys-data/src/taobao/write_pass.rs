@@ -1,4 +1,4 @@
-//! Passes over the events of all users, in the order of the users: one that looks, and one that writes samples.
+//! Passes over the events of all users, in the order of the users: one that looks, and one that makes samples.
 
 use std::ops::Range;
 
@@ -8,9 +8,8 @@ use super::history::Histories;
 use super::rules::{Rules, Samples};
 use super::store::EventStore;
 use super::{Duplicates, PrepareOptions};
-use crate::criteo::SplitReport;
+use crate::batch::Batch;
 use crate::error::Result;
-use crate::packed::PackedWriter;
 use crate::progress::Progress;
 use crate::split::Split;
 
@@ -80,25 +79,18 @@ pub(super) const BYTES_PER_EVENT: u64 = 12;
 /// Points of neighbouring users.
 type Piece<'a> = Vec<(u32, &'a [super::store::Event], Range<u32>)>;
 
-/// What the write pass found.
-pub(super) struct Written {
-    pub(super) splits: Vec<SplitReport>,
-    /// Events that occurred before.
-    pub(super) duplicates: u64,
-}
-
-/// Makes all samples and writes them, user by user.
+/// Makes all samples and shows them, user by user; returns how many events occurred before.
 ///
 /// # Errors
-/// There is no item for a negative sample; a file cannot be read or written.
-pub(super) fn write(
+/// There is no item for a negative sample; a file cannot be read; what `show` answers.
+pub(super) fn make_all(
     options: &PrepareOptions,
     store: &EventStore,
     rules: &dyn Rules,
-    writer: &mut PackedWriter,
     progress: &dyn Progress,
-) -> Result<Written> {
-    let mut output = Output::new(writer, progress);
+    show: impl FnMut(Split, &mut Batch) -> Result<()> + Send,
+) -> Result<u64> {
+    let mut output = Output { show, progress };
     let mut duplicates = 0;
     // What was made last is written while the next samples are made.
     let mut before: Option<Vec<Samples>> = None;
@@ -131,10 +123,32 @@ pub(super) fn write(
         progress.advance(bytes, 0);
     }
     output.take(before)?;
-    Ok(Written {
-        splits: output.splits.into(),
-        duplicates,
-    })
+    Ok(duplicates)
+}
+
+/// How often every id occurs in the positions of training samples: users, items, categories.
+///
+/// # Errors
+/// As [`make_all`].
+pub(super) fn count_positions(
+    options: &PrepareOptions,
+    store: &EventStore,
+    rules: &dyn Rules,
+    rows: [u64; 3],
+    progress: &dyn Progress,
+) -> Result<[Vec<u64>; 3]> {
+    let mut counts = rows.map(|rows| vec![0; rows as usize]);
+    make_all(options, store, rules, progress, |split, batch| {
+        if split == Split::Train {
+            for ids in batch.sparse.ids.chunks_exact(3) {
+                for (counts, &id) in counts.iter_mut().zip(ids) {
+                    counts[id as usize] += 1;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(counts)
 }
 
 fn pieces<'a>(histories: &'a [Histories], rules: &dyn Rules) -> Vec<Piece<'a>> {
@@ -170,36 +184,19 @@ fn make(options: &PrepareOptions, rules: &dyn Rules, piece: &Piece<'_>) -> Resul
 }
 
 /// Where samples go.
-struct Output<'a> {
-    writer: &'a mut PackedWriter,
-    splits: [SplitReport; 3],
+struct Output<'a, S> {
+    show: S,
     progress: &'a dyn Progress,
 }
 
-impl<'a> Output<'a> {
-    fn new(writer: &'a mut PackedWriter, progress: &'a dyn Progress) -> Self {
-        let splits = Split::ALL.map(|split| SplitReport {
-            split,
-            rows: 0,
-            clicks: 0,
-        });
-        Self {
-            writer,
-            splits,
-            progress,
-        }
-    }
-
+impl<S: FnMut(Split, &mut Batch) -> Result<()>> Output<'_, S> {
     fn take(&mut self, made: Option<Vec<Samples>>) -> Result<()> {
-        for samples in made.into_iter().flatten() {
-            for (report, batch) in self.splits.iter_mut().zip(&samples.batches) {
-                if batch.is_empty() {
-                    continue;
+        for mut samples in made.into_iter().flatten() {
+            for (split, batch) in Split::ALL.into_iter().zip(&mut samples.batches) {
+                if !batch.is_empty() {
+                    (self.show)(split, batch)?;
+                    self.progress.advance(0, batch.len() as u64);
                 }
-                self.writer.append(report.split, batch)?;
-                report.rows += batch.len() as u64;
-                report.clicks += batch.label.iter().filter(|&&label| label == 1.0).count() as u64;
-                self.progress.advance(0, batch.len() as u64);
             }
         }
         Ok(())

@@ -203,6 +203,7 @@ impl<'a> Keeper<'a> {
                     progress: progress.clone(),
                     schedule,
                     updates: trainer.store().updates(),
+                    about: self.options.about.clone(),
                     files: vec![
                         SavedFile::new(MODEL_FILE, model),
                         SavedFile::new(TABLES_FILE, tables),

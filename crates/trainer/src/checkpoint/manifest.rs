@@ -43,6 +43,9 @@ pub(super) struct Manifest {
     /// counts them; left out where nothing depends on them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) updates: u64,
+    /// What the caller says about it; left out where that is nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(super) about: Value,
     pub(super) files: Vec<SavedFile>,
 }
 

@@ -41,6 +41,9 @@ pub struct Checkpoints {
     /// rules, which inputs are hot. It must be equal in the middle of an epoch; at the end of
     /// one, a run may go on with another.
     pub order: Value,
+    /// What readers of a checkpoint find in [`Checkpoint::about`], such as what the rows of the
+    /// tables stand for. A run goes on whatever it says.
+    pub about: Value,
     /// Set to true, it ends the run after the current step with a checkpoint.
     pub stop: Arc<AtomicBool>,
 }
@@ -64,6 +67,7 @@ impl Checkpoints {
             resume: false,
             settings: Value::Null,
             order: Value::Null,
+            about: Value::Null,
             stop: Arc::default(),
         }
     }

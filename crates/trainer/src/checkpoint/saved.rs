@@ -14,8 +14,8 @@ use crate::parameters::distinct_parameters;
 use crate::table_rows::{TableRows, check_rows, read_rows};
 use crate::tensor_file::{TensorReader, measure};
 use crate::tensor_source::TensorSource;
-use crate::weights::{check_dense, read_dense};
-use crate::{Error, Model, Result, Trainer};
+use crate::weights::{check_dense, check_maps, read_dense, read_mapped};
+use crate::{Error, Model, Result, RowMap, Trainer};
 
 /// A checkpoint whose files are complete and unaltered.
 #[derive(Debug)]
@@ -106,6 +106,12 @@ impl Checkpoint {
         &self.manifest.settings.program
     }
 
+    /// What the program that wrote it gave as
+    /// [`Checkpoints::about`](crate::Checkpoints::about).
+    pub fn about(&self) -> &Value {
+        &self.manifest.about
+    }
+
     /// Reads all weights of model and store, whatever their placement. Optimizer state starts
     /// afresh. Every table must have as many rows as in the store.
     ///
@@ -133,6 +139,25 @@ impl Checkpoint {
         rows: TableRows,
     ) -> Result<u64> {
         self.read(trainer, rows, false)
+    }
+
+    /// [`load_weights`](Self::load_weights) where the rows are under other ids than the store's;
+    /// `maps` has one for each table. Rows that are not there keep their weights; returns how many
+    /// those are.
+    ///
+    /// # Errors
+    /// As [`load_weights_by_category`](crate::load_weights_by_category).
+    pub fn load_weights_by_category<M: Model, S: EmbeddingStore>(
+        &self,
+        trainer: &mut Trainer<M, S>,
+        maps: &[RowMap],
+    ) -> Result<u64> {
+        let mut model = TensorReader::open(&self.path.join(MODEL_FILE))?;
+        let mut tables = TensorReader::open(&self.path.join(TABLES_FILE))?;
+        check_dense(&model, trainer.model())?;
+        check_maps(&tables, trainer, maps)?;
+        read_dense(&mut model, trainer.model_mut())?;
+        read_mapped(&mut tables, trainer, maps)
     }
 
     /// [`load_weights_with`](Self::load_weights_with), optimizer state included, and the number of

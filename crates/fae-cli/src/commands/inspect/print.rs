@@ -199,6 +199,9 @@ fn counted(inspection: &Inspection) -> String {
         Some(table) if table.counted == Counted::Vocabulary => {
             format!("all raw data ({} each)", grouped(table.lookups))
         }
+        Some(table) if table.counted == Counted::Training => {
+            format!("all training samples ({} each)", grouped(table.lookups))
+        }
         _ => sampled(inspection),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
+use recsys_data::RankOn;
 use recsys_data::criteo::{Numbering, PassReport, SplitReport};
 use recsys_data::packed::SourceFile;
 use recsys_data::text::{BadRows, SkippedRows, by_number};
@@ -28,7 +29,7 @@ impl From<OnBadRow> for BadRows {
 /// How the categories of click logs become ids.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Ids {
-    /// By frequency over all rows, 0 the most frequent; a missing value is a category of its own
+    /// By frequency (see --rank-on), 0 the most frequent; a missing value is a category of its own
     Rank,
     /// As the original programs: in order of first appearance; a missing value is category 0
     Reference,
@@ -71,6 +72,32 @@ pub(crate) fn print_files(files: &[SourceFile]) {
             files.len(),
             names.join(" ")
         );
+    }
+}
+
+/// Over which samples ids are ranked.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RankArguments {
+    /// Over which samples the frequency of ids is counted. Hot rows are the first ones of every
+    /// table: ranked on the training samples, they are the most frequent rows of training.
+    #[arg(long, value_enum, default_value_t = RankSamples::Train)]
+    rank_on: RankSamples,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RankSamples {
+    /// Those that train; categories that occur elsewhere alone come last
+    Train,
+    /// Those of every split
+    All,
+}
+
+impl From<RankArguments> for RankOn {
+    fn from(arguments: RankArguments) -> Self {
+        match arguments.rank_on {
+            RankSamples::Train => Self::Train,
+            RankSamples::All => Self::All,
+        }
     }
 }
 

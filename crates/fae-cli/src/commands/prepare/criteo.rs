@@ -9,8 +9,8 @@ use recsys_data::progress::Progress;
 use serde_json::json;
 
 use super::common::{
-    Ids, OnBadRow, in_order, print_categories, print_files, print_passes, print_skipped,
-    print_splits,
+    Ids, OnBadRow, RankArguments, in_order, print_categories, print_files, print_passes,
+    print_skipped, print_splits,
 };
 use super::output::{OutputArguments, print_rate, print_sizes};
 
@@ -34,6 +34,8 @@ pub(crate) struct CriteoArguments {
     /// How categories become ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
+    #[command(flatten)]
+    rank_on: RankArguments,
     /// Take every category modulo N before anything is counted, which bounds the tables at N rows
     /// each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -124,6 +126,7 @@ fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
         raw: in_order(&arguments.raw),
         out: arguments.output.out.clone(),
         ids: arguments.ids.into(),
+        rank_on: arguments.rank_on.into(),
         max_ind_range: arguments.max_ind_range,
         min_count: arguments.min_count,
         bad_rows: arguments.bad_rows.into(),

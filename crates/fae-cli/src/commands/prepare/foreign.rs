@@ -12,7 +12,7 @@ use recsys_data::exchange::{
 use recsys_data::progress::Progress;
 use serde_json::{Value, json};
 
-use super::common::{in_order, print_files, print_passes, print_splits};
+use super::common::{RankArguments, in_order, print_files, print_passes, print_splits};
 use super::output::{OutputArguments, print_sizes};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
@@ -98,6 +98,8 @@ pub(crate) struct TableArguments {
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
     #[command(flatten)]
+    rank_on: RankArguments,
+    #[command(flatten)]
     output: OutputArguments,
 }
 
@@ -140,6 +142,8 @@ pub(crate) struct PackedArguments {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     #[command(flatten)]
+    rank_on: RankArguments,
+    #[command(flatten)]
     output: OutputArguments,
 }
 
@@ -174,6 +178,8 @@ struct IdArguments {
     /// What becomes of ids.
     #[arg(long, value_enum, default_value_t = Ids::Rank)]
     ids: Ids,
+    #[command(flatten)]
+    rank_on: RankArguments,
     /// An .npz file with the array `counts`, the rows of every table; ids at or beyond are an
     /// error.
     #[arg(long, value_name = "NPZ")]
@@ -193,7 +199,7 @@ enum Split {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Ids {
-    /// Renumbered by frequency over all samples, 0 the most frequent; the vocabulary keeps the
+    /// Renumbered by frequency (see --rank-on), 0 the most frequent; the vocabulary keeps the
     /// original ids
     Rank,
     /// As they are in the files
@@ -281,6 +287,7 @@ fn with_ids(
     let mut options = ImportOptions::new(format, parts.parts(), output.out.clone());
     options.dense = dense;
     options.ids = ids(given.ids);
+    options.rank_on = given.rank_on.into();
     options.counts = given.counts.clone();
     import(options, output)
 }
@@ -304,6 +311,7 @@ pub(crate) fn table(arguments: &TableArguments) -> Result<()> {
     let parts = arguments.parts.parts();
     let mut options = ImportOptions::new(ImportFormat::Table(mapping), parts, output.out.clone());
     options.ids = ids(arguments.ids);
+    options.rank_on = arguments.rank_on.into();
     import(options, output)
 }
 
@@ -336,6 +344,7 @@ pub(crate) fn packed(arguments: &PackedArguments) -> Result<()> {
     let rerank = Rerank::new(RerankOptions {
         data: arguments.data.clone(),
         out: output.out.clone(),
+        rank_on: arguments.rank_on.into(),
         force: output.force,
         shard_rows: output.shard_rows,
     });

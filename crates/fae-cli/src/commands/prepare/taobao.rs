@@ -13,7 +13,9 @@ use recsys_data::taobao::{
 };
 use serde_json::json;
 
-use super::common::{OnBadRow, in_order, print_files, print_passes, print_skipped, print_splits};
+use super::common::{
+    OnBadRow, RankArguments, in_order, print_files, print_passes, print_skipped, print_splits,
+};
 use super::output::{OutputArguments, print_rate, print_sizes};
 use crate::text::bytes;
 use fae_run::Budget;
@@ -26,7 +28,7 @@ use fae_run::Budget;
 /// with --ts-length events before it is a window: its history and the event itself are a positive
 /// sample, and the same history with an item that the user never touched is a negative one. Every
 /// position of a sample holds the ids of user, item and category; ids are ranks, 0 the most
-/// frequent over all events. The only dense value is the position over the number of positions.
+/// frequent over the positions of training samples (--rank-on all: over all events). The only dense value is the position over the number of positions.
 ///
 /// By default every window becomes two samples where there are at most 1,048,576 windows in all; in
 /// larger data at most 10 windows of every user, drawn with the seed, which is what the original
@@ -46,6 +48,8 @@ pub(crate) struct TaobaoArguments {
     /// How samples are made.
     #[arg(long, value_enum, default_value_t = Rules::Windows)]
     rules: Rules,
+    #[command(flatten)]
+    rank_on: RankArguments,
     /// Events of a history; a sample has one position more.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     ts_length: u32,
@@ -201,6 +205,7 @@ fn options(arguments: &TaobaoArguments) -> Result<PrepareOptions> {
     Ok(PrepareOptions {
         raw: in_order(&arguments.raw),
         out: arguments.output.out.clone(),
+        rank_on: arguments.rank_on.into(),
         rules: match arguments.rules {
             Rules::Windows => SequenceRules::Windows,
             Rules::Reference => SequenceRules::Reference,

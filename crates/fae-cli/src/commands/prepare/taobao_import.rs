@@ -8,7 +8,7 @@ use recsys_data::progress::Progress;
 use recsys_data::taobao::{ImportOptions, ImportReport, ImportTaobao};
 use serde_json::Value;
 
-use super::common::{print_passes, print_splits};
+use super::common::{RankArguments, print_passes, print_splits};
 use super::output::{OutputArguments, print_sizes};
 
 /// Taobao sequences that the original programs prepared: taobao_train.txt, taobao_train_t20.npz and
@@ -22,7 +22,7 @@ use super::output::{OutputArguments, print_sizes};
 /// as the original does, with --seed; the text of --test gives the end of every sequence, with its
 /// label.
 ///
-/// Ids become ranks, 0 the most frequent over all positions of all samples; the vocabulary says
+/// Ids become ranks, 0 the most frequent over all positions of training samples; the vocabulary says
 /// which id of the file each rank is. Item 0 is padding as well as an item in such files, which
 /// cannot be mended here; `fae prepare taobao` on the raw events keeps them apart.
 ///
@@ -40,6 +40,8 @@ pub(crate) struct ImportArguments {
     /// Test samples: an .npz file, or text whose sequences end with a labelled target.
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
+    #[command(flatten)]
+    rank_on: RankArguments,
     /// Text: windows of either sign from a line of at least 41 events; shorter ones give 6, 3, 1 or
     /// none.
     #[arg(long, value_name = "N", default_value_t = ImportOptions::default().points_per_user, value_parser = clap::value_parser!(u32).range(1..))]
@@ -77,6 +79,7 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<()> {
         validation: arguments.validation.clone(),
         test: arguments.test.clone(),
         out: arguments.output.out.clone(),
+        rank_on: arguments.rank_on.into(),
         points_per_user: arguments.points_per_user,
         train_lines: arguments.train_lines,
         validation_lines: arguments.validation_lines,

@@ -23,6 +23,8 @@ pub(super) struct CountStage<'a> {
     pub(super) options: &'a TerabyteOptions,
     pub(super) folder: &'a WorkFolder,
     pub(super) days: &'a Days,
+    /// Rows that count; those behind them have categories, too.
+    pub(super) counted: u64,
     pub(super) budget: Budget,
 }
 
@@ -142,7 +144,7 @@ impl CountStage<'_> {
                     runs.push(self.write_run(table, counts, start, row)?);
                     start = row;
                 }
-                count_group(column, group, row, counts);
+                count_group(column, group, row, self.counted, counts);
             }
             progress.advance((block.rows.end - from) * 4, block.rows.end - from);
         }
@@ -172,12 +174,12 @@ impl CountStage<'_> {
 }
 
 #[inline]
-fn count_group(column: Column<'_>, group: usize, row: u64, counts: &mut TallyTable) {
+fn count_group(column: Column<'_>, group: usize, row: u64, counted: u64, counts: &mut TallyTable) {
     let mut keys = [0; GROUP];
     let len = column.keys(group, MISSING, &mut keys);
     let keys = &keys[..len];
     keys.iter().for_each(|&key| counts.prefetch(key));
     for (row, &key) in (row..).zip(keys) {
-        counts.add(key, row);
+        counts.add(key, row, u64::from(row < counted));
     }
 }

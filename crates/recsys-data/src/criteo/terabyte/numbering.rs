@@ -121,6 +121,11 @@ impl Merging<'_> {
     fn partition(&self, runs: &[String]) -> Result<Partitioned> {
         let mut found = Partitioned::default();
         let mut rare: Option<Tally> = None;
+        // Categories that do not train have no count, and 1 changes nothing.
+        let min_count = match self.options.min_count {
+            1 => 0,
+            count => count,
+        };
         let mut categories: Vec<Tally> = Vec::new();
         let missing_key = match self.options.ids {
             Numbering::Rank => MISSING,
@@ -129,7 +134,7 @@ impl Merging<'_> {
         let mut add = |tally: Tally| -> Result<()> {
             if tally.key() == missing_key {
                 found.missing = Some(tally);
-            } else if tally.count() < self.options.min_count {
+            } else if tally.count() < min_count {
                 let tally = tally.under(OTHER);
                 rare = Some(rare.map_or(tally, |rare| rare.and(tally)));
                 return Ok(());

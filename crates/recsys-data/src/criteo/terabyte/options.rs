@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::criteo::error::Error as CriteoError;
 use crate::criteo::options::Numbering;
 use crate::error::{Error, Result};
+use crate::rank_on::RankOn;
 use crate::text::BadRows;
 
 /// Which rows of the last day validate and which test; all days before it train.
@@ -30,6 +31,8 @@ pub struct TerabyteOptions {
     pub out: PathBuf,
     /// How raw categories become ids.
     pub ids: Numbering,
+    /// Over which rows ranks are counted.
+    pub rank_on: RankOn,
     /// Replaces every category by its value modulo this number before anything is counted.
     pub max_ind_range: Option<u64>,
     /// Categories that occur less often than this share one id in their table; 0 and 1 change nothing. The missing category
@@ -59,6 +62,7 @@ impl Default for TerabyteOptions {
             raw: Vec::new(),
             out: PathBuf::new(),
             ids: Numbering::default(),
+            rank_on: RankOn::default(),
             max_ind_range: None,
             min_count: 0,
             sub_sample: 0.0,
@@ -113,6 +117,7 @@ impl TerabyteOptions {
     pub(super) fn to_json(&self) -> serde_json::Value {
         json!({
             "ids": self.ids,
+            "rank_on": self.ids.ranks_on(self.rank_on),
             "max_ind_range": self.max_ind_range,
             "min_count": self.min_count,
             "sub_sample": self.sub_sample,

@@ -29,6 +29,7 @@ use crate::packed::{
     MANIFEST_FILE, OutputLock, Provenance, check_target, publish, write_manifest, xxh3_hex,
 };
 use crate::progress::{Progress, Stage, staged};
+use crate::rank_on::RankOn;
 use crate::text::Error as TextError;
 use crate::text::{SkippedRows, check_contents, folder_bytes, stored_bytes};
 
@@ -154,10 +155,15 @@ impl Run<'_> {
         let divided = splits::divide(&days, options.split);
         let split_reports = splits::report(folder, &days, &divided)?;
 
+        let train = splits::train(&divided).end;
         let count = CountStage {
             options,
             folder,
             days: &days,
+            counted: match options.ids.ranks_on(options.rank_on) {
+                Some(RankOn::Train) => train,
+                Some(RankOn::All) | None => rows,
+            },
             budget: self.budget,
         };
         for table in 0..TABLES {

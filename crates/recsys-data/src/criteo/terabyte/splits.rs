@@ -34,6 +34,12 @@ pub(super) fn of_day(day: usize, days: usize) -> Vec<Split> {
     }
 }
 
+/// The rows that train.
+pub(super) fn train(divided: &[(Split, Range<u64>)]) -> Range<u64> {
+    let train = divided.iter().find(|(split, _)| *split == Split::Train);
+    train.map_or(0..0, |(_, rows)| rows.clone())
+}
+
 /// Rows and clicks of every split. Counted once, while the columns of the last day are there.
 pub(super) fn report(
     folder: &WorkFolder,

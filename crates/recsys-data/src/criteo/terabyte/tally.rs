@@ -128,16 +128,17 @@ impl TallyTable {
         super::prefetch(&self.slots, self.home(key));
     }
 
-    /// Counts one occurrence in row `row`; rows come in order. There must be room, see [`TallyTable::reserve`].
+    /// Counts `count` occurrences, 0 or 1, in row `row`; rows come in order, and row 0 counts. There must be room, see
+    /// [`TallyTable::reserve`].
     #[inline]
-    pub(super) fn add(&mut self, key: u64, row: u64) {
+    pub(super) fn add(&mut self, key: u64, row: u64, count: u64) {
         let place = self.place(key);
         let slot = &mut self.slots[place];
         if *slot == Tally::EMPTY {
-            *slot = Tally::new(key, 1, row);
+            *slot = Tally::new(key, count, row);
             self.len += 1;
         } else {
-            slot.0 += 1;
+            slot.0 += u128::from(count);
         }
     }
 
@@ -223,8 +224,9 @@ mod tests {
             let mut expected: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
             for (row, &key) in (0..).zip(&keys) {
                 prop_assert!(table.reserve(1));
-                table.add(key, row);
-                expected.entry(key).or_insert((0, row)).0 += 1;
+                let count = u64::from(row % 3 != 1);
+                table.add(key, row, count);
+                expected.entry(key).or_insert((0, row)).0 += count;
             }
             let expected: Vec<Tally> = expected.into_iter().map(|(key, (count, first))| Tally::new(key, count, first)).collect();
             prop_assert_eq!(table.sort(), expected);
@@ -238,7 +240,7 @@ mod tests {
         let mut table = TallyTable::new(16);
         for key in 0..12 {
             assert!(table.reserve(1));
-            table.add(key, key);
+            table.add(key, key, 1);
         }
         assert!(!table.reserve(1));
     }
