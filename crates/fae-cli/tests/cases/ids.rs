@@ -33,7 +33,7 @@ fn case_06_encode_torchrec_real_data() {
     case.done("prepare criteo-kaggle --raw good.txt --out OUT/x");
     case.done("export torchrec --data OUT/x --out OUT/npy");
     let raw = case.out("npy").join("train").display().to_string();
-    case.done(&format!("prepare torchrec --raw {raw} --out OUT/t"));
+    case.done(&format!("import torchrec --raw {raw} --out OUT/t"));
     case.refused(encode, &["its dense values are not ln(max(x, 0) + 1)"]);
 }
 
@@ -46,7 +46,7 @@ fn scores(stdout: &str) -> (f64, f64) {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |word: &str| word.parse::<f64>().ok();
     let numbers: Vec<f64> = words.iter().filter_map(|word| number(word)).collect();
-    (numbers[1], numbers[2])
+    (numbers[0], numbers[1])
 }
 
 #[test]
