@@ -117,7 +117,8 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
     );
     ensure!(
         data.has_labels() || arguments.predictions.is_some(),
-        "the samples of {} have no labels to score: name a file for the predictions with --predictions",
+        "the samples of {} have no labels to score: name a file for the predictions with \
+         --predictions",
         arguments.data.display()
     );
     let cannot_write = |path: &Path| format!("cannot write {}", path.display());
