@@ -72,7 +72,7 @@ pub struct DlrmConfig {
     /// Width of an embedding row.
     pub dim: usize,
     /// All widths of the bottom MLP: the number of dense features first, `dim` last. ReLU after
-    /// every layer.
+    /// every layer. Empty for samples without dense features: rows alone then interact.
     pub bottom: Vec<usize>,
     /// Widths of the top MLP after the interaction, whose width follows from the other fields.
     /// ReLU after every layer but the last, where `output` decides.
@@ -114,10 +114,8 @@ impl DlrmConfig {
         if self.dim == 0 {
             return zero("dim".to_owned());
         }
-        if self.bottom.len() < 2 {
-            return Err(Error::BottomTooShort {
-                widths: self.bottom.len(),
-            });
+        if self.bottom.len() == 1 {
+            return Err(Error::BottomTooShort { widths: 1 });
         }
         if self.top.is_empty() {
             return Err(Error::TopEmpty);
@@ -130,19 +128,29 @@ impl DlrmConfig {
         if self.slice == SliceSize::Fixed(0) {
             return zero("slice".to_owned());
         }
-        let last = self.bottom[self.bottom.len() - 1];
-        if last != self.dim {
+        if let Some(&last) = self.bottom.last().filter(|&&last| last != self.dim) {
             return Err(Error::BottomWidth {
                 last,
                 dim: self.dim,
             });
         }
+        if self.interaction_width() == 0 {
+            return Err(Error::NothingInteracts);
+        }
         self.check_size()
     }
 
-    /// Number of features that interact: the bottom output and one row per table.
+    /// Number of features that interact: the bottom output, where there is one, and one row per
+    /// table.
     pub fn features(&self) -> usize {
-        self.tables.saturating_add(1)
+        self.tables
+            .saturating_add(usize::from(!self.bottom.is_empty()))
+    }
+
+    /// Values of the bottom output, which stand in front of the products: `dim`, or 0 without a
+    /// bottom MLP.
+    pub(crate) fn lead(&self) -> usize {
+        if self.bottom.is_empty() { 0 } else { self.dim }
     }
 
     /// Number of dense features per sample.
@@ -156,17 +164,18 @@ impl DlrmConfig {
     }
 
     /// Width of the interaction's output, the first top layer's input: `F(F-1)/2 + dim` for `dot`
-    /// with `F = tables + 1` (`F(F+1)/2 + dim` with self), `F · dim` for `cat`. The largest
-    /// number where a configuration that was not [validated](Self::validate) has no such width.
+    /// with `F = tables + 1` (`F(F+1)/2 + dim` with self), `F · dim` for `cat`. Without a bottom
+    /// MLP, `F = tables` and `+ dim` falls away. The largest number where a configuration that
+    /// was not [validated](Self::validate) has no such width.
     pub fn interaction_width(&self) -> usize {
         let features = self.features();
         let pairs = |more: usize| features.saturating_mul(more) / 2;
         match self.interaction {
             Interaction::Dot { with_self: false } => {
-                pairs(features.saturating_sub(1)).saturating_add(self.dim)
+                pairs(features.saturating_sub(1)).saturating_add(self.lead())
             }
             Interaction::Dot { with_self: true } => {
-                pairs(features.saturating_add(1)).saturating_add(self.dim)
+                pairs(features.saturating_add(1)).saturating_add(self.lead())
             }
             Interaction::Cat => features.saturating_mul(self.dim),
         }
@@ -235,6 +244,24 @@ mod tests {
             .interaction_width(),
             27 * 16
         );
+    }
+
+    #[test]
+    fn without_a_bottom_rows_alone_interact() {
+        let mut config = DlrmConfig {
+            tables: 3,
+            bottom: Vec::new(),
+            ..DlrmConfig::default()
+        };
+        assert!(config.validate().is_ok());
+        assert_eq!(
+            (config.interaction_width(), config.dense_features()),
+            (3, 0)
+        );
+        config.interaction = Interaction::Cat;
+        assert_eq!(config.interaction_width(), 3 * 16);
+        let message = error(|c| (c.tables, c.bottom) = (1, Vec::new()));
+        assert!(message.contains("`interact_self`"), "{message}");
     }
 
     #[test]

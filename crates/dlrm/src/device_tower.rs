@@ -18,10 +18,11 @@ pub struct DeviceTower {
 }
 
 impl DeviceTower {
-    /// Whether a model can run so: it has a dot interaction, and its features fit a block's shared
-    /// memory.
+    /// Whether a model can run so: it has a bottom MLP and a dot interaction, and its features fit
+    /// a block's shared memory.
     pub fn takes(config: &DlrmConfig) -> bool {
-        matches!(config.interaction, Interaction::Dot { .. })
+        !config.bottom.is_empty()
+            && matches!(config.interaction, Interaction::Dot { .. })
             && tiling::fits(config.features(), config.dim)
     }
 

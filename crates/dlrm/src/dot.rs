@@ -16,15 +16,22 @@ const LANES: usize = 8;
 /// Extents of a dot interaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DotShape {
-    /// Tables and the bottom output.
-    pub(crate) features: usize,
+    pub(crate) tables: usize,
     pub(crate) dim: usize,
+    /// Values of the bottom output, the feature in front of the tables: `dim`, or 0 where there is
+    /// none.
+    pub(crate) lead: usize,
     pub(crate) with_self: bool,
     /// Values from one sample's output to the next's.
     pub(crate) stride: usize,
 }
 
 impl DotShape {
+    #[inline(always)]
+    fn features(self) -> usize {
+        self.tables + usize::from(self.lead > 0)
+    }
+
     /// Products in front of row `i` of the triangle.
     #[inline(always)]
     fn row_start(self, i: usize) -> usize {
@@ -41,7 +48,7 @@ impl DotShape {
     }
 
     fn padded_features(self) -> usize {
-        self.features.next_multiple_of(LANES)
+        self.features().next_multiple_of(LANES)
     }
 
     fn padded_dim(self) -> usize {
@@ -75,14 +82,14 @@ impl DotScratch {
 
 #[inline(always)]
 fn gather(shape: DotShape, bottom: &[f32], rows: &[f32], features: &mut [f32]) {
-    let (dim, padded) = (shape.dim, shape.padded_dim());
-    features[..dim].copy_from_slice(bottom);
+    let (dim, lead, padded) = (shape.dim, shape.lead, shape.padded_dim());
+    features[..lead].copy_from_slice(bottom);
     if dim == padded {
-        features[dim..dim + rows.len()].copy_from_slice(rows);
+        features[lead..lead + rows.len()].copy_from_slice(rows);
     } else {
         for (feature, row) in features
             .chunks_exact_mut(padded)
-            .skip(1)
+            .skip(usize::from(lead > 0))
             .zip(rows.chunks_exact(dim))
         {
             feature[..dim].copy_from_slice(row);
@@ -105,13 +112,11 @@ fn dot_forward_body<const WIDE: bool>(
     scratch: &mut DotScratch,
     output: &mut [f32],
 ) {
-    let dim = shape.dim;
+    let (dim, lead, count) = (shape.dim, shape.lead, shape.features());
     let (padded_features, padded_dim) = (shape.padded_features(), shape.padded_dim());
     scratch.fit(shape);
-    let samples = bottom
-        .chunks_exact(dim)
-        .zip(rows.chunks_exact((shape.features - 1) * dim));
-    for (s, (bottom, rows)) in samples.enumerate() {
+    for (s, rows) in rows.chunks_exact(shape.tables * dim).enumerate() {
+        let bottom = &bottom[s * lead..][..lead];
         gather(shape, bottom, rows, &mut scratch.features);
         for f in (0..padded_features).step_by(LANES) {
             for d in (0..padded_dim).step_by(LANES) {
@@ -122,18 +127,18 @@ fn dot_forward_body<const WIDE: bool>(
             }
         }
         let output = &mut output[s * shape.stride..];
-        output[..dim].copy_from_slice(bottom);
+        output[..lead].copy_from_slice(bottom);
         let transposed = &scratch.transposed[..dim * padded_features];
         // Rows ascend, so whatever a row's last vector writes behind its end is overwritten by the
         // rows after it.
         let mut i = 0;
-        while i < shape.features {
+        while i < count {
             let feature = |i: usize| &scratch.features[i * padded_dim..][..dim];
-            let start = dim + shape.row_start(i);
+            let start = lead + shape.row_start(i);
             let vectors = shape.row_len(i + 1).div_ceil(LANES);
-            if i + 1 < shape.features && vectors <= 4 {
+            if i + 1 < count && vectors <= 4 {
                 // Two rows that fit the registers share the loads of the transposed features.
-                let starts = [start, dim + shape.row_start(i + 1)];
+                let starts = [start, lead + shape.row_start(i + 1)];
                 let pair = [feature(i), feature(i + 1)];
                 match vectors {
                     1 => {
@@ -229,21 +234,22 @@ fn dot_backward_body<const WIDE: bool>(
     bottom_grad: &mut [f32],
     rows_grad: &mut [f32],
 ) {
-    let (dim, padded) = (shape.dim, shape.padded_dim());
-    let sample_rows = (shape.features - 1) * dim;
+    let (dim, lead, padded) = (shape.dim, shape.lead, shape.padded_dim());
+    let (sample_rows, count) = (shape.tables * dim, shape.features());
     scratch.fit(shape);
-    let samples = bottom.chunks_exact(dim).zip(rows.chunks_exact(sample_rows));
-    let grads = bottom_grad
-        .chunks_exact_mut(dim)
+    let samples = rows
+        .chunks_exact(sample_rows)
         .zip(rows_grad.chunks_exact_mut(sample_rows));
-    for (s, ((bottom, rows), (bottom_grad, rows_grad))) in samples.zip(grads).enumerate() {
+    for (s, (rows, rows_grad)) in samples.enumerate() {
+        let bottom = &bottom[s * lead..][..lead];
+        let bottom_grad = &mut bottom_grad[s * lead..][..lead];
         gather(shape, bottom, rows, &mut scratch.features);
         let output_grad = &output_grad[s * shape.stride..];
-        let pairs = &output_grad[dim..dim + shape.row_start(shape.features)];
+        let pairs = &output_grad[lead..lead + shape.row_start(count)];
         let (features, into) = (&scratch.features, &mut scratch.grads);
         let mut i = 0;
-        while i < shape.features {
-            let two = i + 1 < shape.features;
+        while i < count {
+            let two = i + 1 < count;
             let mut d = 0;
             while d < padded {
                 let vectors = (padded - d) / LANES;
@@ -267,11 +273,11 @@ fn dot_backward_body<const WIDE: bool>(
             *grad = direct + pairwise;
         }
         if dim == padded {
-            rows_grad.copy_from_slice(&into[dim..dim + sample_rows]);
+            rows_grad.copy_from_slice(&into[lead..lead + sample_rows]);
         } else {
             for (grad, row) in rows_grad
                 .chunks_exact_mut(dim)
-                .zip(into.chunks_exact(padded).skip(1))
+                .zip(into.chunks_exact(padded).skip(usize::from(lead > 0)))
             {
                 grad.copy_from_slice(&row[..dim]);
             }
@@ -315,7 +321,7 @@ fn feature_grads<const WIDE: bool, const ROWS: usize, const VECTORS: usize>(
     // Right of it: the triangle's later rows hold this block's coefficients side by side.
     let first = i + ROWS;
     let mut start = shape.row_start(first) + i;
-    for j in first..shape.features {
+    for j in first..shape.features() {
         let block = &pairs[start..start + ROWS];
         let coefficients = std::array::from_fn(|r| block[r]);
         add_feature::<WIDE, ROWS, VECTORS>(&mut sums, coefficients, feature(j));
@@ -365,26 +371,28 @@ mod tests {
         rows: &[f32],
         grad: &[f32],
     ) -> [Vec<f64>; 3] {
-        let (dim, tables) = (shape.dim, shape.features - 1);
+        let (dim, lead, tables) = (shape.dim, shape.lead, shape.tables);
         let mut output = vec![0.0; n * shape.stride];
-        let mut grads = [vec![0.0; n * dim], vec![0.0; n * tables * dim]];
+        let mut grads = [vec![0.0; n * lead], vec![0.0; n * tables * dim]];
         for s in 0..n {
             let place = |f: usize| {
-                if f == 0 {
+                if f == 0 && lead > 0 {
                     (0, s * dim)
                 } else {
-                    (1, (s * tables + f - 1) * dim)
+                    (1, (s * tables + f - usize::from(lead > 0)) * dim)
                 }
             };
-            let value =
-                |f: usize, d: usize| f64::from(if f == 0 { bottom } else { rows }[place(f).1 + d]);
+            let value = |f: usize, d: usize| {
+                let (which, at) = place(f);
+                f64::from([bottom, rows][which][at + d])
+            };
             let mut k = s * shape.stride;
-            for d in 0..dim {
+            for d in 0..lead {
                 output[k] = value(0, d);
                 grads[0][s * dim + d] += f64::from(grad[k]);
                 k += 1;
             }
-            for i in 0..shape.features {
+            for i in 0..shape.features() {
                 for j in 0..shape.row_len(i) {
                     for d in 0..dim {
                         output[k] += value(i, d) * value(j, d);
@@ -412,15 +420,30 @@ mod tests {
     }
 
     fn check(features: usize, dim: usize, with_self: bool, n: usize, portable: bool) {
+        for lead in [0, dim] {
+            check_with(features, dim, lead, with_self, n, portable);
+        }
+    }
+
+    fn check_with(
+        features: usize,
+        dim: usize,
+        lead: usize,
+        with_self: bool,
+        n: usize,
+        portable: bool,
+    ) {
+        let tables = features - usize::from(lead > 0);
         let mut shape = DotShape {
-            features,
+            tables,
             dim,
+            lead,
             with_self,
             stride: 0,
         };
-        let width = dim + shape.row_start(features);
+        let width = lead + shape.row_start(features);
         shape.stride = width.next_multiple_of(8);
-        let (bottom, rows) = (values(n * dim, 1), values(n * (features - 1) * dim, 2));
+        let (bottom, rows) = (values(n * lead, 1), values(n * tables * dim, 2));
         let grad = values(n * shape.stride, 3);
         let mut scratch = DotScratch::default();
         let mut output = vec![f32::NAN; n * shape.stride + LANES];

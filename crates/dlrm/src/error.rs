@@ -39,6 +39,11 @@ pub enum Error {
         /// Width of an embedding row.
         dim: usize,
     },
+    /// One table, no bottom MLP, and no product of a feature with itself.
+    #[error(
+        "one table and no dense features leave no two vectors to multiply: set `interact_self`, or the `interaction` cat"
+    )]
+    NothingInteracts,
     /// The configuration describes a model that cannot be addressed.
     #[error("the model is too large: {what} does not fit into 63 bits")]
     TooLarge {

@@ -38,8 +38,11 @@ fn mlp(layers: &[Layer], parameters: &Tensor, mut x: Tensor) -> Result<Tensor> {
 }
 
 fn interact(config: &DlrmConfig, bottom: &Tensor, rows: &Tensor) -> Result<Tensor> {
-    // T = [x; e_1; …], [batch, features, dim].
-    let features = Tensor::cat(&[&bottom.unsqueeze(1)?, rows], 1)?;
+    // T = [x; e_1; …], [batch, features, dim], or [e_1; …] where there is no bottom MLP.
+    let features = match config.lead() {
+        0 => rows.clone(),
+        _ => Tensor::cat(&[&bottom.unsqueeze(1)?, rows], 1)?,
+    };
     match config.interaction {
         Interaction::Cat => Ok(features.flatten_from(1)?),
         Interaction::Dot { with_self } => {
@@ -50,10 +53,11 @@ fn interact(config: &DlrmConfig, bottom: &Tensor, rows: &Tensor) -> Result<Tenso
             if triangle.elem_count() == 0 {
                 return Ok(bottom.clone());
             }
-            Ok(Tensor::cat(
-                &[bottom, &products.index_select(&triangle, 1)?],
-                1,
-            )?)
+            let products = products.index_select(&triangle, 1)?;
+            Ok(match config.lead() {
+                0 => products,
+                _ => Tensor::cat(&[bottom, &products], 1)?,
+            })
         }
     }
 }

@@ -10,6 +10,8 @@ pub struct InteractionLayer {
     kind: Interaction,
     tables: usize,
     dim: usize,
+    /// Values of the bottom output: `dim`, or 0 where there is none.
+    lead: usize,
     width: usize,
     /// Values from one sample to the next in the layer's output: the width, rounded up to whole
     /// vectors.
@@ -30,6 +32,7 @@ impl InteractionLayer {
             kind: config.interaction,
             tables: config.tables,
             dim: config.dim,
+            lead: config.lead(),
             width,
             stride: width.next_multiple_of(8),
         }
@@ -43,15 +46,16 @@ impl InteractionLayer {
 
     fn dot(&self, with_self: bool) -> DotShape {
         DotShape {
-            features: self.tables + 1,
+            tables: self.tables,
             dim: self.dim,
+            lead: self.lead,
             with_self,
             stride: self.stride,
         }
     }
 
-    /// From `bottom [n, dim]` and `rows [n, tables, dim]` to `output`, `width` values every
-    /// `stride`, with [`SLACK`] values of room behind the last sample.
+    /// From `bottom [n, dim]` (empty without a bottom MLP) and `rows [n, tables, dim]` to `output`,
+    /// `width` values every `stride`, with [`SLACK`] values of room behind the last sample.
     ///
     /// # Panics
     /// When a slice is too short.
@@ -63,18 +67,18 @@ impl InteractionLayer {
         scratch: &mut InteractionScratch,
         output: &mut [f32],
     ) {
-        let (dim, sample_rows) = (self.dim, self.tables * self.dim);
-        let (bottom, rows) = (&bottom[..n * dim], &rows[..n * sample_rows]);
+        let (lead, sample_rows) = (self.lead, self.tables * self.dim);
+        let (bottom, rows) = (&bottom[..n * lead], &rows[..n * sample_rows]);
         match self.kind {
             Interaction::Dot { with_self } => {
                 let output = &mut output[..n * self.stride + SLACK];
                 dot_forward(self.dot(with_self), bottom, rows, scratch, output);
             }
             Interaction::Cat => {
-                let samples = bottom.chunks_exact(dim).zip(rows.chunks_exact(sample_rows));
-                for (output, (bottom, rows)) in output.chunks_mut(self.stride).zip(samples) {
-                    output[..dim].copy_from_slice(bottom);
-                    output[dim..self.width].copy_from_slice(rows);
+                let samples = rows.chunks_exact(sample_rows).enumerate();
+                for (output, (s, rows)) in output.chunks_mut(self.stride).zip(samples) {
+                    output[..lead].copy_from_slice(&bottom[s * lead..][..lead]);
+                    output[lead..self.width].copy_from_slice(rows);
                 }
             }
         }
@@ -95,10 +99,10 @@ impl InteractionLayer {
         bottom_grad: &mut [f32],
         rows_grad: &mut [f32],
     ) {
-        let (dim, sample_rows) = (self.dim, self.tables * self.dim);
-        let (bottom, rows) = (&bottom[..n * dim], &rows[..n * sample_rows]);
+        let (lead, sample_rows) = (self.lead, self.tables * self.dim);
+        let (bottom, rows) = (&bottom[..n * lead], &rows[..n * sample_rows]);
         let (bottom_grad, rows_grad) = (
-            &mut bottom_grad[..n * dim],
+            &mut bottom_grad[..n * lead],
             &mut rows_grad[..n * sample_rows],
         );
         match self.kind {
@@ -114,13 +118,10 @@ impl InteractionLayer {
                 );
             }
             Interaction::Cat => {
-                let samples = bottom_grad
-                    .chunks_exact_mut(dim)
-                    .zip(rows_grad.chunks_exact_mut(sample_rows));
-                for (grad, (bottom_grad, rows_grad)) in output_grad.chunks(self.stride).zip(samples)
-                {
-                    bottom_grad.copy_from_slice(&grad[..dim]);
-                    rows_grad.copy_from_slice(&grad[dim..self.width]);
+                let samples = rows_grad.chunks_exact_mut(sample_rows).enumerate();
+                for (grad, (s, rows_grad)) in output_grad.chunks(self.stride).zip(samples) {
+                    bottom_grad[s * lead..][..lead].copy_from_slice(&grad[..lead]);
+                    rows_grad.copy_from_slice(&grad[lead..self.width]);
                 }
             }
         }

@@ -19,8 +19,8 @@ impl Network {
     /// kernels: NVIDIA's, and the CPU, where it is slow. Gradients reach the parameters,
     /// `dense` and `rows`, whichever of them are tracked.
     ///
-    /// A model whose features do not fit a block's shared memory (more than a hundred tables) runs
-    /// as the plain graph.
+    /// A model without a bottom MLP, and one whose features do not fit a block's shared memory (more
+    /// than a hundred tables), run as the plain graph.
     ///
     /// # Shapes
     /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`; the result
@@ -36,7 +36,8 @@ impl Network {
     ) -> Result<Tensor> {
         let config = self.config();
         let dot = matches!(config.interaction, Interaction::Dot { .. });
-        if dot && !tiling::fits(config.features(), config.dim) {
+        let fits = !dot || tiling::fits(config.features(), config.dim);
+        if config.bottom.is_empty() || !fits {
             return self.forward_graph(parameters, dense, rows);
         }
         let tracked = [parameters, dense, rows].iter().any(|t| t.track_op());

@@ -31,7 +31,7 @@ impl Layout {
     pub(crate) fn new(config: &DlrmConfig) -> Self {
         let mut end = 0;
         let mut chain = |widths: &[usize], last_relu: bool| -> Vec<Layer> {
-            let layers = widths.len() - 1;
+            let layers = widths.len().saturating_sub(1);
             (0..layers)
                 .map(|k| {
                     let (inputs, outputs) = (widths[k], widths[k + 1]);

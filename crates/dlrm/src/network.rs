@@ -188,7 +188,12 @@ impl Network {
 
     fn check_inputs(&self, parameters: &[f32], dense: &[f32], rows: &[f32]) -> Result<usize> {
         let features = self.config.dense_features();
-        if dense.is_empty() {
+        // Without dense features the rows tell how many samples there are.
+        let (values, of_sample) = match features {
+            0 => (rows.len(), self.config.tables * self.config.dim),
+            _ => (dense.len(), features),
+        };
+        if values == 0 {
             return Err(recsys_model::Error::EmptyBatch.into());
         }
         if !dense.len().is_multiple_of(features) {
@@ -197,7 +202,7 @@ impl Network {
                 features,
             });
         }
-        let batch = dense.len() / features;
+        let batch = values / of_sample;
         check(
             "parameters",
             self.layout.parameters,
@@ -231,7 +236,7 @@ impl Network {
         workspace: &mut Workspace,
         output: &mut [f32],
     ) {
-        let n = dense.len() / self.config.dense_features();
+        let n = rows.len() / (self.config.tables * self.config.dim);
         let mut input = Samples {
             data: dense,
             stride: self.config.dense_features(),
@@ -277,7 +282,7 @@ impl Network {
         rows_grad: &mut [f32],
         mut dense_grad: Option<&mut [f32]>,
     ) {
-        let n = dense.len() / self.config.dense_features();
+        let n = rows.len() / (self.config.tables * self.config.dim);
         let Workspace {
             interaction: scratch,
             upper,
@@ -308,7 +313,10 @@ impl Network {
             );
             std::mem::swap(upper, lower);
         }
-        let bottom = &activations.bottom[self.layout.bottom.len() - 1];
+        let bottom: &[f32] = match self.layout.bottom.len() {
+            0 => &[],
+            layers => &activations.bottom[layers - 1],
+        };
         self.interaction
             .backward(n, bottom, rows, upper, scratch, lower, rows_grad);
         std::mem::swap(upper, lower);
@@ -383,17 +391,17 @@ impl Forward<'_> {
         } = self.shared;
         let sizes = Sizes::of(&network.config);
         if let [lane] = self.lanes {
-            let slices = self
-                .dense
-                .chunks(cut.slice * sizes.dense)
-                .zip(self.rows.chunks(cut.slice * sizes.rows));
+            let batch = self.rows.len() / sizes.rows;
+            let starts = (0..batch).step_by(cut.slice);
             let outputs = self.output.chunks_mut(cut.slice * sizes.output);
-            for (k, ((dense, rows), output)) in slices.zip(outputs).enumerate() {
+            for (k, (start, output)) in starts.zip(outputs).enumerate() {
+                let samples = start..batch.min(start + cut.slice);
+                let of = |size: usize| samples.start * size..samples.end * size;
                 let activations = &mut lane.slices[if self.keep { k } else { 0 }];
                 network.forward_slice(
                     parameters,
-                    dense,
-                    rows,
+                    &self.dense[of(sizes.dense)],
+                    &self.rows[of(sizes.rows)],
                     activations,
                     &mut lane.workspace,
                     output,
@@ -457,7 +465,7 @@ impl Backward<'_> {
         } = self.shared;
         let sizes = Sizes::of(&network.config);
         if let [lane] = self.lanes {
-            let batch = self.dense.len() / sizes.dense;
+            let batch = self.rows.len() / sizes.rows;
             for (k, start) in (0..batch).step_by(cut.slice).enumerate() {
                 let samples = start..batch.min(start + cut.slice);
                 let of = |size: usize| samples.start * size..samples.end * size;

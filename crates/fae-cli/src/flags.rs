@@ -4,12 +4,13 @@
 //! instead.
 
 /// An option of a library's API, and the flag that sets it.
-const FLAGS: [(&str, &str); 23] = [
+const FLAGS: [(&str, &str); 24] = [
     ("`BadRows::Skip`", "--bad-rows skip"),
     ("`DenseValues::AsIs`", "--dense as-is"),
     ("`DenseValues::Log`", "--dense log"),
     ("`Duplicates::Keep`", "--duplicates keep"),
     ("`ForeignIds::Rank`", "--ids rank"),
+    ("`EncodeCriteo`", "`fae encode criteo`"),
     ("`HotSet::select`", "`fae profile`"),
     ("`ImportFormat::Table`", "`fae prepare table`"),
     ("`OutOfRange::Keep`", "--out-of-range keep"),
@@ -34,7 +35,7 @@ const FLAGS: [(&str, &str); 23] = [
 ];
 
 /// Settings whose flags have their names, with dashes.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 35] = [
     "bottom_mlp",
     "budget",
     "device",
@@ -60,6 +61,15 @@ const SETTINGS: [&str; 26] = [
     "threads",
     "top_mlp",
     "attention_mlp",
+    "dim",
+    "interact_self",
+    "interaction",
+    "md_round_dims",
+    "md_temperature",
+    "md_threshold",
+    "qr_collisions",
+    "qr_operation",
+    "qr_threshold",
     "final_mlp",
 ];
 

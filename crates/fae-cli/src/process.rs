@@ -26,7 +26,7 @@ pub(crate) fn exit_code(result: Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let message = translated(&format!("{error:#}"));
+            let message = translated(&causes(&error));
             eprintln!("error: {message}");
             if let Some(remedy) = remedy(&message) {
                 eprintln!("{remedy}");
@@ -34,6 +34,18 @@ pub(crate) fn exit_code(result: Result<ExitCode>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// An error and its causes, those left out that the errors above have in their messages.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut message, cause| {
+        let cause = cause.to_string();
+        if !message.contains(&cause) {
+            let colon = if message.is_empty() { "" } else { ": " };
+            message.extend([colon, &cause]);
+        }
+        message
+    })
 }
 
 /// What to do about an error of the CUDA driver, which names nothing but its own code.
@@ -165,6 +177,16 @@ mod tests {
             "DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")";
         assert!(remedy(lost).is_some_and(|remedy| remedy.contains("--resume")));
         assert_eq!(remedy("cannot open data: No such file or directory"), None);
+    }
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let error = std::io::Error::other("no such file");
+        let error = anyhow::Error::new(error).context("cannot open a: no such file");
+        assert_eq!(
+            causes(&error.context("b")),
+            "b: cannot open a: no such file"
+        );
     }
 
     #[test]

@@ -164,7 +164,8 @@ section! {
         kind: ModelKind,
         /// Length of an embedding.
         dim: usize,
-        /// Widths of the bottom network, number of dense features first: `13-512-256-64-16`.
+        /// Widths of the bottom network, number of dense features first: `13-512-256-64-16`. A data
+        /// set without dense features has no such network, whatever is said here.
         bottom_mlp: Widths,
         /// Widths of the top network, without its input, which follows from the interaction.
         top_mlp: Widths,
@@ -172,6 +173,20 @@ section! {
         interaction: InteractionName,
         /// Whether a vector's product with itself is part of the dot interaction.
         interact_self: bool,
+        /// Large tables store a row for every so many ids and one for each remainder
+        /// (`--qr-flag` with `--qr-collisions`); absent: a row for every id.
+        qr_collisions: u64,
+        /// Tables of at most so many rows stay whole then (`--qr-threshold`); absent: 200.
+        qr_threshold: u64,
+        /// How the two rows become one (`--qr-operation`): `mult`, `add` or `concat`.
+        qr_operation: CombineName,
+        /// Large tables store narrower rows, the narrower the larger they are (`--md-flag` with
+        /// `--md-temperature`): 0 to 1; absent: all rows are whole.
+        md_temperature: f64,
+        /// Tables of at most so many rows stay whole then (`--md-threshold`); absent: 200.
+        md_threshold: u64,
+        /// Whether narrower rows have powers of two as widths (`--md-round-dims`).
+        md_round_dims: bool,
     }
 }
 
@@ -318,6 +333,19 @@ pub enum InteractionName {
     Cat,
 }
 
+/// How the two rows of a quotient and a remainder become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CombineName {
+    /// Element by element product.
+    #[default]
+    Mult,
+    /// Element by element sum.
+    Add,
+    /// One behind the other, each half as wide as a row.
+    Concat,
+}
+
 /// What runs over the positions of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -399,10 +427,18 @@ impl Widths {
 impl FromStr for Widths {
     type Err = String;
 
-    /// Reads widths written as `13-512-256`, each 1 or more.
+    /// Reads widths written as `13-512-256`, each 1 or more; the first, which may be a number of
+    /// dense features, may be 0.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let width = |width: &str| width.trim().parse().ok().filter(|&width| width > 0);
-        let widths = text.split('-').map(width).collect::<Option<_>>();
+        let width = |(place, width): (usize, &str)| {
+            let width = width.trim().parse().ok();
+            width.filter(|&width| width > 0 || place == 0)
+        };
+        let widths = text
+            .split('-')
+            .enumerate()
+            .map(width)
+            .collect::<Option<_>>();
         let problem = || format!("`{text}` is not a list of widths such as `512-256-1`");
         widths.map(Self).ok_or_else(problem)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedding_store::{Optimizer, StoreOptions, TableSpec, device_row_bytes};
+use embedding_store::{Optimizer, StoreOptions, device_row_bytes};
 use fae_profiler::{CountOptions, HotSet, Partition, SelectOptions, Strategy};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Batch, Dataset, Schema, Split};
@@ -37,7 +37,7 @@ impl Hot {
     /// options out of range.
     pub fn new(card: &Card, data: &PackedDataset) -> Result<Self> {
         let clock = Instant::now();
-        let bytes_per_row = card.bytes_per_row(data.schema());
+        let bytes_per_row = card.bytes_per_row(data.schema())?;
         let set = match &card.hot.hot_set {
             Some(path) => {
                 card.hot.refuse_choices()?;
@@ -67,7 +67,7 @@ impl Hot {
 
     /// Refuses rows of another number of bytes than those that were chosen for the budget.
     pub(crate) fn check_row_bytes(&self, card: &Card, schema: &Schema) -> Result<()> {
-        check_row_bytes(&self.set, &card.bytes_per_row(schema))
+        check_row_bytes(&self.set, &card.bytes_per_row(schema)?)
     }
 
     /// How far apart the labels of hot and cold inputs are: the difference of their shares of
@@ -117,17 +117,19 @@ impl CardHot {
 impl Card {
     /// What a row of every table costs on a device in bytes, optimizer state included: of the width,
     /// with the optimizer and in the format that the card says.
-    pub fn bytes_per_row(&self, schema: &Schema) -> Vec<u64> {
+    ///
+    /// # Errors
+    /// Those of [`Card::table_specs`].
+    pub fn bytes_per_row(&self, schema: &Schema) -> Result<Vec<u64>> {
         let options = StoreOptions {
             dim: self.model.dim(),
             optimizer: Optimizer::from(self.training.optimizer.unwrap_or_default()).into(),
             device_rows: self.hot.device_rows.unwrap_or_default(),
             ..StoreOptions::default()
         };
-        let tables = schema.tables.iter();
-        tables
-            .map(|table| device_row_bytes(&TableSpec::full(table.rows), &options))
-            .collect()
+        let tables = self.table_specs(schema)?;
+        let bytes = tables.iter().map(|table| device_row_bytes(table, &options));
+        Ok(bytes.collect())
     }
 }
 

@@ -12,12 +12,13 @@ mod placing;
 mod row_ids;
 mod run;
 mod settings;
+mod tables;
 mod weights;
 
 pub use budget::Budget;
 pub use card::{
-    Card, InteractionName, LossName, ModelKind, OptimizerName, ScheduleName, SequenceLayerName,
-    Widths,
+    Card, CombineName, InteractionName, LossName, ModelKind, OptimizerName, ScheduleName,
+    SequenceLayerName, Widths,
 };
 pub use devices::{devices, one_device};
 pub use error::{Error, Result};

@@ -62,8 +62,12 @@ impl ModelConfig {
         }
         let dim = model.dim();
         let features = schema.dense.len();
-        let bottom = model.bottom_mlp.clone();
-        let bottom = bottom.map_or(vec![features, 512, 256, 64, dim], Widths::into_vec);
+        // Without dense features a bottom MLP has no input, whatever a preset says of its widths.
+        let bottom = match &model.bottom_mlp {
+            _ if features == 0 => Vec::new(),
+            Some(widths) => widths.clone().into_vec(),
+            None => vec![features, 512, 256, 64, dim],
+        };
         let top = model.top_mlp.clone();
         let top = top.map_or(vec![512, 256, 1], Widths::into_vec);
         let config = DlrmConfig {
@@ -84,10 +88,10 @@ impl ModelConfig {
             ..DlrmConfig::default()
         };
         require!(
-            config.bottom.first() == Some(&features),
+            config.dense_features() == features,
             "the bottom MLP takes {} dense features, the data set has {features}: start `bottom_mlp` \
              with {features}",
-            config.bottom.first().copied().unwrap_or(0),
+            config.dense_features(),
         );
         config.validate()?;
         match schema.sequence_length {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use embedding_store::{EmbeddingStore, RowFormat, TableSpec};
+use embedding_store::{EmbeddingStore, RowFormat};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use trainer::{
 };
 
 use crate::card::{Card, ScheduleName};
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, require};
 use crate::hot::Hot;
 use crate::placing::Placing;
 use crate::row_ids::RowIds;
@@ -52,6 +52,12 @@ impl<'a> Run<'a> {
     /// Settings that make no sense or do not fit the data or each other, a device that is not there,
     /// and data that cannot be read.
     pub fn new(data: &'a PackedDataset, card: &Card) -> Result<Self> {
+        require!(
+            data.has_labels(),
+            "the samples of {} have no labels, so nothing can be learned from them: train on data \
+             with labels",
+            data.folder().display()
+        );
         let settings = Settings::new(card, data.schema())?;
         let placing = Placing::new(card, data.schema())?;
         let hot = match placing.needs_hot() {
@@ -120,12 +126,11 @@ impl<'a> Run<'a> {
         let Self {
             settings, placing, ..
         } = self;
-        let tables = self.data.schema().tables.iter();
         let store = placing
             .placement
             .store_in(
                 &placing.backing,
-                tables.map(|table| TableSpec::full(table.rows)).collect(),
+                settings.tables.clone(),
                 settings.store_options(placing.device_rows),
                 &placing.devices,
                 self.hot.as_ref().map(|hot| hot.set.hot_rows()),
@@ -232,6 +237,9 @@ fn run_settings(run: &Run<'_>) -> Result<Value> {
         "data": run.data.manifest_xxh3()?,
         "tables": run.data.schema().table_rows(),
     });
+    if let Some(settings) = &run.settings.smaller_tables {
+        all["smaller_tables"] = json!(settings);
+    }
     // As f32, rows may go on anywhere; rounded, it matters which of them are, and when.
     let placing = &run.placing;
     if placing.device_rows != RowFormat::F32 {

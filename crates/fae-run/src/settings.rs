@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use embedding_store::{Optimizer, RowFormat, StoreOptions};
+use embedding_store::{Optimizer, RowFormat, StoreOptions, TableSpec};
 use recsys_data::Schema;
 use serde::Serialize;
 use trainer::{BinaryLoss, LearningRatePolicy, LossKind, StopAt, TrainOptions};
 
-use crate::card::{Card, LossName};
+use crate::card::{Card, CardModel, LossName};
 use crate::error::{Result, refuse};
 use crate::model::ModelConfig;
 
@@ -21,6 +21,12 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// The loop.
     pub train: TrainOptions,
+    /// What makes large tables smaller; `None` where all rows are whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smaller_tables: Option<CardModel>,
+    /// How the rows of every table are stored.
+    #[serde(skip)]
+    pub tables: Vec<TableSpec>,
 }
 
 impl Settings {
@@ -75,6 +81,8 @@ impl Settings {
             model,
             optimizer: training.optimizer.unwrap_or_default().into(),
             train,
+            smaller_tables: card.model.smaller_tables(),
+            tables: card.table_specs(schema)?,
         })
     }
 

@@ -11,7 +11,7 @@ use trainer::{
     weights_about,
 };
 
-use crate::card::ModelKind;
+use crate::card::{Card, CardModel, ModelKind};
 use crate::error::{Context, Result, refuse, require};
 use crate::model::ModelConfig;
 use crate::row_ids::{RowIds, SameIds};
@@ -38,18 +38,21 @@ pub fn newest_checkpoint(
 /// A trainer of any model with its tables in host memory.
 pub type Scorer = Trainer<Box<dyn Model>, CpuStore>;
 
-/// A model of that shape with its tables in host memory, for scoring.
+/// A model of that shape with these tables in host memory, for scoring.
 ///
 /// # Errors
 /// A model of sequences and data that are not, or the other way round, and too little memory.
-pub fn scorer(config: &ModelConfig, data: &PackedDataset) -> Result<Scorer> {
+pub fn scorer(
+    config: &ModelConfig,
+    tables: Vec<TableSpec>,
+    data: &PackedDataset,
+) -> Result<Scorer> {
     require!(
         config.kind() == ModelKind::default_for(data.schema()),
         "the model and the data set do not fit: one is of sequences, the other is not"
     );
-    let tables = data.schema().tables.iter();
     let store = CpuStore::new(
-        tables.map(|table| TableSpec::full(table.rows)).collect(),
+        tables,
         StoreOptions {
             dim: config.dim(),
             ..StoreOptions::default()
@@ -92,9 +95,21 @@ pub fn scorer_of(
             path.display()
         )
     })?;
+    // Absent where all rows are whole.
+    let smaller = Option::<CardModel>::deserialize(&checkpoint.settings()["smaller_tables"]);
+    let smaller =
+        smaller.context(|| format!("{} does not say how rows are stored", path.display()))?;
+    let card = Card {
+        model: CardModel {
+            dim: Some(config.dim()),
+            ..smaller.unwrap_or_default()
+        },
+        ..Card::default()
+    };
+    let tables = card.table_specs(data.schema())?;
     let ids = RowIds::of_checkpoint(checkpoint);
     let ids_known = check_ids(ids.as_ref(), path, ids_of, data)?;
-    let mut trainer = scorer(&config, data)?;
+    let mut trainer = scorer(&config, tables, data)?;
     let absent = match ids_of {
         None => {
             checkpoint.load_weights(&mut trainer)?;

@@ -198,3 +198,59 @@ fn a_card_holds_every_setting() {
     let error = Card::parse("[hot]\nbudget = \"lots\"\n", "own.toml").unwrap_err();
     assert!(error.to_string().contains("give bytes such as 256MiB"));
 }
+
+fn encodings(card: &str, rows: &[u64]) -> Result<Vec<embedding_store::Encoding>, String> {
+    let tables = rows.iter().map(|&rows| recsys_data::TableSchema {
+        name: format!("C{rows}"),
+        rows,
+    });
+    let schema = recsys_data::Schema {
+        tables: tables.collect(),
+        ..recsys_data::Schema::default()
+    };
+    let card = Card::parse(&format!("[model]\ndim = 16\n{card}"), "card").unwrap();
+    let specs = card
+        .table_specs(&schema)
+        .map_err(|error| error.to_string())?;
+    Ok(specs.into_iter().map(|spec| spec.encoding).collect())
+}
+
+#[test]
+fn large_tables_are_made_smaller_as_the_original_does() {
+    use embedding_store::{Combine, Encoding};
+    let rows = [3, 200, 201, 100_000];
+    assert_eq!(encodings("", &rows).unwrap(), [Encoding::Full; 4]);
+    let parts = Encoding::QuotientRemainder {
+        collisions: 4,
+        combine: Combine::Add,
+    };
+    let card = "qr_collisions = 4\nqr_operation = \"add\"";
+    let full = Encoding::Full;
+    assert_eq!(encodings(card, &rows).unwrap(), [full, full, parts, parts]);
+    let card = format!("{card}\nqr_threshold = 201");
+    assert_eq!(encodings(&card, &rows).unwrap(), [full, full, full, parts]);
+
+    // md_solver(torch.tensor([3, 200, 201, 100000]), 0.3, d0=16) gives [16, 5, 5, 1]; rounded [16, 4, 4, 1].
+    let dim = |dim| Encoding::MixedDimension { dim };
+    let card = "md_temperature = 0.3";
+    assert_eq!(
+        encodings(card, &rows).unwrap(),
+        [full, full, dim(5), dim(1)]
+    );
+    let card = format!("{card}\nmd_threshold = 0\nmd_round_dims = true");
+    assert_eq!(
+        encodings(&card, &rows).unwrap(),
+        [dim(16), dim(4), dim(4), dim(1)]
+    );
+
+    for (card, part) in [
+        ("qr_collisions = 4\nmd_temperature = 0.3", "one way"),
+        ("qr_threshold = 4", "needs `qr_collisions`"),
+        ("md_round_dims = true", "needs `md_temperature`"),
+        ("qr_collisions = 0", "at least 1"),
+        ("md_temperature = 1.5", "from 0 to 1"),
+    ] {
+        let message = encodings(card, &rows).unwrap_err();
+        assert!(message.contains(part), "{message}");
+    }
+}

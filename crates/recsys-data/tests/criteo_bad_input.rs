@@ -158,18 +158,10 @@ fn files_that_are_none_are_named() {
 }
 
 #[test]
-fn names_and_contents_must_agree_about_compression() {
-    let zstandard = zstd::encode_all(rows(5).as_bytes(), 1).unwrap();
+fn text_under_the_name_of_a_compressed_file_is_suspicious() {
     let message = refusal("train.txt.gz", rows(5));
     assert!(
         message.contains("gzip") && message.contains("uncompressed"),
-        "{message}"
-    );
-    let message = refusal("train.txt", &zstandard);
-    assert!(message.contains("Zstandard"), "{message}");
-    let message = refusal("train.gz", &zstandard);
-    assert!(
-        message.contains("gzip") && message.contains("Zstandard"),
         "{message}"
     );
 }

@@ -293,3 +293,84 @@ fn data_of_another_kind_and_the_data_set_itself_are_refused() {
     );
     assert_eq!(work.names(), ["out", "train.txt"]);
 }
+
+#[test]
+fn rows_without_labels_and_in_other_forms_are_read() {
+    let work = Workplace::new();
+    work.file("train.txt", rows(700));
+    prepare(&work.options(&["train.txt"])).unwrap();
+    encode(&options(&work, "train.txt", Unseen::Unknown)).unwrap();
+    let expected = samples(&work.path("encoded"), Split::Test);
+    let labelled: Vec<String> = rows(700).lines().map(str::to_owned).collect();
+    let unlabelled: Vec<String> = labelled.iter().map(|line| line[2..].to_owned()).collect();
+    let with_id = |lines: &[String]| -> Vec<String> {
+        let line = |(number, line)| format!("{}\t{line}", 60_000_000 + number);
+        lines.iter().enumerate().map(line).collect()
+    };
+    let header = |first: &str| {
+        let names = (1..=13)
+            .map(|i| format!("I{i}"))
+            .chain((1..=26).map(|c| format!("C{c}")));
+        first.to_owned() + &names.collect::<Vec<_>>().join("\t")
+    };
+    let file = |header: Option<String>, lines: Vec<String>| {
+        header
+            .into_iter()
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let forms = [
+        (true, file(None, labelled.clone())),
+        (false, file(None, unlabelled.clone())),
+        (false, file(Some(header("")), unlabelled.clone())),
+        (true, file(Some(header("label\t")), labelled.clone())),
+        (false, file(None, with_id(&unlabelled))),
+        (false, file(Some(header("Id\t")), with_id(&unlabelled))),
+        (true, file(None, with_id(&labelled))),
+        (true, file(Some(header("Id\tLabel\t")), with_id(&labelled))),
+    ];
+    for (labels, text) in forms {
+        let tabs = format!("{text}\n");
+        for text in [
+            tabs.replace('\t', ","),
+            tabs.replace('\n', "\r\n"),
+            format!("\u{feff}{text}"),
+        ] {
+            let front: String = text.chars().take(30).collect();
+            work.file("new.csv", &text);
+            let forced = EncodeOptions {
+                force: true,
+                ..options(&work, "new.csv", Unseen::Error)
+            };
+            let report = encode(&forced).unwrap();
+            assert_eq!((report.rows, report.labels), (700, labels), "{front}");
+            let found = samples(&work.path("encoded"), Split::Test);
+            assert_eq!(found.sparse.ids, expected.sparse.ids, "{front}");
+            assert_eq!(found.dense, expected.dense, "{front}");
+            assert_eq!(found.label == expected.label, labels, "{front}");
+            let data = PackedDataset::open(work.path("encoded")).unwrap();
+            assert_eq!(data.has_labels(), labels);
+        }
+    }
+
+    let broken = format!("{}\n{}\n", unlabelled[0], &unlabelled[1][5..]);
+    work.file("broken.txt", broken.replace('\t', ","));
+    let refused = |raw: &[&str]| {
+        let raw = raw.iter().map(|name| work.path(name)).collect();
+        let options = EncodeOptions {
+            raw,
+            force: true,
+            ..options(&work, "new.csv", Unseen::Error)
+        };
+        encode(&options).unwrap_err().to_string()
+    };
+    let message = refused(&["broken.txt"]);
+    assert!(
+        message.contains("broken.txt, line 2, read as a row with a label"),
+        "{message}"
+    );
+    work.file("unlabelled.txt", file(None, unlabelled));
+    let message = refused(&["unlabelled.txt", "train.txt"]);
+    assert!(message.contains("train.txt has labels and"), "{message}");
+}

@@ -267,9 +267,9 @@ fn streams_that_are_cut_off_are_told_from_bad_rows() {
             "{message}"
         );
     }
-    let message = refusal("events.csv", zip(&[("a.csv", text.as_bytes())], true));
+    let message = refusal("events.csv.gz", &text);
     assert!(
-        message.contains("zip by its content and uncompressed"),
+        message.contains("uncompressed by its content and gzip"),
         "{message}"
     );
     assert!(refusal("empty.csv", "").contains("is empty"));

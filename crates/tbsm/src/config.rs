@@ -115,6 +115,9 @@ impl TbsmConfig {
     /// Names the field, and the values on both sides where two fields disagree.
     pub fn validate(&self) -> Result<()> {
         self.tower.validate()?;
+        if self.tower.bottom.is_empty() {
+            return Err(Error::NoDense);
+        }
         if self.tower.output != Output::Relu {
             return Err(Error::TowerOutput { found: "linear" });
         }

@@ -7,6 +7,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The tower has no bottom MLP.
+    #[error(
+        "a TBSM needs at least one dense feature at every position, such as the position itself: prepare the sequences with one"
+    )]
+    NoDense,
     /// An argument does not fit the model.
     #[error(transparent)]
     Model(#[from] recsys_model::Error),

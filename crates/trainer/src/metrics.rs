@@ -81,6 +81,12 @@ impl Scores {
         &self.logits
     }
 
+    /// Probabilities of a click, in the order in which samples were added.
+    pub fn probabilities(&self) -> impl ExactSizeIterator<Item = f32> {
+        let logits = self.logits.iter();
+        logits.map(|&logit| sigmoid(f64::from(logit)) as f32)
+    }
+
     /// Labels in the order in which they were added.
     pub fn labels(&self) -> &[f32] {
         &self.labels

@@ -422,7 +422,9 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         let dense = match &sent {
             Some(sent) => sent.dense().clone(),
             None => {
-                if dense.device().is_cpu() {
+                if batch.dense.is_empty() {
+                    // Samples without dense features: candle writes no empty tensor.
+                } else if dense.device().is_cpu() {
                     write_slice(dense, |into| into.copy_from_slice(&batch.dense))?;
                 } else {
                     let values = Tensor::from_slice(&batch.dense, dense.shape(), &Device::Cpu)?;
@@ -479,7 +481,13 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
         );
         let dense_values = batch.dense.len() / size;
         let (dense, rows) = match self.sequence_length() {
-            None => (zeros(&[size, dense_values])?, zeros(&[size, tables, dim])?),
+            // A device allocates nothing of no bytes: without dense features this is a view.
+            None => (
+                zeros(&[batch.dense.len().max(1)])?
+                    .narrow(0, 0, batch.dense.len())?
+                    .reshape((size, dense_values))?,
+                zeros(&[size, tables, dim])?,
+            ),
             Some(_) if !dense_values.is_multiple_of(positions) => {
                 return Err(Error::Option {
                     option: "batch",

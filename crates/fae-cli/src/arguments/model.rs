@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use fae_run::card::{CardModel, CardSequence, SequenceLayerName};
-use fae_run::{Card, InteractionName, ModelKind, Widths};
+use fae_run::{Card, CombineName, InteractionName, ModelKind, Widths};
 use tbsm::{Inner, Mechanism};
 
 /// The options of the model. Those not given come from the preset.
@@ -15,7 +15,8 @@ pub(crate) struct ModelArguments {
     #[arg(long, help_heading = "Model")]
     pub dim: Option<usize>,
     /// Widths of the bottom MLP, dense features first, embedding width last [default:
-    /// 13-512-256-64-16].
+    /// 13-512-256-64-16]. Data without dense features have none, and this option then changes
+    /// nothing.
     #[arg(long, value_name = "WIDTHS", help_heading = "Model")]
     pub bottom_mlp: Option<Widths>,
     /// Widths of the top MLP after the interaction, whose width is computed [default: 512-256-1].
@@ -27,6 +28,9 @@ pub(crate) struct ModelArguments {
     /// Let `dot` keep the products of every feature with itself.
     #[arg(long, help_heading = "Model")]
     pub interact_self: bool,
+
+    #[command(flatten)]
+    pub encoding: EncodingArguments,
 
     /// What runs over the positions of a sequence [default: tsl].
     #[arg(long, value_name = "LAYER", help_heading = "Model of sequences")]
@@ -53,6 +57,68 @@ pub(crate) struct ModelArguments {
     /// length.
     #[arg(long, help_heading = "Model of sequences")]
     pub keep_lengths: bool,
+}
+
+/// How rows are stored.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EncodingArguments {
+    /// Store a row for every N ids of a large table, and one for each of the N remainders, instead
+    /// of one for every id: 4 takes about a quarter of the memory (the original's --qr-flag).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "md_temperature", help_heading = "Smaller tables")]
+    pub qr_collisions: Option<u64>,
+    /// With --qr-collisions: tables of at most this many rows stay whole [default: 200].
+    #[arg(long, value_name = "ROWS", help_heading = "Smaller tables")]
+    pub qr_threshold: Option<u64>,
+    /// With --qr-collisions: how the two rows become one [default: mult].
+    #[arg(long, value_name = "OPERATION", help_heading = "Smaller tables")]
+    pub qr_operation: Option<OperationName>,
+    /// Store narrower rows the larger a table is, and widen them by a trained projection: the
+    /// smallest table has --dim, one of N times its rows --dim / N^T; 0.3 is usual (the original's
+    /// --md-flag).
+    #[arg(long, value_name = "T", help_heading = "Smaller tables")]
+    pub md_temperature: Option<f64>,
+    /// With --md-temperature: tables of at most this many rows stay whole [default: 200].
+    #[arg(long, value_name = "ROWS", help_heading = "Smaller tables")]
+    pub md_threshold: Option<u64>,
+    /// With --md-temperature: round the widths to powers of two.
+    #[arg(long, help_heading = "Smaller tables")]
+    pub md_round_dims: bool,
+}
+
+/// How the two rows of a quotient and a remainder become one.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OperationName {
+    /// Element by element product.
+    Mult,
+    /// Element by element sum.
+    Add,
+    /// One behind the other, each half as wide as a row.
+    Concat,
+}
+
+impl From<OperationName> for CombineName {
+    fn from(name: OperationName) -> Self {
+        match name {
+            OperationName::Mult => Self::Mult,
+            OperationName::Add => Self::Add,
+            OperationName::Concat => Self::Concat,
+        }
+    }
+}
+
+impl EncodingArguments {
+    /// The options, in a card's section of the model.
+    pub(crate) fn model(&self) -> CardModel {
+        CardModel {
+            qr_collisions: self.qr_collisions,
+            qr_threshold: self.qr_threshold,
+            qr_operation: self.qr_operation.map(Into::into),
+            md_temperature: self.md_temperature,
+            md_threshold: self.md_threshold,
+            md_round_dims: self.md_round_dims.then_some(true),
+            ..CardModel::default()
+        }
+    }
 }
 
 /// Models.
@@ -162,6 +228,7 @@ impl ModelArguments {
                 top_mlp: self.top_mlp.clone(),
                 interaction: self.interaction.map(Into::into),
                 interact_self: self.interact_self.then_some(true),
+                ..self.encoding.model()
             },
             sequence: CardSequence {
                 attention: self.attention.map(Into::into),

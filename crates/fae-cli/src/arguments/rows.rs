@@ -8,6 +8,7 @@ use fae_run::card::{CardHot, CardModel, CardTraining};
 use fae_run::{Card, ModelKind};
 use recsys_data::Schema;
 
+use super::model::EncodingArguments;
 use super::training::OptimizerKind;
 
 /// What a row costs.
@@ -27,6 +28,8 @@ pub(crate) struct RowArguments {
     /// How weights are kept on the device: f32 or bf16, which takes half the bytes [default: f32].
     #[arg(long, value_name = "FORMAT", help_heading = "Rows")]
     pub device_rows: Option<RowFormat>,
+    #[command(flatten)]
+    pub encoding: EncodingArguments,
 }
 
 impl RowArguments {
@@ -34,7 +37,7 @@ impl RowArguments {
     /// that `fae train` trains.
     ///
     /// # Errors
-    /// An unknown preset.
+    /// An unknown preset, or rows stored in a way that makes no sense.
     pub(crate) fn options(&self, schema: &Schema, count: CountOptions) -> Result<SelectOptions> {
         let preset = match &self.preset {
             Some(name) => Card::builtin(name)?,
@@ -43,7 +46,7 @@ impl RowArguments {
         let card = preset.overlay(Card {
             model: CardModel {
                 dim: self.dim.map(|dim| dim as usize),
-                ..CardModel::default()
+                ..self.encoding.model()
             },
             training: CardTraining {
                 optimizer: self.optimizer.map(Into::into),
@@ -56,7 +59,7 @@ impl RowArguments {
             ..Card::default()
         });
         Ok(SelectOptions {
-            bytes_per_row: card.bytes_per_row(schema),
+            bytes_per_row: card.bytes_per_row(schema)?,
             count,
             ..SelectOptions::default()
         })

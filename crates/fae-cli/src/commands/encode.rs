@@ -14,7 +14,7 @@ use recsys_data::criteo::{EncodeCriteo, EncodeOptions, EncodeReport, Unseen};
 use recsys_data::progress::Progress;
 use serde_json::json;
 
-use super::prepare::{OnBadRow, OutputArguments, print_skipped};
+use super::prepare::{OnBadRow, OutputArguments, in_order, print_files, print_skipped};
 use crate::numbers::grouped;
 use crate::text::bytes;
 
@@ -39,7 +39,12 @@ enum Rows {
     Criteo(CriteoArguments),
 }
 
-/// Criteo: lines of 40 fields separated by TAB, as `fae prepare criteo-kaggle` takes them.
+/// Criteo: lines of 40 fields separated by TAB, as `fae prepare criteo-kaggle` takes them, or of 39
+/// without a label.
+///
+/// Fields may also be separated by commas, the number of the sample (Id) may stand in front, and a
+/// header may name the columns: the first line of a file tells. Rows without labels become a data
+/// set that says so; `fae evaluate --predictions` writes what a model predicts for them.
 ///
 /// How ids are numbered, --max-ind-range and --bad-rows are those of the first data set. Rows keep
 /// their order, and all go to one split. In a data set that was prepared with --min-count, rare
@@ -50,7 +55,8 @@ enum Rows {
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 struct CriteoArguments {
-    /// Raw files: plain text, .gz or .zst; several are read in this order as if they were one.
+    /// Raw files: text, plain or compressed (gzip, Zstandard, bzip2, or a .zip that holds one file);
+    /// several are read as if they were one, numbered ones by their numbers, others in this order.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// Folder of the packed data set whose vocabulary is used.
@@ -73,6 +79,10 @@ const EXAMPLES: &str = "\
 Examples:
   Tomorrow's day in the ids of the model, unseen categories in the row of rare or missing ones:
     fae encode criteo --raw day_24.gz --vocabulary terabyte --out day_24
+
+  Kaggle's test rows, which have no labels, and what a model says of them:
+    fae encode criteo --raw test.txt --vocabulary kaggle --out test
+    fae evaluate --data test --checkpoint checkpoints --predictions predictions.txt
 
   Tables without such a row: unseen categories share rows by their hash:
     fae encode criteo --raw new.txt --vocabulary kaggle --out new --unseen hash
@@ -105,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn criteo(arguments: &CriteoArguments) -> Result<()> {
     let encoding = EncodeCriteo::new(EncodeOptions {
-        raw: arguments.raw.clone(),
+        raw: in_order(&arguments.raw),
         vocabulary: arguments.vocabulary.clone(),
         out: arguments.output.out.clone(),
         split: match arguments.split {
@@ -132,18 +142,22 @@ fn criteo(arguments: &CriteoArguments) -> Result<()> {
 }
 
 fn print(report: &EncodeReport) {
+    print_files(&report.sources);
     println!(
         "{:<14} {:>14}   all in {}",
         "rows",
         grouped(report.rows),
         report.split
     );
-    println!(
-        "{:<14} {:>14}   {:.2}%",
-        "positive",
-        grouped(report.clicks),
-        100.0 * report.clicks as f64 / report.rows as f64
-    );
+    match report.labels {
+        true => println!(
+            "{:<14} {:>14}   {:.2}%",
+            "positive",
+            grouped(report.clicks),
+            100.0 * report.clicks as f64 / report.rows as f64
+        ),
+        false => println!("{:<14} {:>14}", "labels", "none"),
+    }
     println!(
         "{:<14} {:>13.2}%   of all lookups",
         "unseen",

@@ -5,22 +5,25 @@
 //! 2. Read the weights, translating ids where the file's are others.
 //! 3. Score the split, print the results, and write them as JSON where asked.
 
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use fae_run::{ModelConfig, newest_checkpoint, on_threads, scorer, scorer_of};
+use recsys_data::output_file::OutputFile;
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::json;
+use trainer::Scores;
 
 use super::train::{load_weights, say_rows};
 use crate::arguments::{ModelArguments, TrainArguments};
 use crate::process::write_json;
 use crate::text::{evaluation_header, evaluation_row};
 
-/// Score a data set: AUC, log loss, accuracy, normalised entropy.
+/// Score a data set: AUC, log loss, accuracy, normalised entropy; or write predictions.
 ///
 /// The weights are those of the newest checkpoint in a folder (or of the checkpoint that the folder
 /// is), or of a file: safetensors, or what PyTorch saved. With a checkpoint, the model's shape is
@@ -72,6 +75,10 @@ pub(crate) struct Arguments {
     /// Worker threads; changes no result [default: one for each core].
     #[arg(long)]
     threads: Option<usize>,
+    /// Write what the model predicts: the probability of a click, one line for each sample, in the
+    /// order of the samples. For data without labels, which have no other score.
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
     /// Write the results as JSON (described in docs/training.md).
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -108,6 +115,20 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
         arguments.data.display(),
         split.name()
     );
+    ensure!(
+        data.has_labels() || arguments.predictions.is_some(),
+        "the samples of {} have no labels to score: name a file for the predictions with \
+         --predictions",
+        arguments.data.display()
+    );
+    let cannot_write = |path: &Path| format!("cannot write {}", path.display());
+    let predictions = match &arguments.predictions {
+        Some(path) => Some((
+            path,
+            OutputFile::create(path).with_context(|| cannot_write(path))?,
+        )),
+        None => None,
+    };
     let (mut trainer, source) = match (&arguments.checkpoint, &arguments.weights) {
         (Some(folder), _) => {
             let checkpoint = newest_checkpoint(folder, &mut |path, error| {
@@ -129,19 +150,31 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
                 model: arguments.model.clone(),
                 ..TrainArguments::default()
             };
-            let config = ModelConfig::new(&shape.card(data.schema())?, data.schema())?;
-            let mut trainer = scorer(&config, &data)?;
+            let card = shape.card(data.schema())?;
+            let config = ModelConfig::new(&card, data.schema())?;
+            let mut trainer = scorer(&config, card.table_specs(data.schema())?, &data)?;
             load_weights(file, arguments.ids_of.as_deref(), &data, &mut trainer)?;
             (trainer, file.clone())
         }
         (None, None) => bail!("give --checkpoint or --weights"),
     };
     let scores = trainer.score(Arc::new(samples), arguments.batch_size as usize)?;
-    let evaluation = scores.evaluate().context("nothing was scored")?;
-    println!("{}", evaluation_header());
-    println!("{}", evaluation_row(split.name(), &evaluation));
+    if let Some((path, file)) = predictions {
+        write_predictions(file, &scores).with_context(|| cannot_write(path))?;
+    }
+    let mut value = json!({ "samples": scores.len() });
+    if data.has_labels() {
+        let evaluation = scores.evaluate().context("nothing was scored")?;
+        println!("{}", evaluation_header());
+        println!("{}", evaluation_row(split.name(), &evaluation));
+        value = json!(evaluation);
+    } else {
+        println!(
+            "{} samples predicted, without labels to score them by",
+            scores.len()
+        );
+    }
     if let Some(path) = &arguments.json {
-        let mut value = json!(evaluation);
         value["split"] = json!(split.name());
         value["weights"] = json!(source);
         value["dataset"] = json!(data.manifest().provenance.dataset);
@@ -149,4 +182,17 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
         write_json(path, &value)?;
     }
     Ok(())
+}
+
+/// A probability a line, in the order of the samples.
+fn write_predictions(file: OutputFile, scores: &Scores) -> io::Result<()> {
+    let mut lines = BufWriter::new(file);
+    for (sample, probability) in scores.probabilities().enumerate() {
+        if !probability.is_finite() {
+            let problem = format!("the prediction for sample {sample} is {probability}");
+            return Err(io::Error::other(problem));
+        }
+        writeln!(lines, "{probability}")?;
+    }
+    lines.into_inner()?.finish()
 }

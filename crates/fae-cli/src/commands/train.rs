@@ -94,6 +94,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn train(arguments: &Arguments) -> Result<()> {
     let data = PackedDataset::open(&arguments.data)?;
     let card = arguments.training.card(data.schema())?;
+    if data.schema().dense.is_empty() && arguments.training.model.bottom_mlp.is_some() {
+        eprintln!(
+            "the data have no dense features: the model has no bottom MLP, and --bottom-mlp \
+             changes nothing"
+        );
+    }
     let mut run = Run::new(&data, &card.overlay(arguments.placement.card()))?;
     if let Some(hot) = &run.hot {
         print_hot(hot);

@@ -1,7 +1,7 @@
 //! What can be wrong with a raw row.
 
 use super::{FIELDS, field_name};
-use crate::text::{FieldDefect, LineDefect, shorten};
+use crate::text::{FieldDefect, LineDefect, header_hint, shorten};
 
 /// Why a line is not a Criteo row.
 pub type RowDefect = LineDefect<RowFieldDefect>;
@@ -11,7 +11,10 @@ pub type RowDefect = LineDefect<RowFieldDefect>;
 #[non_exhaustive]
 pub enum RowFieldDefect {
     /// A label other than 0 and 1.
-    #[error("label (field 1) is \"{text}\" instead of 0 or 1")]
+    #[error(
+        "label (field 1) is \"{text}\" instead of 0 or 1{}",
+        header_hint(text, HEADER)
+    )]
     Label {
         /// The field, escaped and shortened.
         text: String,
@@ -50,12 +53,23 @@ pub enum RowFieldDefect {
     },
 }
 
+const HEADER: &str =
+    "; if the line names the columns, remove it, or read the file with `ImportFormat::Table`";
+
 impl FieldDefect for RowFieldDefect {
+    const OTHER_SEPARATORS: &'static str = ": `ImportFormat::Table` reads such files";
     const LINE: &'static str = "Criteo row";
     const SEPARATOR: u8 = b'\t';
     const SEPARATOR_NAME: &'static str = "TAB";
     const FIELDS: usize = FIELDS;
     const FIELD_NAMES: &'static str = "label, 13 integers, 26 categories";
+
+    fn count_hint(found: usize) -> &'static str {
+        match found + 1 == FIELDS {
+            true => "; rows without a label are read by `EncodeCriteo`",
+            false => "",
+        }
+    }
 
     fn of_field(field: usize, text: &[u8]) -> Option<Self> {
         let shown = || shorten(text);
@@ -164,6 +178,20 @@ mod tests {
                 Some(message)
             );
         }
+    }
+
+    #[test]
+    fn other_files_of_rows_come_with_a_hint() {
+        let message = |line: &[u8]| RowDefect::of(line).map_or(String::new(), |d| d.to_string());
+        let good = row(|_| ());
+        let commas: Vec<u8> = good
+            .iter()
+            .map(|&b| if b == b'\t' { b',' } else { b })
+            .collect();
+        assert!(message(&commas).contains("separated by commas instead of TAB: `ImportFormat"));
+        assert!(message(&good[2..]).contains("`EncodeCriteo`"));
+        let header = message(&row(|fields| fields[0] = "label".into()));
+        assert!(header.contains("names the columns"), "{header}");
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::text::SkippedRows;
 pub struct EncodeReport {
     /// Rows written.
     pub rows: u64,
+    /// Whether the rows have labels.
+    pub labels: bool,
     /// Rows with label 1.
     pub clicks: u64,
     /// The split that holds them.

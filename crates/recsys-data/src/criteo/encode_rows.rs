@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::encode_report::{EncodeReport, UnseenReport};
+use super::line_form::LineForm;
 use super::parse::parse_rows;
 use super::row_encoder::RowEncoder;
 use super::unseen::Unseen;
@@ -23,7 +24,9 @@ use crate::text::{
 /// What to encode, by which vocabulary, and where to write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Raw text, plain, `.gz` or `.zst`; several files are read in this order as if they were one.
+    /// Raw text, plain or compressed; several files are read in this order as if they were one. Lines
+    /// may have commas between their fields, the number of the sample in front and no label, and a
+    /// header may name the columns; the first line tells.
     pub raw: Vec<PathBuf>,
     /// Folder of the packed data set whose vocabulary and options are used.
     pub vocabulary: PathBuf,
@@ -63,6 +66,9 @@ impl Default for EncodeOptions {
 /// The first pass counts rows, the second one writes them in file order. Both stream the raw files through the threads of the current
 /// rayon pool; the output has the same bytes on any number of them. It appears under its name when it is complete; an error
 /// leaves nothing behind. The vocabulary is copied, its counts unchanged; the manifest names the data set that it is of.
+///
+/// Rows without labels get the label 0, and the manifest says that there are none
+/// ([`PackedDataset::has_labels`]), so that nothing trains on them or is evaluated by them.
 #[derive(Debug, Clone)]
 pub struct EncodeCriteo {
     options: EncodeOptions,
@@ -89,9 +95,17 @@ impl EncodeCriteo {
         let lock = check_output(&options.out, &options.raw, options.force)?;
         let data = PackedDataset::open(&options.vocabulary)?;
         let encoder = RowEncoder::new(&data, options.unseen)?;
+        let forms: Result<Vec<LineForm>> = options
+            .raw
+            .iter()
+            .map(|path| LineForm::of_file(path))
+            .collect();
+        let forms = forms?;
         let pass = Pass {
             options,
             encoder: &encoder,
+            labels: options.labels(&forms)?,
+            forms,
             bad_rows: options.bad_rows.unwrap_or_else(|| bad_rows_of(&data)),
         };
 
@@ -137,6 +151,7 @@ impl EncodeCriteo {
         };
         Ok(EncodeReport {
             rows,
+            labels: pass.labels,
             clicks: written.clicks,
             split: options.split,
             unseen,
@@ -183,6 +198,26 @@ impl EncodeOptions {
     }
 }
 
+impl EncodeOptions {
+    /// Whether the files have labels.
+    ///
+    /// # Errors
+    /// Some have, and some have not.
+    fn labels(&self, forms: &[LineForm]) -> Result<bool> {
+        let first = |labelled| {
+            let place = forms.iter().position(|form| form.labelled == labelled)?;
+            Some(self.raw[place].clone())
+        };
+        match (first(true), first(false)) {
+            (Some(labelled), Some(unlabelled)) => Err(Error::Criteo(CriteoError::MixedLabels {
+                labelled,
+                unlabelled,
+            })),
+            (labelled, _) => Ok(labelled.is_some()),
+        }
+    }
+}
+
 /// What the preparation of a data set did with bad rows.
 fn bad_rows_of(data: &PackedDataset) -> BadRows {
     let option = data.manifest().provenance.options["bad_rows"].clone();
@@ -193,6 +228,9 @@ struct Pass<'a> {
     options: &'a EncodeOptions,
     encoder: &'a RowEncoder,
     bad_rows: BadRows,
+    /// Of every file.
+    forms: Vec<LineForm>,
+    labels: bool,
 }
 
 /// What was written.
@@ -224,18 +262,20 @@ impl Pass<'_> {
         let (mut rows, mut skipped) = (0, SkipLog::default());
         let work = |chunk: Chunk| {
             let (mut rows, mut skipped) = (0u64, SkipLog::default());
+            let form = self.forms[chunk.file];
+            let (text, first_line) = form.rows(&chunk);
             parse_rows(
-                &chunk.text,
+                &text,
                 |_| rows += 1,
                 |line, defect| {
-                    let line = chunk.first_line + line;
+                    let line = first_line + line;
                     match self.bad_rows {
                         BadRows::Skip => skipped.add(chunk.file, line, defect),
                         BadRows::Error => {
-                            return Err(Error::Criteo(CriteoError::BadRow {
-                                path: self.options.raw[chunk.file].clone(),
-                                line,
-                                defect,
+                            let path = self.options.raw[chunk.file].clone();
+                            return Err(Error::Criteo(match form.is_usual() {
+                                true => CriteoError::BadRow { path, line, defect },
+                                false => CriteoError::BadRowOfOtherForm { path, line, defect },
                             }));
                         }
                     }
@@ -309,7 +349,8 @@ impl Pass<'_> {
         batch.dense.reserve_exact(lines * DENSE_FEATURES);
         batch.sparse.ids.reserve_exact(lines * TABLES);
         // Lines so far, good and bad ones, which two closures count.
-        let line = Cell::new(chunk.first_line);
+        let (text, first_line) = self.forms[chunk.file].rows(chunk);
+        let line = Cell::new(first_line);
         let mut refused = None;
         let good = |row: &super::RawRow| {
             match self.encoder.try_encode(row) {
@@ -335,7 +376,7 @@ impl Pass<'_> {
             }
             line.set(line.get() + 1);
         };
-        parse_rows(&chunk.text, good, |_, _| {
+        parse_rows(&text, good, |_, _| {
             line.set(line.get() + 1);
             match self.bad_rows {
                 BadRows::Skip => Ok(()),
@@ -358,6 +399,9 @@ impl Pass<'_> {
         options["bad_rows"] = serde_json::json!(self.bad_rows);
         options["shard_rows"] = serde_json::json!(self.options.shard_rows);
         options["split"] = serde_json::json!(self.options.split);
+        if !self.labels {
+            options["labels"] = serde_json::json!(false);
+        }
         options["unseen"] = serde_json::json!(self.options.unseen);
         options["vocabulary"] = serde_json::json!({
             "dataset": of.dataset,

@@ -18,6 +18,30 @@ pub enum Error {
         /// What is wrong with it.
         defect: RowDefect,
     },
+    /// A line of a raw file that is not in the usual form is no row.
+    #[error(
+        "{path}, line {line}, read as a row with a label in front, without an id, separated by TAB: {defect}; mend the file, \
+         or leave such lines out with `BadRows::Skip`", path = path.display()
+    )]
+    BadRowOfOtherForm {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        defect: RowDefect,
+    },
+    /// Some files have labels, and others have none.
+    #[error(
+        "{labelled} has labels and {unlabelled} has none: encode them one by one", labelled = labelled.display(),
+        unlabelled = unlabelled.display()
+    )]
+    MixedLabels {
+        /// The first file with labels.
+        labelled: PathBuf,
+        /// The first file without.
+        unlabelled: PathBuf,
+    },
     /// Files of days are needed, and there is one.
     #[error(
         "{path} is the only raw file, and days need two at least (the last one validates and tests): name the others, or \

@@ -9,6 +9,7 @@ mod encode;
 mod encode_report;
 mod encode_rows;
 mod error;
+mod line_form;
 mod number;
 mod options;
 mod parse;

@@ -171,7 +171,7 @@ impl ImportOptions {
     }
 
     /// # Errors
-    /// No file to train on, the same file twice, or an option without meaning.
+    /// No file to train on, or an option without meaning.
     pub(super) fn validate(&self) -> Result<()> {
         let invalid = |option, value: String, allowed| {
             Err(Error::InvalidOption {
@@ -194,16 +194,6 @@ impl ImportOptions {
         }
         if !is_table && self.bad_rows != BadRows::Error {
             return invalid("bad_rows", "skip".to_owned(), "error, except for tables");
-        }
-        for (place, (_, path)) in files.iter().enumerate() {
-            let canonical = path.canonicalize().ok();
-            let same = |(_, other): &(Option<Split>, &Path)| {
-                *other == *path || canonical.is_some() && other.canonicalize().ok() == canonical
-            };
-            if files[..place].iter().any(same) {
-                let value = format!("{}, named twice", path.display());
-                return invalid("input", value, "every file once");
-            }
         }
         Ok(())
     }

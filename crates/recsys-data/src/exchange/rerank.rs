@@ -89,14 +89,18 @@ impl Rerank {
         })?;
         let categories = data.schema().table_rows();
         let sources = vec![identity(&manifest_path)?];
+        let mut written = serde_json::json!({
+            "rank_on": options.rank_on,
+            "shard_rows": options.shard_rows,
+            "of": data.manifest().provenance.options,
+        });
+        if !data.has_labels() {
+            written["labels"] = serde_json::json!(false);
+        }
         writer.finish(Provenance {
             dataset: data.manifest().provenance.dataset.clone(),
             sources: sources.clone(),
-            options: serde_json::json!({
-                "rank_on": options.rank_on,
-                "shard_rows": options.shard_rows,
-                "of": data.manifest().provenance.options,
-            }),
+            options: written,
             report: serde_json::json!({ "splits": splits, "categories": categories }),
         })?;
         Ok(ImportReport {

@@ -103,7 +103,7 @@ impl Inspect {
                     Some(positives) => Some(positives as f64 / rows as f64),
                     None => found.label_mean(),
                 }
-                .filter(|_| rows > 0),
+                .filter(|_| rows > 0 && manifest.has_labels()),
                 labels_read: reported.map_or(found.samples(), |_| rows),
             });
             if each == split {
@@ -200,7 +200,7 @@ pub struct SplitSummary {
     pub rows: u64,
     /// Size of its shards.
     pub bytes: u64,
-    /// Mean of its labels: the share of positive samples. `None` where there is no sample.
+    /// Mean of its labels: the share of positive samples. `None` where there is no sample or no label.
     pub label_mean: Option<f64>,
     /// Samples that the mean was taken over: all where the preparation counted, else those of a sample.
     pub labels_read: u64,

@@ -258,6 +258,11 @@ impl Manifest {
         })
     }
 
+    /// Whether the samples have labels; where they have none, those in the shards say nothing.
+    pub fn has_labels(&self) -> bool {
+        self.provenance.options["labels"] != Value::Bool(false)
+    }
+
     /// Number of samples of a split.
     pub fn rows(&self, split: Split) -> u64 {
         self.splits.of(split).rows

@@ -93,6 +93,11 @@ impl PackedDataset {
         Manifest::read_checksum(&self.contents.folder)
     }
 
+    /// Whether the samples have labels, as `fae encode` makes them of rows that have none.
+    pub fn has_labels(&self) -> bool {
+        self.contents.manifest.has_labels()
+    }
+
     /// The columns.
     pub fn schema(&self) -> &Schema {
         &self.contents.manifest.schema

@@ -2,7 +2,7 @@
 
 use super::FIELDS;
 use super::behaviour::Behaviour;
-use crate::text::{FieldDefect, LineDefect, shorten};
+use crate::text::{FieldDefect, LineDefect, header_hint, shorten};
 
 /// Why a line is not an event.
 pub type EventDefect = LineDefect<EventFieldDefect>;
@@ -12,7 +12,8 @@ pub type EventDefect = LineDefect<EventFieldDefect>;
 #[non_exhaustive]
 pub enum EventFieldDefect {
     /// A user, item or category that is no number.
-    #[error("{name} (field {number}) is \"{text}\", which is no decimal number without sign", name = FIELDS[*field], number = field + 1)]
+    #[error("{name} (field {number}) is \"{text}\", which is no decimal number without sign{hint}", name = FIELDS[*field], number = field + 1,
+        hint = if *field == 0 { header_hint(text, "; if the line names the columns, remove it") } else { "" })]
     Id {
         /// The field's number.
         field: usize,

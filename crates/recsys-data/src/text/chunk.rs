@@ -8,6 +8,9 @@ use crate::text::error::Error as TextError;
 /// Text is handed out in pieces of about this size.
 const CHUNK: usize = 1 << 20;
 
+/// What Windows programs put in front of UTF-8 text; no part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Whole lines of one file.
 pub(crate) struct Chunk {
     /// Which of the files.
@@ -75,6 +78,9 @@ impl Chunks {
             let count = self.source.fill(&mut text[before..], self.lines)?;
             text.truncate(before + count);
             self.ended = count < CHUNK;
+            if self.lines == 0 && before == 0 && text.starts_with(BYTE_ORDER_MARK) {
+                text.drain(..BYTE_ORDER_MARK.len());
+            }
             match memchr::memrchr(b'\n', &text[searched..]) {
                 Some(at) => {
                     self.rest.extend_from_slice(&text[searched + at + 1..]);

@@ -20,10 +20,25 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The name of a raw file says another compression than its content.
+    /// A raw file is no text.
     #[error(
-        "{path} is {found} by its content and {expected} by its name: give it the ending that fits (.gz for gzip, .zst for \
-         Zstandard, .zip for zip, another one for plain text)", path = path.display()
+        "{path} {}{found}: {remedy}", inside.map_or("is ".into(), |inside| format!("is {inside}, and holds ")),
+        path = path.display()
+    )]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// How it is compressed, where it is.
+        inside: Option<&'static str>,
+        /// What it is, or what it holds.
+        found: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The name of a raw file says that it is compressed, and it is not.
+    #[error(
+        "{path} is {found} by its content and {expected} by its name: if it is whole, give it another ending; else restore it",
+        path = path.display()
     )]
     WrongCompression {
         /// The file.
@@ -41,7 +56,7 @@ pub enum Error {
     DamagedStream {
         /// The file.
         path: PathBuf,
-        /// "gzip", "Zstandard" or "zip".
+        /// "gzip", "Zstandard", "bzip2" or "zip".
         format: &'static str,
         /// "is cut off" or "is damaged".
         problem: &'static str,
@@ -93,6 +108,18 @@ pub enum Error {
     SourceChanged {
         /// The file.
         path: PathBuf,
+    },
+    /// The same raw file is named twice.
+    #[error(
+        "{again} is named twice{}: name every file once",
+        if again == first { String::new() } else { format!(", it is the same file as {}", first.display()) },
+        again = again.display()
+    )]
+    SameFile {
+        /// Its first name.
+        first: PathBuf,
+        /// Its second name, which may lead there by a link.
+        again: PathBuf,
     },
     /// The output folder holds a raw file.
     #[error("{out} holds the raw file {path} and is not replaced: choose another output folder", out = out.display(), path = path.display())]

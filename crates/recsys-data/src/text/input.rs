@@ -1,57 +1,21 @@
-//! Raw files, opened for reading from the front: plain, gzip, Zstandard or the one file in a zip archive.
+//! Raw files, opened for reading from the front: plain, compressed, or the one file in a zip archive.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{ZipEntry, entries_of_zip};
+use super::format::{Compression, HEAD, foreign, is_litter};
+use super::members::{Member, Members};
+use super::{ZipEntry, ZipPlace, entries_of_zip};
 use crate::error::{Error, Result, io_error};
 use crate::packed::Error as PackedError;
 use crate::packed::{OutputLock, SourceFile};
 use crate::text::error::Error as TextError;
-
-/// How a raw file is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compression {
-    Plain,
-    Gzip,
-    Zstandard,
-    Zip,
-}
-
-impl Compression {
-    fn of_name(path: &Path) -> Self {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some(extension) if extension.eq_ignore_ascii_case("gz") => Self::Gzip,
-            Some(extension) if extension.eq_ignore_ascii_case("zst") => Self::Zstandard,
-            Some(extension) if extension.eq_ignore_ascii_case("zip") => Self::Zip,
-            _ => Self::Plain,
-        }
-    }
-
-    /// By the magic number: RFC 1952 section 2.3.1, RFC 8878 section 3.1.1, APPNOTE.TXT section 4.3.7 (an empty archive: 4.3.16).
-    fn of_content(first: &[u8]) -> Self {
-        match first {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstandard,
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
-            _ => Self::Plain,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "uncompressed",
-            Self::Gzip => "gzip",
-            Self::Zstandard => "Zstandard",
-            Self::Zip => "zip",
-        }
-    }
-}
 
 /// A raw file that is being read.
 pub(crate) struct Source {
@@ -115,60 +79,91 @@ pub(crate) fn stored_bytes(path: &Path) -> Result<u64> {
 }
 
 impl Source {
-    /// Opens a file and compares its name with its content.
+    /// Opens a file of text.
     ///
     /// # Errors
-    /// As [`stored_bytes`], and where name and content say different things about the compression.
+    /// As [`Source::open`], and where the first bytes are those of something that is no text.
+    pub(crate) fn text(path: &Path) -> Result<Self> {
+        Self::open_as(path, true)
+    }
+
+    /// Opens a file. Its first bytes tell how it is compressed, whatever its name is.
+    ///
+    /// # Errors
+    /// As [`stored_bytes`], and where the name says that an uncompressed file is compressed.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        Self::open_as(path, false)
+    }
+
+    fn open_as(path: &Path, text: bool) -> Result<Self> {
         const READ: usize = 1 << 18;
         stored_bytes(path)?;
         let io = |source| io_error("cannot read", path, source);
         let mut file = File::open(path).map_err(|source| io_error("cannot open", path, source))?;
-        let mut first = Vec::with_capacity(4);
-        file.by_ref().take(4).read_to_end(&mut first).map_err(io)?;
+        let mut head = Vec::with_capacity(HEAD);
+        (file.by_ref().take(HEAD as u64))
+            .read_to_end(&mut head)
+            .map_err(io)?;
         file.rewind().map_err(io)?;
-        let (expected, compression) = (Compression::of_name(path), Compression::of_content(&first));
-        if expected != compression {
+        let compression = Compression::of_content(&head);
+        let stored = Arc::<Stored>::default();
+        let metered = Metered {
+            file,
+            stored: Arc::clone(&stored),
+        };
+        fn members<M>(file: Metered) -> Box<dyn Read + Send>
+        where
+            M: Member<Input = BufReader<Metered>> + Send + 'static,
+        {
+            Box::new(Members::<M>::Between(BufReader::with_capacity(READ, file)))
+        }
+        let content: Box<dyn Read + Send> = match compression {
+            Compression::Plain => Box::new(metered),
+            Compression::Gzip => members::<flate2::bufread::GzDecoder<_>>(metered),
+            Compression::Zstandard => members::<zstd::stream::read::Decoder<'static, _>>(metered),
+            Compression::Bzip2 => members::<bzip2::bufread::BzDecoder<_>>(metered),
+            Compression::Zip => Box::new(ZipEntry::new(metered, only_file(path)?).map_err(io)?),
+        };
+        let mut source = Self {
+            path: path.to_path_buf(),
+            compression,
+            text: content,
+            stored,
+        };
+        if text {
+            source.check_text()?;
+        }
+        let expected = Compression::of_name(path);
+        if compression == Compression::Plain && expected != compression {
             return Err(Error::Text(TextError::WrongCompression {
                 path: path.to_path_buf(),
                 expected: expected.name(),
                 found: compression.name(),
             }));
         }
-        let stored = Arc::<Stored>::default();
-        let metered = Metered {
-            file,
-            stored: Arc::clone(&stored),
-        };
-        let text: Box<dyn Read + Send> = match compression {
-            Compression::Plain => Box::new(metered),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(
-                BufReader::with_capacity(READ, metered),
-            )),
-            Compression::Zstandard => {
-                let reader = BufReader::with_capacity(READ, metered);
-                Box::new(zstd::stream::read::Decoder::with_buffer(reader).map_err(io)?)
-            }
-            Compression::Zip => {
-                let mut places = entries_of_zip(path)?;
-                let (Some(place), true) = (places.pop(), places.is_empty()) else {
-                    return Err(Error::Text(TextError::ZipFiles {
-                        path: path.to_path_buf(),
-                        found: entries_of_zip(path)?
-                            .into_iter()
-                            .map(|place| place.name)
-                            .collect(),
-                    }));
-                };
-                Box::new(ZipEntry::new(metered, place).map_err(io)?)
-            }
-        };
-        Ok(Self {
-            path: path.to_path_buf(),
-            compression,
-            text,
-            stored,
-        })
+        Ok(source)
+    }
+
+    /// Looks at the front of the content, which stays to be read.
+    fn check_text(&mut self) -> Result<()> {
+        let mut head = vec![0; HEAD];
+        let count = self.fill(&mut head, 0)?;
+        head.truncate(count);
+        if let Some((found, remedy)) = foreign(&head) {
+            let inside = match self.compression {
+                Compression::Plain => None,
+                compression => Some(compression.name()),
+            };
+            return Err(Error::Text(TextError::NotText {
+                path: self.path.clone(),
+                inside,
+                found,
+                remedy,
+            }));
+        }
+        let rest = std::mem::replace(&mut self.text, Box::new(io::empty()));
+        self.text = Box::new(Cursor::new(head).chain(rest));
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -230,6 +225,26 @@ impl Source {
     }
 }
 
+/// The one file in a zip archive, beside what systems add to archives.
+///
+/// # Errors
+/// The archive holds no file, or several, or cannot be read.
+fn only_file(path: &Path) -> Result<ZipPlace> {
+    let mut places = entries_of_zip(path)?;
+    places.retain(|place| !is_litter(&place.name));
+    match places.pop() {
+        Some(place) if places.is_empty() => Ok(place),
+        last => Err(Error::Text(TextError::ZipFiles {
+            path: path.to_path_buf(),
+            found: places
+                .into_iter()
+                .chain(last)
+                .map(|place| place.name)
+                .collect(),
+        })),
+    }
+}
+
 /// Name, size and hash of a file.
 pub(crate) fn identity(path: &Path) -> Result<SourceFile> {
     let failed = |source| io_error("cannot read", path, source);
@@ -260,11 +275,12 @@ impl Read for Source {
     }
 }
 
-/// Refuses early what the writer would refuse at the end, and an output that would take the raw files with it. The lock is for the
-/// writer: whoever holds it is alone with the output folder from the first pass on.
+/// Refuses early what the writer would refuse at the end, an output that would take the raw files with it, and a file that is
+/// named twice. The lock is for the writer: whoever holds it is alone with the output folder from the first pass on.
 ///
 /// # Errors
-/// [`Error::OutputBusy`](crate::packed::Error::OutputBusy), [`Error::OutputExists`](crate::packed::Error::OutputExists), [`Error::OutputHoldsSource`](crate::text::Error::OutputHoldsSource).
+/// [`Error::OutputBusy`](crate::packed::Error::OutputBusy), [`Error::OutputExists`](crate::packed::Error::OutputExists), [`Error::OutputHoldsSource`](crate::text::Error::OutputHoldsSource),
+/// [`Error::SameFile`](crate::text::Error::SameFile).
 pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<OutputLock> {
     let lock = OutputLock::take(out)?;
     check_contents(out, raw, force)?;
@@ -273,6 +289,7 @@ pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<O
 
 /// [`check_output`] where the lock is held already.
 pub(crate) fn check_contents(out: &Path, raw: &[PathBuf], force: bool) -> Result<()> {
+    check_distinct(raw)?;
     let Ok(folder) = out.canonicalize() else {
         return Ok(());
     };
@@ -294,6 +311,34 @@ pub(crate) fn check_contents(out: &Path, raw: &[PathBuf], force: bool) -> Result
         }
     }
     Ok(())
+}
+
+/// Refuses files of which two are the same one, whatever their names.
+fn check_distinct(files: &[PathBuf]) -> Result<()> {
+    let mut seen = HashMap::with_capacity(files.len());
+    for path in files {
+        if let Some(first) = seen.insert(file_of(path), path) {
+            return Err(Error::Text(TextError::SameFile {
+                first: first.clone(),
+                again: path.clone(),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// What two names of one file have in common.
+#[cfg(unix)]
+fn file_of(path: &Path) -> std::result::Result<(u64, u64), &Path> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.metadata().map_err(|_| path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// What two names of one file have in common.
+#[cfg(not(unix))]
+fn file_of(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Size of all files below a folder.

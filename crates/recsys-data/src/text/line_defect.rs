@@ -17,6 +17,14 @@ pub trait FieldDefect: fmt::Display + Sized {
     /// Their names, for messages.
     const FIELD_NAMES: &'static str;
 
+    /// What messages say about lines with other separators.
+    const OTHER_SEPARATORS: &'static str = "";
+
+    /// What messages say about a line of so many fields.
+    fn count_hint(_found: usize) -> &'static str {
+        ""
+    }
+
     /// Says what is wrong with a field, counted from 0. `None` means that nothing is.
     fn of_field(field: usize, text: &[u8]) -> Option<Self>;
 
@@ -36,14 +44,25 @@ pub enum LineDefect<F: FieldDefect> {
     LineTooLong,
     /// Too few or too many fields.
     #[error(
-        "{found} fields separated by {} instead of {} ({})",
+        "{found} fields separated by {} instead of {} ({}){}",
         F::SEPARATOR_NAME,
         F::FIELDS,
-        F::FIELD_NAMES
+        F::FIELD_NAMES,
+        F::count_hint(*found)
     )]
     FieldCount {
         /// Number of fields.
         found: usize,
+    },
+    /// No separator, and several that are usual elsewhere.
+    #[error(
+        "the line's fields are separated by {found} instead of {}{}",
+        F::SEPARATOR_NAME,
+        F::OTHER_SEPARATORS
+    )]
+    OtherSeparator {
+        /// What separates them.
+        found: &'static str,
     },
     /// A NUL byte.
     #[error("a NUL byte at byte {byte} of the line: the file is damaged or no text")]
@@ -75,6 +94,7 @@ impl<F: FieldDefect> LineDefect<F> {
             Self::Empty => "empty line",
             Self::LineTooLong => "line too long",
             Self::FieldCount { .. } => "wrong number of fields",
+            Self::OtherSeparator { .. } => "other separator",
             Self::Nul { .. } => "NUL byte",
             Self::NotUtf8 { .. } => "not UTF-8",
             Self::CarriageReturn { .. } => "stray carriage return",
@@ -103,6 +123,19 @@ impl<F: FieldDefect> LineDefect<F> {
             return Some(Self::CarriageReturn { byte: at + 1 });
         }
         let found = memchr::memchr_iter(F::SEPARATOR, line).count() + 1;
+        let usual = [
+            (b'\t', "TAB"),
+            (b',', "commas"),
+            (b';', "semicolons"),
+            (b'|', "bars"),
+        ];
+        let separates = |&(byte, _): &(u8, _)| memchr::memchr_iter(byte, line).count() > 1;
+        if let Some((_, found)) = usual
+            .into_iter()
+            .find(|other| found == 1 && separates(other))
+        {
+            return Some(Self::OtherSeparator { found });
+        }
         if found != F::FIELDS {
             return Some(Self::FieldCount { found });
         }

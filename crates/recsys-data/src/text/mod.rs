@@ -2,9 +2,12 @@
 
 mod chunk;
 mod error;
+mod format;
 mod input;
 mod line_defect;
 mod lines;
+mod members;
+mod order;
 mod pipeline;
 mod skip_log;
 mod zip_entry;
@@ -17,9 +20,10 @@ pub(crate) use input::{
 };
 pub use line_defect::{FieldDefect, LineDefect};
 pub(crate) use lines::for_each_line;
+pub use order::by_number;
 pub(crate) use pipeline::read_all;
 pub use skip_log::{BadRows, SkippedRows};
-pub(crate) use skip_log::{SkipLog, shorten};
+pub(crate) use skip_log::{SkipLog, header_hint, shorten};
 pub(crate) use zip_entry::{ZipEntry, ZipPlace, entries_of_zip};
 
 /// A longer line is no row: it is refused, or skipped, without being held in memory.

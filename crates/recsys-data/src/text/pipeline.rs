@@ -83,7 +83,7 @@ fn next_group(
 fn read(paths: &[PathBuf], sender: &SyncSender<Result<Chunk>>) -> Result<Vec<SourceFile>> {
     let mut files = Vec::with_capacity(paths.len());
     for (file, path) in paths.iter().enumerate() {
-        let mut chunks = match Source::open(path) {
+        let mut chunks = match Source::text(path) {
             Ok(source) => Chunks::new(source, file),
             Err(error) => {
                 let _ = sender.send(Err(error));

@@ -110,6 +110,14 @@ impl<F: FieldDefect> SkipLog<F> {
     }
 }
 
+/// `hint` where a first field that should be a number may be the name of a column.
+pub(crate) fn header_hint(text: &str, hint: &'static str) -> &'static str {
+    match text.starts_with(char::is_alphabetic) {
+        true => hint,
+        false => "",
+    }
+}
+
 /// The text of a field for a message: control characters escaped, at most 40 characters.
 pub(crate) fn shorten(text: &[u8]) -> String {
     const SHOWN: usize = 40;

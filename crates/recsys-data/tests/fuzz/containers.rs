@@ -1,8 +1,9 @@
 //! Compressed files, and what the decoders make of damage.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
-use flate2::read::MultiGzDecoder;
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use recsys_data::packed::PackedDataset;
 use recsys_data::taobao::{PrepareOptions, PrepareTaobao, ShortHistory};
@@ -16,7 +17,12 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
     let halves = text.split_at(text.len() / 2);
     let gz = |text: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut encoder, text).unwrap();
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let bz2 = |text: &[u8]| {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     };
     let zst = |text: &[u8]| zstd::encode_all(text, 1).unwrap();
@@ -26,16 +32,40 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
             "events.csv.gz",
             vec![gz(&text), [gz(halves.0), gz(halves.1)].concat()],
             |input| {
-                let mut text = Vec::new();
-                MultiGzDecoder::new(input).read_to_end(&mut text).ok()?;
-                Some(text)
+                streams(input, |input, text| {
+                    let mut decoder = GzDecoder::new(input);
+                    decoder.read_to_end(text).ok()?;
+                    Some(decoder.into_inner())
+                })
             },
         ),
         container(
             "Zstandard",
             "events.csv.zst",
             vec![zst(&text), [zst(halves.0), zst(halves.1)].concat()],
-            |input| zstd::decode_all(input).ok(),
+            |input| {
+                streams(input, |input, text| {
+                    let decoder = zstd::stream::read::Decoder::with_buffer(input).ok()?;
+                    let mut decoder = decoder.single_frame();
+                    decoder.read_to_end(text).ok()?;
+                    Some(decoder.finish())
+                })
+            },
+        ),
+        container(
+            "bzip2",
+            "events.csv.bz2",
+            vec![
+                bz2(&text),
+                [bz2(halves.0), vec![0; 9], bz2(halves.1)].concat(),
+            ],
+            |input| {
+                streams(input, |input, text| {
+                    let mut decoder = BzDecoder::new(input);
+                    decoder.read_to_end(text).ok()?;
+                    Some(decoder.into_inner())
+                })
+            },
         ),
     ];
     let files = [("events.csv", text.as_slice())];
@@ -47,6 +77,20 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
         |_| None,
     ));
     targets
+}
+
+/// Streams one behind the other, with any number of zeros behind each; `decode` takes one off the front.
+fn streams(
+    mut input: &[u8],
+    decode: impl for<'a> Fn(&'a [u8], &mut Vec<u8>) -> Option<&'a [u8]>,
+) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    while !input.is_empty() {
+        input = decode(input, &mut text)?;
+        let zeros = input.iter().take_while(|&&byte| byte == 0).count();
+        input = &input[zeros..];
+    }
+    Some(text)
 }
 
 /// Events in a compressed file. `decode` is another way to read it, where there is one.

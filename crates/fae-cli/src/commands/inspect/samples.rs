@@ -23,7 +23,10 @@ pub(super) fn print(inspection: &Inspection) {
     }
     println!("first samples of {}, decoded ({meaning})", inspection.split);
     for row in &inspection.rows {
-        println!("sample {}, label {}", row.sample, row.label);
+        match inspection.options["labels"] == false {
+            true => println!("sample {}, no label", row.sample),
+            false => println!("sample {}, label {}", row.sample, row.label),
+        }
         if inspection.schema.sequence_length.is_some() {
             print_sequence(row, &inspection.schema);
         } else {

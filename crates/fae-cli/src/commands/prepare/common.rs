@@ -1,9 +1,12 @@
-//! What preparations have in common: choices, and their reports as text.
+//! What preparations have in common: choices, the order of files, and their reports as text.
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use recsys_data::RankOn;
 use recsys_data::criteo::{Numbering, PassReport, SplitReport};
-use recsys_data::text::{BadRows, SkippedRows};
+use recsys_data::packed::SourceFile;
+use recsys_data::text::{BadRows, SkippedRows, by_number};
 
 /// What becomes of lines that are not rows.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -38,6 +41,37 @@ impl From<Ids> for Numbering {
             Ids::Rank => Self::Rank,
             Ids::Reference => Self::Reference,
         }
+    }
+}
+
+/// Files in the order in which they are read: that of their numbers, with a warning where they were
+/// given in another one.
+pub(crate) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
+    let Some(sorted) = by_number(files) else {
+        return files.to_vec();
+    };
+    let names = |files: &[PathBuf]| {
+        let names = files.iter().map(|path| path.display().to_string());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    eprintln!(
+        "warning: numbered files are read in the order of their numbers: {}; given was: {}",
+        names(&sorted),
+        names(files)
+    );
+    sorted
+}
+
+/// Prints the raw files in the order in which they were read, where there are several.
+pub(crate) fn print_files(files: &[SourceFile]) {
+    if files.len() > 1 {
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        println!(
+            "{:<14} {:>14}   in the order {}",
+            "files",
+            files.len(),
+            names.join(" ")
+        );
     }
 }
 

@@ -9,7 +9,8 @@ use recsys_data::progress::Progress;
 use serde_json::json;
 
 use super::common::{
-    Ids, OnBadRow, RankArguments, print_categories, print_passes, print_skipped, print_splits,
+    Ids, OnBadRow, RankArguments, in_order, print_categories, print_files, print_passes,
+    print_skipped, print_splits,
 };
 use super::output::{OutputArguments, print_rate, print_sizes};
 
@@ -25,7 +26,9 @@ use super::output::{OutputArguments, print_rate, print_sizes};
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct CriteoArguments {
-    /// Raw files: plain text, .gz or .zst; several are read in this order as if they were one.
+    /// Raw files: text, plain or compressed (gzip, Zstandard, bzip2, or a .zip that holds one
+    /// file); several are read as if they were one, numbered ones by their numbers, others in this
+    /// order.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// How categories become ids.
@@ -120,7 +123,7 @@ fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
         },
     };
     Ok(PrepareOptions {
-        raw: arguments.raw.clone(),
+        raw: in_order(&arguments.raw),
         out: arguments.output.out.clone(),
         ids: arguments.ids.into(),
         rank_on: arguments.rank_on.into(),
@@ -134,6 +137,7 @@ fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
 }
 
 fn print(report: &PrepareReport) {
+    print_files(&report.sources);
     println!("{:<14} {:>14}", "rows", report.rows);
     println!("{:<14} {:>14.4}", "click rate", report.click_rate());
     print_splits(&report.splits);

@@ -10,9 +10,11 @@ use recsys_data::exchange::{
     ImportReport, Rerank, RerankOptions, TableMapping,
 };
 use recsys_data::progress::Progress;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::common::{OnBadRow, RankArguments, print_passes, print_skipped, print_splits};
+use super::common::{
+    OnBadRow, RankArguments, in_order, print_files, print_passes, print_skipped, print_splits,
+};
 use super::output::{OutputArguments, print_sizes};
 
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
@@ -174,7 +176,8 @@ Exit codes: 0 done; 2 bad usage or bad input, nothing is left behind.";
 
 #[derive(Debug, Args)]
 struct PartArguments {
-    /// Files in the order of time, cut into splits by --split.
+    /// Files in the order of time, cut into splits by --split. Numbered files, here and below, are
+    /// read by their numbers, others in the order given.
     #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "train", conflicts_with_all = ["train", "validation", "test"])]
     raw: Vec<PathBuf>,
     /// With --raw: where the samples are cut.
@@ -247,13 +250,13 @@ impl PartArguments {
     fn parts(&self) -> ForeignParts {
         if self.raw.is_empty() {
             return ForeignParts::Named {
-                train: self.train.clone(),
-                validation: self.validation.clone(),
-                test: self.test.clone(),
+                train: in_order(&self.train),
+                validation: in_order(&self.validation),
+                test: in_order(&self.test),
             };
         }
         ForeignParts::InOrder {
-            files: self.raw.clone(),
+            files: in_order(&self.raw),
             cut: match self.split {
                 Split::TimeOrdered => ForeignCut::TimeOrdered,
                 Split::LastFile => ForeignCut::LastFile,
@@ -338,9 +341,21 @@ pub(crate) fn table(arguments: &TableArguments) -> Result<()> {
 fn import(mut options: ImportOptions, output: &OutputArguments) -> Result<()> {
     options.force = output.force;
     options.shard_rows = output.shard_rows;
+    let cut = match &options.parts {
+        ForeignParts::InOrder { cut, .. } => json!({ "split": cut }),
+        ForeignParts::Named { .. } => json!({ "split": "named" }),
+    };
     let import = ImportForeign::new(options);
     let work = |progress: &dyn Progress| import.run(progress);
-    output.run.run(work, print, |_| Value::Null)
+    let print = |report: &ImportReport| {
+        print(report);
+        println!(
+            "{:<14} {:>14}",
+            "split",
+            cut["split"].as_str().unwrap_or_default()
+        );
+    };
+    output.run.run(work, print, |_| cut.clone())
 }
 
 /// Renumbers a packed data set.
@@ -361,6 +376,7 @@ pub(crate) fn packed(arguments: &PackedArguments) -> Result<()> {
 }
 
 fn print(report: &ImportReport) {
+    print_files(&report.sources);
     println!("{:<14} {:>14}", "samples", report.rows);
     let categories: u64 = report.categories.iter().sum();
     println!(

@@ -16,7 +16,7 @@ mod terabyte;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-pub(crate) use common::{OnBadRow, print_skipped};
+pub(crate) use common::{OnBadRow, in_order, print_files, print_skipped};
 use criteo::{CriteoArguments, criteo};
 pub(crate) use foreign::Dense;
 use foreign::{MlPerfArguments, NpzArguments, PackedArguments, TableArguments, TorchRecArguments};

@@ -13,7 +13,9 @@ use recsys_data::taobao::{
 };
 use serde_json::json;
 
-use super::common::{OnBadRow, RankArguments, print_passes, print_skipped, print_splits};
+use super::common::{
+    OnBadRow, RankArguments, in_order, print_files, print_passes, print_skipped, print_splits,
+};
 use super::output::{OutputArguments, print_rate, print_sizes};
 use crate::text::bytes;
 use fae_run::Budget;
@@ -38,8 +40,9 @@ use fae_run::Budget;
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct TaobaoArguments {
-    /// Raw files: plain text, .gz, .zst, or a .zip that holds one file; several are read in this
-    /// order as if they were one.
+    /// Raw files: text, plain or compressed (gzip, Zstandard, bzip2, or a .zip that holds one
+    /// file); several are read as if they were one, numbered ones by their numbers, others in this
+    /// order.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// How samples are made.
@@ -200,7 +203,7 @@ fn options(arguments: &TaobaoArguments) -> Result<PrepareOptions> {
     }
     let defaults = PrepareOptions::default();
     Ok(PrepareOptions {
-        raw: arguments.raw.clone(),
+        raw: in_order(&arguments.raw),
         out: arguments.output.out.clone(),
         rank_on: arguments.rank_on.into(),
         rules: match arguments.rules {
@@ -272,6 +275,7 @@ fn print_events(report: &PrepareReport) {
 }
 
 fn print(report: &PrepareReport) {
+    print_files(&report.sources);
     print_events(report);
     print_splits(&report.splits);
     print_passes(&report.passes, "events", "samples");

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use recsys_data::criteo::{DaySplit, PrepareTerabyte, TerabyteOptions, TerabyteReport};
+use recsys_data::criteo::{DayReport, DaySplit, PrepareTerabyte, TerabyteOptions, TerabyteReport};
 use recsys_data::progress::Progress;
 use serde_json::json;
 
 use super::common::{
-    Ids, OnBadRow, RankArguments, print_categories, print_passes, print_skipped, print_splits,
+    Ids, OnBadRow, RankArguments, in_order, print_categories, print_passes, print_skipped,
+    print_splits,
 };
 use super::output::{OutputArguments, print_rate, print_sizes};
 use fae_run::Budget;
@@ -34,8 +35,9 @@ use fae_run::Budget;
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct TerabyteArguments {
-    /// Raw files, one a day in the order of time, two at least: plain text, .gz, .zst, or a .zip
-    /// that holds one file.
+    /// Raw files, one a day, two at least: text, plain or compressed (gzip, Zstandard, bzip2,
+    /// or a .zip that holds one file). Numbered days are read by their numbers, so that the shell's
+    /// `day_*` will do; others in this order, which must be that of time.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// How categories become ids.
@@ -120,7 +122,7 @@ pub(crate) fn terabyte(arguments: &TerabyteArguments) -> Result<()> {
 
 fn options(arguments: &TerabyteArguments) -> TerabyteOptions {
     TerabyteOptions {
-        raw: arguments.raw.clone(),
+        raw: in_order(&arguments.raw),
         out: arguments.output.out.clone(),
         ids: arguments.ids.into(),
         rank_on: arguments.rank_on.into(),
@@ -142,7 +144,19 @@ fn options(arguments: &TerabyteArguments) -> TerabyteOptions {
 
 fn print(report: &TerabyteReport) {
     let count = |name: &str, count: u64| println!("{name:<14} {count:>14}");
-    count("days", report.days.len() as u64);
+    let names = |days: &[DayReport]| {
+        let names = days.iter().map(|day| day.source.name.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    if let [train @ .., last] = &report.days[..] {
+        println!(
+            "{:<14} {:>14}   {} train, {} validates and tests",
+            "days",
+            report.days.len(),
+            names(train),
+            last.source.name
+        );
+    }
     count("rows", report.rows);
     count("left out", report.dropped);
     println!("{:<14} {:>14.4}", "click rate", report.click_rate());

@@ -37,7 +37,7 @@ fn estimate_rows(options: &TerabyteOptions, day: usize, bytes: u64) -> Result<u6
     /// Read ahead by the decoder, and not seen as text yet.
     const AHEAD: u64 = 1 << 18;
     let sub_sample = SubSample::new(options, day);
-    let mut chunks = Chunks::new(Source::open(&options.raw[day])?, day);
+    let mut chunks = Chunks::new(Source::text(&options.raw[day])?, day);
     let (mut rows, mut kept, mut text, mut stored) = (0, 0u64, 0, 0);
     while text < SAMPLE {
         let Some(chunk) = chunks.next()? else {

@@ -77,7 +77,7 @@ impl ParseStage<'_> {
             },
             skipped: SkipLog::default(),
         };
-        let mut chunks = Chunks::new(Source::open(path)?, day);
+        let mut chunks = Chunks::new(Source::text(path)?, day);
         while let Some(chunk) = chunks.next()? {
             let before = parser.day.rows + parser.day.dropped;
             parser.chunk(&chunk)?;

@@ -213,7 +213,7 @@ impl Run<'_> {
         };
         let days = &days.days;
         let report = TerabyteReport {
-            days: days.iter().map(day_report).collect(),
+            days: day_reports(days),
             rows,
             clicks: days.iter().map(|day| day.clicks).sum(),
             dropped: days.iter().map(|day| day.dropped).sum(),
@@ -334,13 +334,15 @@ impl Run<'_> {
     }
 }
 
-fn day_report(day: &Day) -> DayReport {
-    DayReport {
+fn day_reports(days: &[Day]) -> Vec<DayReport> {
+    let report = |(number, day): (usize, &Day)| DayReport {
         source: day.source.clone(),
+        splits: splits::of_day(number, days.len()),
         rows: day.rows,
         clicks: day.clicks,
         dropped: day.dropped,
-    }
+    };
+    days.iter().enumerate().map(report).collect()
 }
 
 /// Lines left out of all days, the first example of each kind.

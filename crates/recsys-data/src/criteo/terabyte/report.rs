@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::criteo::report::{PassReport, SplitReport};
 use crate::packed::SourceFile;
+use crate::split::Split;
 use crate::text::SkippedRows;
 
 /// What a preparation by days found and did. Times are here alone, never in the data set.
@@ -46,6 +47,9 @@ pub struct TerabyteReport {
 pub struct DayReport {
     /// Its raw file.
     pub source: SourceFile,
+    /// What its rows are for.
+    #[serde(default)]
+    pub splits: Vec<Split>,
     /// Rows kept.
     pub rows: u64,
     /// Those with label 1.

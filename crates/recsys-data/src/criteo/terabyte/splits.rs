@@ -26,6 +26,14 @@ pub(super) fn divide(days: &Days, rule: DaySplit) -> Vec<(Split, Range<u64>)> {
     ]
 }
 
+/// What a day is for, of so many.
+pub(super) fn of_day(day: usize, days: usize) -> Vec<Split> {
+    match day + 1 < days {
+        true => vec![Split::Train],
+        false => vec![Split::Validation, Split::Test],
+    }
+}
+
 /// The rows that train.
 pub(super) fn train(divided: &[(Split, Range<u64>)]) -> Range<u64> {
     let train = divided.iter().find(|(split, _)| *split == Split::Train);

@@ -152,6 +152,12 @@ impl ExportForeign {
         } = &self.options;
         let data = PackedDataset::open(&self.options.data)?;
         check_options(*format, (*dense, *layout), data.schema(), out)?;
+        if !data.has_labels() {
+            return Err(Error::Exchange(ExchangeError::NotExportable {
+                format: format.name(),
+                problem: "its samples have no labels, which the format needs".to_owned(),
+            }));
+        }
         let folder =
             OutputFolder::create(OutputLock::take(out)?, false).map_err(|error| match error {
                 Error::Packed(PackedError::OutputExists { path }) => {

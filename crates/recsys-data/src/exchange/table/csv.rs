@@ -35,7 +35,7 @@ fn separator<'a>(files: &'a TableFiles, path: &Path) -> &'a str {
 
 fn open<'a>(files: &'a TableFiles, path: &Path) -> Result<CsvTable<'a>> {
     let form = &files.mapping.csv;
-    let mut records = Records::new(Source::open(path)?, form, separator(files, path))?;
+    let mut records = Records::new(Source::text(path)?, form, separator(files, path))?;
     let names: Vec<String> = match &form.columns {
         Some(columns) => columns.clone(),
         None => {
