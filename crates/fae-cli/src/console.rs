@@ -38,7 +38,7 @@ impl Console {
 
     fn say(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            note!("{line}");
         } else {
             self.bar.println(line);
         }
@@ -129,6 +129,9 @@ impl Observer for Console {
             } => self.say(&format!(
                 "checkpoint after step {step}: {:.1} MiB in {seconds:.2} s",
                 *bytes as f64 / f64::from(1 << 20)
+            )),
+            Event::NotSaved { step, problem, .. } => self.say(&format!(
+                "warning: no checkpoint after step {step}: {problem}"
             )),
             Event::Finished { .. } => self.bar.finish_and_clear(),
             _ => {}

@@ -10,6 +10,7 @@ use trainer::{Checkpoint, Model, RowMap, Trainer, load_weights, load_weights_by_
 
 use crate::card::ModelKind;
 use crate::error::{Context, Result, require};
+use crate::memory::check_memory;
 use crate::model::ModelConfig;
 
 /// The newest usable checkpoint in a folder, or the one that the folder is. `damaged` hears of those
@@ -43,6 +44,7 @@ pub fn scorer(
         config.kind() == ModelKind::default_for(data.schema()),
         "the model and the data set do not fit: one is of sequences, the other is not"
     );
+    check_memory(config, data.schema(), 1)?;
     let tables = data.schema().tables.iter();
     let store = CpuStore::new(
         tables.map(|table| TableSpec::full(table.rows)).collect(),

@@ -14,10 +14,11 @@ use fae_run::{ModelConfig, newest_checkpoint, on_threads, scorer, scorer_of};
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::json;
+use trainer::{BinaryLoss, Loss};
 
 use super::train::load_weights;
 use crate::arguments::{ModelArguments, TrainArguments};
-use crate::process::write_json;
+use crate::process::{check_outputs, probe, write_json};
 use crate::text::{evaluation_header, evaluation_row};
 
 /// Score a data set: AUC, log loss, accuracy, normalised entropy.
@@ -66,6 +67,11 @@ pub(crate) struct Arguments {
     /// The model's shape, with --weights.
     #[command(flatten)]
     model: ModelArguments,
+    /// Clamp predictions to [T, 1 - T] before anything is computed of them, as training with that
+    /// --loss-threshold did; predictions that are clamped are ties for the AUC [default: the
+    /// checkpoint's, or the preset's].
+    #[arg(long, value_name = "T")]
+    loss_threshold: Option<f32>,
     /// Samples in a mini-batch; changes no result.
     #[arg(long, value_name = "SAMPLES", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
@@ -100,6 +106,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments) -> Result<()> {
     let data = PackedDataset::open(&arguments.data)?;
+    check_outputs(&[("--json", arguments.json.as_ref())], &[&data])?;
+    arguments.json.as_deref().map_or(Ok(()), probe)?;
     let split: Split = arguments.split.into();
     let samples = data.split(split);
     ensure!(
@@ -108,16 +116,17 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
         arguments.data.display(),
         split.name()
     );
-    let (mut trainer, source) = match (&arguments.checkpoint, &arguments.weights) {
+    let (mut trainer, source, trained) = match (&arguments.checkpoint, &arguments.weights) {
         (Some(folder), _) => {
             let checkpoint = newest_checkpoint(folder, &mut |path, error| {
-                eprintln!(
+                note!(
                     "checkpoint {} cannot be used, the one before it is tried: {error}",
                     path.display()
                 );
             })?;
             let trainer = scorer_of(&checkpoint, &data)?;
-            (trainer, checkpoint.path().to_path_buf())
+            let loss = checkpoint.loss().unwrap_or_default();
+            (trainer, checkpoint.path().to_path_buf(), loss.threshold)
         }
         (None, Some(file)) => {
             let shape = TrainArguments {
@@ -126,24 +135,39 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
                 model: arguments.model.clone(),
                 ..TrainArguments::default()
             };
-            let config = ModelConfig::new(&shape.card(data.schema())?, data.schema())?;
+            let card = shape.card(data.schema())?;
+            let config = ModelConfig::new(&card, data.schema())?;
             let mut trainer = scorer(&config, &data)?;
             load_weights(file, arguments.ids_of.as_deref(), &data, &mut trainer)?;
-            (trainer, file.clone())
+            let threshold = card.training.loss_threshold.unwrap_or_default();
+            (trainer, file.clone(), threshold)
         }
         (None, None) => bail!("give --checkpoint or --weights"),
     };
+    let loss = BinaryLoss {
+        threshold: arguments.loss_threshold.unwrap_or(trained),
+        ..BinaryLoss::bce()
+    };
+    loss.validate()?;
+    if loss.threshold > 0.0 {
+        let (least, most) = (loss.threshold, 1.0 - loss.threshold);
+        note!("predictions are clamped to {least} to {most}, as in training (--loss-threshold)");
+    }
     let scores = trainer.score(Arc::new(samples), arguments.batch_size as usize)?;
-    let evaluation = scores.evaluate().context("nothing was scored")?;
-    println!("{}", evaluation_header());
-    println!("{}", evaluation_row(split.name(), &evaluation));
+    let evaluation = scores
+        .seen_by(&loss)
+        .evaluate()
+        .context("nothing was scored")?;
     if let Some(path) = &arguments.json {
         let mut value = json!(evaluation);
         value["split"] = json!(split.name());
         value["weights"] = json!(source);
         value["dataset"] = json!(data.manifest().provenance.dataset);
+        value["loss_threshold"] = json!(loss.threshold);
         value["version"] = json!(env!("CARGO_PKG_VERSION"));
         write_json(path, &value)?;
     }
+    say!("{}", evaluation_header());
+    say!("{}", evaluation_row(split.name(), &evaluation));
     Ok(())
 }

@@ -93,13 +93,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn print(report: &ExportReport) {
     for file in &report.files {
-        println!("{:<34} {:>14}", file.name, bytes(file.bytes));
+        say!("{:<34} {:>14}", file.name, bytes(file.bytes));
     }
-    println!("{:<34} {:>14}", "samples", report.rows);
+    say!("{:<34} {:>14}", "samples", report.rows);
     let rate = report.rows as f64 / report.seconds;
-    println!(
+    say!(
         "{:<34} {:>12.1} s   {rate:.0} samples/s",
-        "in all", report.seconds
+        "in all",
+        report.seconds
     );
     print_peak_memory(34);
 }

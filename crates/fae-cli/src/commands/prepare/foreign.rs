@@ -331,9 +331,9 @@ pub(crate) fn packed(arguments: &PackedArguments) -> Result<()> {
 }
 
 fn print(report: &ImportReport) {
-    println!("{:<14} {:>14}", "samples", report.rows);
+    say!("{:<14} {:>14}", "samples", report.rows);
     let categories: u64 = report.categories.iter().sum();
-    println!(
+    say!(
         "{:<14} {:>14}   in {} tables",
         "table rows",
         categories,
