@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use trainer::{EpochReport, Evaluation, Event, Observer, Result};
 
+use crate::say::escaped;
+
 /// A progress bar on standard error with throughput, loss and time left, and a line for every
 /// evaluation. Where standard error is no terminal, lines alone.
 pub struct Console {
@@ -40,7 +42,7 @@ impl Console {
         if self.bar.is_hidden() {
             note!("{line}");
         } else {
-            self.bar.println(line);
+            self.bar.println(escaped(line, &[]));
         }
     }
 }

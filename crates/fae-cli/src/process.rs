@@ -28,14 +28,20 @@ pub(crate) fn exit_code(result: Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let message = translated(&format!("{error:#}"));
-            note!("error: {}", escaped(&message, &[]));
+            let message = say_error(&error);
             if let Some(remedy) = remedy(&message) {
                 note!("{remedy}");
             }
             ExitCode::from(2)
         }
     }
+}
+
+/// Says what went wrong, on one line; returns that.
+fn say_error(error: &anyhow::Error) -> String {
+    let message = translated(&format!("{error:#}"));
+    note!("error: {}", escaped(&message, &[]));
+    message
 }
 
 /// What to do about an error of the CUDA driver, which names nothing but its own code.
@@ -96,8 +102,7 @@ impl Outputs {
         if let Err(error) = result
             && let Some(before) = self.failure.replace(error)
         {
-            let message = translated(&format!("{before:#}"));
-            note!("error: {}", escaped(&message, &[]));
+            say_error(&before);
         }
     }
 

@@ -85,13 +85,15 @@ pub enum Error {
     /// A weight that was to be saved is no finite number.
     #[error(
         "weight `{name}` holds {value}, so it is not saved: training has diverged; lower the \
-         learning rate, or add warm-up steps"
+         learning rate, or add warm-up steps{largest}"
     )]
     WeightNotFinite {
         /// Name of the weight.
         name: String,
         /// The value.
         value: f32,
+        /// The dense column with the largest values, as the end of the message; may be empty.
+        largest: String,
     },
     /// A learning-rate policy answered what no step can be taken with.
     #[error(

@@ -19,6 +19,7 @@ pub(crate) fn check_weights(name: &str, values: &[f32]) -> Result<()> {
         Some(&value) => Err(Error::WeightNotFinite {
             name: name.into(),
             value,
+            largest: String::new(),
         }),
     }
 }
@@ -27,7 +28,9 @@ pub(crate) fn check_weights(name: &str, values: &[f32]) -> Result<()> {
 /// scale is the usual cause.
 pub(crate) fn with_largest(error: Error, datasets: &[Arc<dyn Dataset>]) -> Error {
     let mut error = error;
-    if let Error::Diverged { largest, .. } | Error::ScoreNotFinite { largest, .. } = &mut error
+    if let Error::Diverged { largest, .. }
+    | Error::ScoreNotFinite { largest, .. }
+    | Error::WeightNotFinite { largest, .. } = &mut error
         && largest.is_empty()
         && let Some((column, value)) = largest_dense(datasets)
     {

@@ -34,14 +34,19 @@ fn start(
     if checkpoints {
         command.arg("--checkpoint").arg(out.join("checkpoints"));
     }
-    if let Some(signal) = ignored {
-        // SAFETY: between fork and exec the child calls nothing but `signal`, which may be called there.
-        unsafe {
-            command.pre_exec(move || {
-                libc::signal(signal, libc::SIG_IGN);
-                Ok(())
-            });
-        }
+    // SAFETY: between fork and exec the child calls nothing but `signal`, which may be called there.
+    unsafe {
+        command.pre_exec(move || {
+            // Whoever started this test may ignore them.
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                let action = match ignored {
+                    Some(ignored) if ignored == signal => libc::SIG_IGN,
+                    _ => libc::SIG_DFL,
+                };
+                libc::signal(signal, action);
+            }
+            Ok(())
+        });
     }
     let child = command
         .stdout(Stdio::piped())
