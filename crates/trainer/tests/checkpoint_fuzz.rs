@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use dlrm::SliceSize;
 use embedding_store::{Optimizer, Side, StoreOptions};
-use recsys_data::Dataset;
 use serde_json::{Value, json};
 use skewed::{AnyTrainer, Skewed, is_low, part, with_options};
 use testing::fuzzing::{Target, run};
@@ -62,7 +61,7 @@ fn go_on(folder: &Path, resume: bool, max_steps: u64) -> Result<RunReport> {
     };
     let mut schedule = Interleave::try_new(40.0, Side::Hot).unwrap();
     let inputs = Inputs::Split {
-        hot: part(&data, is_low) as Arc<dyn Dataset>,
+        hot: part(&data, is_low),
         cold: part(&data, |sample| !is_low(sample)),
         schedule: &mut schedule,
     };
@@ -170,13 +169,13 @@ fn damaged_and_forged_checkpoints_are_refused_or_read() {
             name: "checkpoint.json, damaged",
             seeds: vec![saved.bytes(manifest).to_vec()],
             executions: 400,
-            check: Box::new(|bytes| is_read(&saved.with(manifest, bytes))),
+            check: Box::new(|bytes: &[u8]| is_read(&saved.with(manifest, bytes))),
         },
         Target {
             name: "checkpoint.json, forged",
             seeds: vec![saved.bytes(manifest).to_vec()],
             executions: 800,
-            check: Box::new(|bytes| {
+            check: Box::new(|bytes: &[u8]| {
                 let Ok(value) = serde_json::from_slice(bytes) else {
                     return false;
                 };
@@ -188,13 +187,16 @@ fn damaged_and_forged_checkpoints_are_refused_or_read() {
     ]);
 }
 
+/// Makes a description one that no run has written.
+type Forge = fn(&mut Value);
+
 /// Positions that no run has written: an error, and never a loop, a panic or a run that skips its batches.
 #[test]
 fn forged_positions_end_in_an_error() {
     let saved = Saved::new();
     let manifest: Value = serde_json::from_slice(saved.bytes(NAMES[0])).unwrap();
     let lanes = manifest["order"]["lanes"].clone();
-    let forgeries: [(&str, fn(&mut Value)); 7] = [
+    let forgeries: [(&str, Forge); 7] = [
         ("turn.batches", |all| {
             all["progress"]["epoch"]["turn"]["batches"] = json!(u64::MAX)
         }),

@@ -13,6 +13,11 @@ use crate::table::{Line, Outcome, check, contents};
 /// A model small enough to be trained many times.
 const MODEL: [&str; 4] = ["--bottom-mlp", "13-16", "--top-mlp", "16-1"];
 
+/// Adds a command's arguments: raw data, a data set and the folder of outputs.
+type Arguments = fn(&mut Command, &Path, &Path, &Path);
+/// Gives a command other streams.
+type Disturb = fn(&mut Command);
+
 struct Place {
     folder: tempfile::TempDir,
     inputs: Inputs,
@@ -76,7 +81,7 @@ fn a_stream_that_nobody_reads_or_that_is_full_loses_nothing() {
     let data = place.inputs.old();
     let raw = place.inputs.folder.join("clicks.txt");
     // What only prints has no outputs; the others have these.
-    let commands: [(&str, bool, fn(&mut Command, &Path, &Path, &Path)); 6] = [
+    let commands: [(&str, bool, Arguments); 6] = [
         ("prepare criteo-kaggle", false, |command, raw, _, out| {
             command
                 .arg("--raw")
@@ -107,7 +112,7 @@ fn a_stream_that_nobody_reads_or_that_is_full_loses_nothing() {
         }),
         ("completions bash", true, |_, _, _, _| {}),
     ];
-    let streams: [(&str, fn(&mut Command)); 4] = [
+    let streams: [(&str, Disturb); 4] = [
         ("standard output closed", |command| {
             command.stdout(closed());
         }),
@@ -123,7 +128,7 @@ fn a_stream_that_nobody_reads_or_that_is_full_loses_nothing() {
     ];
     let mut lines = Vec::new();
     for (name, only_prints, arguments) in commands {
-        let run = |disturb: Option<fn(&mut Command)>| {
+        let run = |disturb: Option<Disturb>| {
             let out = place.clear("out");
             let mut command = command(name);
             arguments(&mut command, &raw, &data, &out);
