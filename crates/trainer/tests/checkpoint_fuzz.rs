@@ -32,18 +32,12 @@ fn trainer() -> AnyTrainer {
         optimizer: Optimizer::adagrad().into(),
         ..StoreOptions::default()
     };
-    with_options(
-        SliceSize::Fixed(8),
-        Placement::Fae,
-        options,
-        [20, 3, 45, 12],
-        1,
-    )
+    with_options(SliceSize::Fixed(8), Placement::Fae, options, [6; 4], 1)
 }
 
 /// A run of hot and cold inputs, which stops after some steps in all.
 fn go_on(folder: &Path, resume: bool, max_steps: u64) -> Result<RunReport> {
-    let data = Arc::new(Skewed::new(60, 1));
+    let data = Arc::new(Skewed::new(60, 2));
     let evaluations = Evaluations {
         validation: Some(part(&data, |sample| sample.is_multiple_of(5))),
         test: None,

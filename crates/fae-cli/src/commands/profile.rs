@@ -85,7 +85,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     force: bool,
     /// Worker threads; changes no number [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 

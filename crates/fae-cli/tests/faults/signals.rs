@@ -107,7 +107,7 @@ fn a_signal_ends_a_run_with_its_outputs_and_a_code_of_its_own() {
     let ignored = [libc::SIGHUP, libc::SIGINT].map(|signal| {
         let out = place.path().join(format!("ignored {signal}"));
         fs::create_dir(&out).unwrap();
-        let child = start(&inputs, &out, false, "60", Some(signal));
+        let child = start(&inputs, &out, false, "40", Some(signal));
         send(&child, signal);
         let output = child.wait_with_output().unwrap();
         match output.status.code() {
