@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use embedding_store::Side;
 use examples::print_run;
 use fae_cli::process::exit_on_error;
+use fae_cli::say;
 use fae_run::{Budget, Card, Run};
 use recsys_data::generate::{Planted, PlantedOptions, write_packed};
 use recsys_data::{Dataset, Split, SplitRows};
@@ -70,7 +71,7 @@ fn run() -> Result<()> {
     let mut trainer = run.trainer()?;
     let options = &run.settings.train;
     let report = fit(&mut trainer, inputs, &run.evaluations, options, &mut ())?;
-    println!("{} changes of side", report.swaps.len());
+    say!("{} changes of side", report.swaps.len());
     print_run("alternating", &report);
     Ok(())
 }

@@ -16,6 +16,7 @@ use embedding_store::{
     CpuStore, EmbeddingStore, Part, Plan, Planner, RowOptimizer, Rows, StoreOptions, TableSpec,
 };
 use fae_cli::process::exit_on_error;
+use fae_cli::say;
 use recsys_data::Dataset;
 use recsys_data::generate::{Planted, PlantedOptions};
 use trainer::{Evaluations, TrainOptions, Trainer, fit};
@@ -103,6 +104,6 @@ fn run() -> Result<()> {
     )?;
     let store = trainer.store();
     let [lookups, distinct] = [&store.lookups, &store.distinct].map(|n| n.load(Ordering::Relaxed));
-    println!("{lookups} lookups of {distinct} rows that were distinct within their batch");
+    say!("{lookups} lookups of {distinct} rows that were distinct within their batch");
     Ok(())
 }

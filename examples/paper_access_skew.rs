@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::Parser;
 use fae_cli::charts::save_charts;
 use fae_cli::process::exit_on_error;
+use fae_cli::say;
 use fae_profiler::{AccessCounts, AccessSkew, CountOptions, Report};
 use recsys_data::generate::{Planted, PlantedOptions, write_packed};
 use recsys_data::packed::PackedDataset;
@@ -69,6 +70,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     report.save(&arguments.out)?;
     save_charts(&report, &arguments.out)?;
-    println!("{report}\nresults in {}", arguments.out.display());
+    say!("{report}\nresults in {}", arguments.out.display());
     Ok(())
 }

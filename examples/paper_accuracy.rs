@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::Parser;
 use examples::{print_table, quality};
 use fae_cli::charts::{Axis, LineChart, Series};
-use fae_cli::process::{exit_on_error, write_json};
+use fae_cli::process::{exit_on_error, probe, write_json};
 use fae_run::{Budget, Card, Run, ScheduleName};
 use recsys_data::generate::{Planted, PlantedOptions, write_packed};
 use recsys_data::packed::PackedDataset;
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    probe(&arguments.out.join("results.json"))?;
     let folder = tempfile::tempdir()?;
     let data = match &arguments.data {
         Some(path) => PackedDataset::open(path)?,

@@ -13,6 +13,7 @@ use anyhow::Result;
 use clap::Parser;
 use fae_cli::charts::save_charts;
 use fae_cli::process::exit_on_error;
+use fae_cli::{note, say};
 use fae_profiler::{BudgetSweep, EstimateSweep, Report, SelectOptions, Selector};
 use fae_run::Budget;
 use recsys_data::generate::{Planted, PlantedOptions, write_packed};
@@ -67,7 +68,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         bytes_per_row: vec![arguments.row_bytes; data.schema().tables.len()],
         ..SelectOptions::default()
     };
-    let mut progress = |what: &str| eprintln!("{what}");
+    let mut progress = |what: &str| note!("{what}");
     let mut selector = Selector::new(&train, &options)?;
     let budget = arguments.budget.bytes(selector.all_bytes());
     let budgets = BudgetSweep::new(&mut selector, &BudgetSweep::SHARES, &mut progress)?;
@@ -81,6 +82,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     report.save(&arguments.out)?;
     save_charts(&report, &arguments.out)?;
-    println!("{report}\nresults in {}", arguments.out.display());
+    say!("{report}\nresults in {}", arguments.out.display());
     Ok(())
 }

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use fae_cli::process::{exit_on_error, write_json};
+use fae_cli::note;
+use fae_cli::process::{exit_on_error, probe, write_json};
 use fae_cli::speedup;
 use fae_run::{Budget, Card, Run};
 use recsys_data::SplitRows;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    probe(&arguments.out.join("results.json"))?;
     let folder = tempfile::tempdir()?;
     let data = match &arguments.data {
         Some(path) => PackedDataset::open(path)?,
@@ -77,7 +79,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut reports: Vec<Vec<RunReport>> = vec![Vec::new(); Placement::ALL.len()];
     for round in 1..=arguments.rounds {
         for (placement, reports) in Placement::ALL.into_iter().zip(&mut reports) {
-            eprintln!("round {round} of {}: {placement}", arguments.rounds);
+            note!("round {round} of {}: {placement}", arguments.rounds);
             let mut run = fae.placed(&card.on(placement))?;
             // Evaluations are not part of what is timed; the schedule's own are.
             if placement != Placement::Fae {

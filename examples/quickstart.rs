@@ -14,7 +14,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use examples::{crossed, print_table, quality};
 use fae_cli::charts::{BarChart, beside};
-use fae_cli::process::{exit_on_error, write_text};
+use fae_cli::process::{exit_on_error, probe, write_text};
+use fae_cli::say;
 use fae_cli::{Bars, Console};
 use fae_run::{Budget, Card, Run};
 use recsys_data::SplitRows;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    probe(&arguments.picture)?;
     let folder = tempfile::tempdir()?;
     let raw = folder.path().join("train.txt");
     let planted = Planted::new(PlantedOptions {
@@ -52,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         ..PlantedOptions::default()
     })?;
     planted.write_criteo_text(0..arguments.rows, File::create(&raw)?)?;
-    println!("1. made {} raw rows", arguments.rows);
+    say!("1. made {} raw rows", arguments.rows);
     let prepare = PrepareCriteo::new(PrepareOptions {
         raw: vec![raw],
         out: folder.path().join("packed"),
@@ -61,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     prepare.run(&Bars::new())?;
     let data = PackedDataset::open(folder.path().join("packed"))?;
     let embedding_rows: u64 = data.schema().table_rows().iter().sum();
-    println!("2. prepared: {embedding_rows} embedding rows");
+    say!("2. prepared: {embedding_rows} embedding rows");
 
     let mut card = Card::builtin("synthetic")?;
     card.placement.device = Some(arguments.device.clone());
@@ -70,9 +72,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let hot = fae.hot.as_ref().context("no hot rows")?;
     let share = 100.0 * hot.partition.hot_len() as f64 / hot.partition.len().max(1) as f64;
     let profile = hot.profile_seconds + hot.classify_seconds;
-    println!("3. profiled in {profile:.1} s: {share:.0}% of the inputs touch hot rows only");
+    say!("3. profiled in {profile:.1} s: {share:.0}% of the inputs touch hot rows only");
 
-    println!("4. training, {} is the device", arguments.device);
+    say!("4. training, {} is the device", arguments.device);
     let (mut rows, mut bytes, mut aucs) = (Vec::new(), Vec::new(), Vec::new());
     for (name, placement, profile) in [
         ("rows on the CPU", Placement::CpuDevice, 0.0),
@@ -97,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     );
     let split = SplitRows::time_ordered(arguments.rows);
     let best = planted.best_auc(arguments.rows - split.test..arguments.rows)?;
-    println!("best reachable AUC, of the hidden model: {best:.4}");
+    say!("best reachable AUC, of the hidden model: {best:.4}");
 
     aucs.push(("best reachable", best));
     let crossing = BarChart::plain("Moved between CPU and device", "MiB an epoch", &bytes);
@@ -105,6 +107,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         BarChart::plain("The model is as good", "test AUC, 0.5 is chance", &aucs).above(0.5);
     let picture = beside(&[crossing.to_svg()?, reached.to_svg()?]);
     write_text(&arguments.picture, &picture)?;
-    println!("picture in {}", arguments.picture.display());
+    say!("picture in {}", arguments.picture.display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the examples print: tables.
 
+use fae_cli::say;
 use fae_cli::speedup::whole;
 use trainer::{Evaluation, RunReport};
 
@@ -15,13 +16,12 @@ pub fn print_table<const COLUMNS: usize>(head: &str, rows: &[[String; COLUMNS]])
         }
     }
     for line in lines() {
-        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-            match column {
-                0 => print!("{cell:<width$}"),
-                _ => print!("  {cell:>width$}"),
-            }
-        }
-        println!();
+        let cells = line.iter().zip(widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("  {cell:>width$}"),
+        });
+        say!("{}", cells.collect::<String>());
     }
 }
 

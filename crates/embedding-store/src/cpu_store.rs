@@ -17,6 +17,7 @@ use crate::kernel::Level;
 use crate::layout::{Layout, Part};
 use crate::lookup::{RowSource, gather};
 use crate::mapped::refused;
+use crate::memory::memory_limit;
 use crate::part_storage::{PartStorage, RowsOf, stored};
 use crate::plan::Plan;
 use crate::planner::Planner;
@@ -106,7 +107,12 @@ impl CpuStore {
         options.check_host_memory()?;
         let (layout, parts) = Layout::new(tables, options.dim, &options.optimizer)?;
         let held = held.ranges(&layout, &parts, &options)?;
-        let place = OpenBacking::prepare(backing, file_bytes(&layout, &parts, &held)?)?;
+        let bytes = file_bytes(&layout, &parts, &held)?;
+        if *backing == Backing::Memory && memory_limit().is_some_and(|limit| bytes > limit) {
+            let name = "all tables".into();
+            return Err(Error::Allocation { name, bytes });
+        }
+        let place = OpenBacking::prepare(backing, bytes)?;
         let make = |(part, held): (usize, &Range<u64>)| {
             let generator = RowGenerator::new(
                 options.initialization,

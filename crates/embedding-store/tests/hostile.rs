@@ -204,3 +204,19 @@ fn rows_go_to_stores_of_the_same_tables_alone() {
         assert!(copy_rows(&from, &mut other).is_err());
     }
 }
+
+/// Systems grant each of these, and end the program that writes to all of them.
+#[test]
+fn tables_that_fit_the_machine_one_by_one_only_are_refused() {
+    let Some(limit) = embedding_store::memory_limit() else {
+        return;
+    };
+    let options = StoreOptions::default();
+    let rows = limit / (4 * options.dim as u64 * 4);
+    let tables = vec![TableSpec::full(rows); 5];
+    let error = CpuStore::new(tables, options).unwrap_err().to_string();
+    assert!(
+        error.contains("bytes for all tables; use fewer rows"),
+        "{error}"
+    );
+}

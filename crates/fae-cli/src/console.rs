@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use trainer::{EpochReport, Evaluation, Event, Observer, Result};
 
+use crate::say::escaped;
+
 /// A progress bar on standard error with throughput, loss and time left, and a line for every
 /// evaluation. Where standard error is no terminal, lines alone.
 pub struct Console {
@@ -38,9 +40,9 @@ impl Console {
 
     fn say(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            note!("{line}");
         } else {
-            self.bar.println(line);
+            self.bar.println(escaped(line, &[]));
         }
     }
 }
@@ -129,6 +131,9 @@ impl Observer for Console {
             } => self.say(&format!(
                 "checkpoint after step {step}: {:.1} MiB in {seconds:.2} s",
                 *bytes as f64 / f64::from(1 << 20)
+            )),
+            Event::NotSaved { step, problem, .. } => self.say(&format!(
+                "warning: no checkpoint after step {step}: {problem}"
             )),
             Event::Finished { .. } => self.bar.finish_and_clear(),
             _ => {}

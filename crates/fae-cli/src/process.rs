@@ -1,14 +1,16 @@
 //! The process: its exit code, its files, and the memory that it took.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use recsys_data::output_file::OutputFile;
+use recsys_data::packed::PackedDataset;
 use serde_json::Value;
 
 use crate::flags::translated;
+use crate::say::escaped;
 
 /// Turns the result of a program's work into its exit code: 0, or 2 with the chain of causes
 /// printed once to standard error.
@@ -26,10 +28,9 @@ pub(crate) fn exit_code(result: Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let message = translated(&causes(&error));
-            eprintln!("error: {message}");
+            let message = say_error(&error);
             if let Some(remedy) = remedy(&message) {
-                eprintln!("{remedy}");
+                note!("{remedy}");
             }
             ExitCode::from(2)
         }
@@ -46,6 +47,13 @@ fn causes(error: &anyhow::Error) -> String {
         }
         message
     })
+}
+
+/// Says what went wrong, on one line; returns that.
+fn say_error(error: &anyhow::Error) -> String {
+    let message = translated(&causes(error));
+    note!("error: {}", escaped(&message, &[]));
+    message
 }
 
 /// What to do about an error of the CUDA driver, which names nothing but its own code.
@@ -82,6 +90,84 @@ fn remedy(message: &str) -> Option<&'static str> {
     let says = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
     let (_, remedy) = REMEDIES.into_iter().find(|(codes, _)| says(codes))?;
     Some(remedy)
+}
+
+/// Lets a file beyond `ulimit -f` be an error of the call that writes it; else a signal would end the
+/// program.
+pub(crate) fn refuse_no_file_size() {
+    #[cfg(unix)]
+    // SAFETY: no handler is set, and no other thread runs yet.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+/// Outputs that are all tried, whatever becomes of the others.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    failure: Option<anyhow::Error>,
+}
+
+impl Outputs {
+    /// Notes what became of one.
+    pub(crate) fn tried(&mut self, result: Result<()>) {
+        if let Err(error) = result
+            && let Some(before) = self.failure.replace(error)
+        {
+            say_error(&before);
+        }
+    }
+
+    /// The last failure; those before it were said.
+    ///
+    /// # Errors
+    /// That failure.
+    pub(crate) fn result(self) -> Result<()> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
+
+/// Refuses outputs, each with its flag, that are one file, or a file of a data set that is read.
+///
+/// # Errors
+/// The first such output.
+pub(crate) fn check_outputs(
+    outputs: &[(&str, Option<&PathBuf>)],
+    data: &[&PackedDataset],
+) -> Result<()> {
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (flag, path) in outputs {
+        let Some(path) = path else { continue };
+        if let Some(data) = data.iter().find(|data| data.has_file(path)) {
+            bail!(
+                "{flag} {} is a file of the data set {}: give another name",
+                path.display(),
+                data.folder().display()
+            );
+        }
+        // Streams take from any number of writers.
+        if path.metadata().is_ok_and(|file| !file.is_file()) {
+            continue;
+        }
+        let file = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let file = file.canonicalize().unwrap_or(file);
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == file) {
+            bail!(
+                "{other} and {flag} are both {}: give each a file of its own",
+                path.display()
+            );
+        }
+        seen.push((flag, file));
+    }
+    Ok(())
+}
+
+/// Tries whether a file can be written that comes at the end of long work; changes nothing.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn probe(path: &Path) -> Result<()> {
+    OutputFile::probe(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a text file, which appears under its name when it is complete; its folder is made if it

@@ -61,7 +61,7 @@ impl Progress for Bars {
 
     fn disk(&self, needed: u64, free: Option<u64>) {
         let free = free.map_or("an unknown number".to_owned(), bytes);
-        eprintln!(
+        note!(
             "disk: about {} more at the peak, {free} free",
             bytes(needed)
         );

@@ -32,7 +32,7 @@ pub fn parts(phase: &PhaseReport) -> [f64; 5] {
 
 /// Prints a table of runs.
 pub fn print(runs: &[(String, RunReport)]) {
-    println!(
+    say!(
         "{:<11} {:>9} {:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11} {:>11} {:>11}",
         "placement",
         "seconds",
@@ -48,13 +48,11 @@ pub fn print(runs: &[(String, RunReport)]) {
     );
     for (name, report) in runs {
         let phase = whole(report);
-        print!(
-            "{name:<11} {:>9.2} {:>12.0}",
-            phase.seconds, report.train.samples_per_second
-        );
-        parts(&phase).iter().for_each(|part| print!(" {part:>8.2}"));
-        println!(
-            " {:>11} {:>11} {:>11}",
+        let parts = parts(&phase).map(|part| format!(" {part:>8.2}")).concat();
+        say!(
+            "{name:<11} {:>9.2} {:>12.0}{parts} {:>11} {:>11} {:>11}",
+            phase.seconds,
+            report.train.samples_per_second,
             bytes(phase.traffic.host_to_device),
             bytes(phase.traffic.device_to_host),
             bytes(phase.traffic.sync_to_device + phase.traffic.sync_to_host)

@@ -45,10 +45,10 @@ pub fn evaluation_row(name: &str, evaluation: &Evaluation) -> String {
 
 /// Prints the final and the best results as a table.
 pub fn print_report(report: &RunReport) {
-    println!("{}", evaluation_header());
+    say!("{}", evaluation_header());
     let row = |name: &str, evaluation: Option<Evaluation>| {
         if let Some(evaluation) = evaluation {
-            println!("{}", evaluation_row(name, &evaluation));
+            say!("{}", evaluation_row(name, &evaluation));
         }
     };
     row("validation", report.validation);
@@ -62,7 +62,7 @@ pub fn print_report(report: &RunReport) {
     }
     print_phases(report);
     let train = report.train;
-    println!(
+    say!(
         "trained on {} samples in {:.1} s: {:.0} samples/s; peak memory {}",
         train.samples,
         train.seconds,
@@ -73,7 +73,7 @@ pub fn print_report(report: &RunReport) {
 
 /// Prints what ran in which phase, how long, and what crossed.
 fn print_phases(report: &RunReport) {
-    println!(
+    say!(
         "{:<10} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11} {:>11} {:>11}",
         "phase",
         "steps",
@@ -94,7 +94,7 @@ fn print_phases(report: &RunReport) {
         ("cold", phases.cold),
     ] {
         let Some(phase) = phase else { continue };
-        println!(
+        say!(
             "{name:<10} {:>8} {:>10} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>11} {:>11} {:>11}",
             phase.steps,
             phase.samples,
@@ -112,7 +112,7 @@ fn print_phases(report: &RunReport) {
     if let (Some(first), Some(last)) = rates
         && let (Some(first), Some(last)) = (first.rate, last.rate)
     {
-        println!(
+        say!(
             "{} changes of side; rate {first}% after the first, {last}% at the end",
             report.swaps.len(),
         );
@@ -139,5 +139,5 @@ pub fn bytes(count: u64) -> String {
 /// Prints the largest resident memory of this process behind a name that takes this many columns.
 pub fn print_peak_memory(columns: usize) {
     let peak = peak_memory_bytes().map_or("unknown".to_owned(), bytes);
-    println!("{:<columns$} {peak:>14}", "peak memory");
+    say!("{:<columns$} {peak:>14}", "peak memory");
 }

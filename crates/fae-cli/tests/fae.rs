@@ -187,7 +187,7 @@ fn hot_sets_of_other_data_and_edited_ones_are_refused() {
 fn options_without_meaning_are_refused_by_name() {
     let place = Place::new();
     let data = place.data("data", 1, 100);
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["--sample", "0"], "sampl"),
         (&["--sample", "1.5"], "sampl"),
         (&["--budget", "lots"], "256MiB"),
@@ -222,6 +222,8 @@ fn options_without_meaning_are_refused_by_name() {
             "--budget is about hot rows",
         ),
         (&["--replicas", "0"], "replicas"),
+        (&["--threads", "0"], "--threads is 0; give 1 to 1024"),
+        (&["--threads", "99999999"], "give 1 to 1024"),
         (&["--epochs", "0"], "epochs"),
         (&["--device-rows", "fp16"], "f32 or bf16"),
         (

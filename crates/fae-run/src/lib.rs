@@ -6,6 +6,7 @@ pub mod card;
 mod devices;
 mod error;
 mod hot;
+mod memory;
 mod model;
 pub mod parity;
 mod placing;

@@ -16,6 +16,7 @@ use trainer::{
 use crate::card::{Card, ScheduleName};
 use crate::error::{Context, Result, require};
 use crate::hot::Hot;
+use crate::memory::check_memory;
 use crate::placing::Placing;
 use crate::row_ids::RowIds;
 use crate::settings::Settings;
@@ -126,6 +127,10 @@ impl<'a> Run<'a> {
         let Self {
             settings, placing, ..
         } = self;
+        let schema = self.data.schema();
+        let samples = self.data.split(Split::Train).len();
+        let batch = (settings.train.batch_size as u64).min(samples);
+        check_memory(&settings.model, schema, batch)?;
         let store = placing
             .placement
             .store_in(
@@ -286,16 +291,19 @@ pub fn read_card(path: &Path) -> Result<Card> {
     Card::parse(&text, &path.display().to_string())
 }
 
+/// More threads than this are a slip of the hand, which would take the system's last ones.
+const MOST_THREADS: usize = 1024;
+
 /// Runs work on this many threads, or on one for each core.
 ///
 /// # Errors
-/// Those of `work`, no thread, or threads that the system does not give.
+/// Those of `work`, no thread or more than 1,024, or threads that the system does not give.
 pub fn on_threads<T: Send, E: From<crate::Error> + Send>(
     threads: Option<usize>,
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
-    if threads == Some(0) {
-        let what = "`threads` is 0; give at least 1".into();
+    if let Some(threads) = threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
+        let what = format!("`threads` is {threads}; give 1 to {MOST_THREADS}");
         return Err(crate::Error::Setting { what }.into());
     }
     let pool = rayon::ThreadPoolBuilder::new()

@@ -13,6 +13,7 @@ use trainer::{
 
 use crate::card::{Card, CardModel, ModelKind};
 use crate::error::{Context, Result, refuse, require};
+use crate::memory::check_memory;
 use crate::model::ModelConfig;
 use crate::row_ids::{RowIds, SameIds};
 
@@ -51,6 +52,7 @@ pub fn scorer(
         config.kind() == ModelKind::default_for(data.schema()),
         "the model and the data set do not fit: one is of sequences, the other is not"
     );
+    check_memory(config, data.schema(), 1)?;
     let store = CpuStore::new(
         tables,
         StoreOptions {

@@ -15,6 +15,7 @@ mod stage;
 pub mod criteo;
 pub mod exchange;
 pub mod generate;
+pub mod input_file;
 pub mod inspect;
 pub mod output_file;
 pub mod packed;

@@ -308,3 +308,98 @@ fn a_disk_too_small_for_the_output_is_noticed_before_anything_is_written() {
     assert!(error.to_string().contains("free some space"), "{error}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 }
+
+#[test]
+fn a_file_that_is_truncated_while_it_is_open_is_named() {
+    for multi_hot in [false, true] {
+        let (_folder, out) = data_set(multi_hot);
+        let data = PackedDataset::open(&out).unwrap();
+        let split = data.split(Split::Train);
+        let mut batch = Batch::default();
+        split.read(&[0, 900, 5], &mut batch).unwrap();
+        let path = out.join(FIRST);
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(100)
+            .unwrap();
+        // Blocks that were read before, blocks that were not, and the way of counting.
+        for samples in [[1u64, 2], [680, 681]] {
+            let message = split.read(&samples, &mut batch).unwrap_err().to_string();
+            assert!(
+                message.contains(FIRST) && message.contains("truncated"),
+                "{message}"
+            );
+            let message = split
+                .visit_ids(&samples, &mut batch, &mut |_| ())
+                .unwrap_err();
+            assert!(message.to_string().contains(FIRST));
+        }
+        assert!(data.verify().unwrap_err().to_string().contains(FIRST));
+        // The other shard is whole.
+        split.read(&[900, 901], &mut batch).unwrap();
+    }
+}
+
+/// A manifest whose checksum is right, as somebody makes it who wants other files read.
+fn forged(out: &Path, from: &str, to: &str) {
+    let path = out.join("dataset.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace(from, to);
+    let (body, _) = text.split_at(text.rfind(": \"").unwrap() + 3);
+    let hash = xxhash_rust::xxh3::xxh3_64(body.as_bytes());
+    std::fs::write(&path, format!("{body}{hash:016x}\"\n}}\n")).unwrap();
+}
+
+#[test]
+fn files_outside_of_the_data_set_are_not_read() {
+    for name in ["/etc/passwd", "../data/train-00000.safetensors", "..", ""] {
+        let message = after(|out| forged(out, FIRST, name));
+        assert!(
+            message.contains("does not lie in the data set"),
+            "{name}: {message}"
+        );
+    }
+    let vocabulary = |name: &str| {
+        after(|out| {
+            let names = std::fs::read_dir(out.join("vocabulary")).unwrap();
+            let first = names.map(|entry| entry.unwrap().file_name()).min().unwrap();
+            forged(
+                out,
+                &format!("vocabulary/{}", first.to_str().unwrap()),
+                name,
+            );
+        })
+    };
+    assert!(vocabulary("/dev/zero").contains("does not lie in the data set"));
+}
+
+#[cfg(unix)]
+#[test]
+fn devices_and_pipes_in_a_data_set_are_refused() {
+    let replaced = |name: &str, pipe: bool| {
+        after(|out| {
+            let path = out.join(name);
+            std::fs::remove_file(&path).unwrap();
+            if pipe {
+                let made = std::process::Command::new("mkfifo").arg(&path).status();
+                assert!(made.unwrap().success());
+            } else {
+                std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+            }
+        })
+    };
+    let names = |out: &Path| {
+        let names = std::fs::read_dir(out.join("vocabulary")).unwrap();
+        names.map(|entry| entry.unwrap().file_name()).min().unwrap()
+    };
+    let (_folder, out) = data_set(false);
+    let vocabulary = format!("vocabulary/{}", names(&out).to_str().unwrap());
+    for name in [FIRST, "dataset.json", &vocabulary] {
+        for pipe in [false, true] {
+            let message = replaced(name, pipe);
+            let said = message.contains(name) && message.contains("no regular file");
+            assert!(said, "{name}, pipe: {pipe}: {message}");
+        }
+    }
+}

@@ -56,7 +56,8 @@ pub enum Error {
     /// The loss is no longer a finite number.
     #[error(
         "the loss became {loss} at step {step} (learning rate {learning_rate}); \
-         lower the learning rate, add warm-up steps, or clamp predictions with a loss threshold"
+         lower the learning rate, add warm-up steps, or clamp predictions with a loss \
+         threshold{largest}"
     )]
     Diverged {
         /// Step at which it happened, counted from 1.
@@ -65,6 +66,34 @@ pub enum Error {
         loss: f64,
         /// The learning rate of that step.
         learning_rate: f64,
+        /// The dense column with the largest values, as the end of the message; may be empty.
+        largest: String,
+    },
+    /// A model's answer is no finite number, so that no metric of it means anything.
+    #[error(
+        "the score of sample {sample} is {score}: training has diverged, the weights are damaged, \
+         or dense values are too large for them; train again with a lower learning rate{largest}"
+    )]
+    ScoreNotFinite {
+        /// The sample, counted from 0 in the order in which they were scored.
+        sample: u64,
+        /// The logit.
+        score: f32,
+        /// The dense column with the largest values, as the end of the message; may be empty.
+        largest: String,
+    },
+    /// A weight that was to be saved is no finite number.
+    #[error(
+        "weight `{name}` holds {value}, so it is not saved: training has diverged; lower the \
+         learning rate, or add warm-up steps{largest}"
+    )]
+    WeightNotFinite {
+        /// Name of the weight.
+        name: String,
+        /// The value.
+        value: f32,
+        /// The dense column with the largest values, as the end of the message; may be empty.
+        largest: String,
     },
     /// A learning-rate policy answered what no step can be taken with.
     #[error(
@@ -218,6 +247,16 @@ pub enum Error {
     )]
     CheckpointsInUse {
         /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint would replace something that is not provably one.
+    #[error(
+        "{path} is where a checkpoint belongs, and holds something else; move it away, or give \
+         another folder",
+        path = path.display()
+    )]
+    NotOurs {
+        /// The folder or file.
         path: PathBuf,
     },
     /// What a run knows cannot be written as JSON, such as a loss that is not a number.

@@ -42,6 +42,14 @@ impl<D: Dataset + 'static> From<Arc<D>> for Inputs<'_> {
 }
 
 impl Inputs<'_> {
+    /// The data sets.
+    pub(crate) fn datasets(&self) -> Vec<Arc<dyn Dataset>> {
+        match self {
+            Self::Unsplit(all) => vec![all.clone()],
+            Self::Split { hot, cold, .. } => vec![hot.clone(), cold.clone()],
+        }
+    }
+
     /// Inputs of an epoch.
     pub(crate) fn len(&self) -> u64 {
         match self {
@@ -115,6 +123,20 @@ impl<'a> Feed<'a> {
     pub(crate) fn lanes(&self) -> Vec<u64> {
         let loaders = self.loaders.iter();
         loaders.map(|(_, loader)| loader.batches()).collect()
+    }
+
+    /// Whether a position is one of an epoch: every lane has the batches that have run and those
+    /// that are left of the stretch.
+    pub(crate) fn has(&self, epoch: &EpochProgress) -> bool {
+        let (all, done) = (self.lanes(), &epoch.done);
+        let in_lanes =
+            done.len() == all.len() && done.iter().zip(&all).all(|(done, all)| done <= all);
+        let stretch = |turn: Turn| {
+            let (side, loader) = self.loaders.get(turn.lane)?;
+            let left = loader.batches().checked_sub(*done.get(turn.lane)?)?;
+            Some(*side == turn.side && turn.batches <= left)
+        };
+        in_lanes && epoch.turn.is_none_or(|turn| stretch(turn) == Some(true))
     }
 
     /// What decides the order of the batches of an epoch, the schedule's rules apart.

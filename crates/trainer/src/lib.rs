@@ -8,6 +8,7 @@ mod crossing;
 #[path = "no_crossing.rs"]
 mod crossing;
 mod error;
+mod finite;
 mod float;
 mod inputs;
 mod learning_rate;

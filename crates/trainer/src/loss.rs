@@ -40,6 +40,12 @@ pub trait Loss: Any + Debug + Send + Sync {
     /// checkpoints hold it, and a run goes on from checkpoints with an equal description only.
     fn describe(&self) -> Value;
 
+    /// The least and the largest logit that counts in evaluations, where this loss clamps
+    /// predictions: a logit is raised to the first, then lowered to the second.
+    fn logit_bounds(&self) -> Option<[f32; 2]> {
+        None
+    }
+
     /// Checks the parameters before a run begins.
     ///
     /// # Errors
@@ -98,8 +104,8 @@ pub enum LossInput {
 pub struct BinaryLoss {
     /// Which loss.
     pub kind: LossKind,
-    /// Where `0 < threshold < 1`, predictions are clamped to `[threshold, 1 - threshold]` first; a
-    /// clamped prediction has no gradient.
+    /// Where `0 < threshold < 1`, predictions are clamped to `[threshold, 1 - threshold]` first, in
+    /// evaluations too, where clamped ones are ties; a clamped prediction has no gradient.
     pub threshold: f32,
     /// What it is computed from.
     #[serde(default)]
@@ -156,6 +162,12 @@ impl Loss for BinaryLoss {
 
     fn describe(&self) -> Value {
         json!(self)
+    }
+
+    fn logit_bounds(&self) -> Option<[f32; 2]> {
+        let threshold = f64::from(self.threshold);
+        let least = (threshold / (1.0 - threshold)).ln() as f32;
+        self.clamps().then_some([least, -least])
     }
 
     fn validate(&self) -> Result<()> {
@@ -292,6 +304,7 @@ const LOWEST_RISE: f64 = 1e-12;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Scores;
 
     fn all() -> Vec<BinaryLoss> {
         let kinds = [
@@ -347,6 +360,29 @@ mod tests {
         let mut grad = [1.0];
         let value = loss.evaluate(&[30.0], &[0.0], 1, &mut grad).unwrap();
         assert!((value + 0.1f64.ln()).abs() < 1e-6 && grad[0] == 0.0);
+    }
+
+    #[test]
+    fn clamped_logits_are_those_of_clamped_predictions() {
+        for threshold in [0.1f32, 0.3, 0.5, 0.7] {
+            let loss = BinaryLoss {
+                threshold,
+                ..BinaryLoss::bce()
+            };
+            let mut scores = Scores::default();
+            let logits = [-9.0f32, -0.5, 0.0, 0.2, 3.0];
+            scores.extend(&logits, &[1.0; 5]).unwrap();
+            let scores = scores.seen_by(&loss);
+            for (&z, &seen) in logits.iter().zip(scores.logits()) {
+                let low = f64::from(threshold);
+                let wanted = bounded(sigmoid(f64::from(z)), low, 1.0 - low);
+                assert!((sigmoid(f64::from(seen)) - wanted).abs() < 1e-6);
+            }
+            let cost = scores.evaluate().unwrap().log_loss;
+            let wanted = loss.evaluate(&logits, &[1.0; 5], 5, &mut [0.0; 5]).unwrap();
+            assert!((cost - wanted).abs() < 1e-6, "{threshold}: {cost} {wanted}");
+        }
+        assert_eq!(BinaryLoss::bce().logit_bounds(), None);
     }
 
     #[test]

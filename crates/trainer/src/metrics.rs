@@ -4,9 +4,9 @@ use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::loss::{cross_entropy, sigmoid};
+use crate::loss::{Loss, cross_entropy, sigmoid};
 
-/// Logits and labels of samples, gathered batch by batch. [`Scores::evaluate`] has the metrics that
+/// Logits and labels of samples, gathered batch by batch; all logits are finite. [`Scores::evaluate`] has the metrics that
 /// runs report; others can be computed from [`Scores::logits`] and [`Scores::labels`].
 #[derive(Debug, Clone, Default)]
 pub struct Scores {
@@ -45,7 +45,8 @@ impl Scores {
     /// `logits`, `labels`: `[batch]`.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] where there are not equally many; nothing is added then.
+    /// [`Error::Mismatch`] where there are not equally many, and [`Error::ScoreNotFinite`]; nothing
+    /// is added then.
     pub fn extend(&mut self, logits: &[f32], labels: &[f32]) -> Result<()> {
         if logits.len() != labels.len() {
             return Err(Error::Mismatch {
@@ -53,6 +54,13 @@ impl Scores {
                 model: logits.len() as u64,
                 data: labels.len() as u64,
                 remedy: "give one logit for each label",
+            });
+        }
+        if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
+            return Err(Error::ScoreNotFinite {
+                sample: (self.len() + at) as u64,
+                score: logits[at],
+                largest: String::new(),
             });
         }
         self.logits.extend_from_slice(logits);
@@ -64,6 +72,16 @@ impl Scores {
     pub fn append(&mut self, other: &Self) {
         self.logits.extend_from_slice(&other.logits);
         self.labels.extend_from_slice(&other.labels);
+    }
+
+    /// The scores as a loss sees them: where it clamps predictions, so do its evaluations.
+    pub fn seen_by(mut self, loss: &dyn Loss) -> Self {
+        if let Some([least, largest]) = loss.logit_bounds() {
+            for logit in &mut self.logits {
+                *logit = logit.max(least).min(largest);
+            }
+        }
+        self
     }
 
     /// Number of samples.
@@ -162,6 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::loss::BinaryLoss;
 
     fn scores(pairs: &[(f32, u8)]) -> Scores {
         let mut scores = Scores::default();
@@ -183,6 +202,31 @@ mod tests {
             "{error}"
         );
         assert_eq!((scores.logits(), scores.labels()), (&[0.5][..], &[1.0][..]));
+    }
+
+    #[test]
+    fn a_score_that_is_not_finite_is_refused() {
+        let mut scores = scores(&[(0.5, 1)]);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = scores.extend(&[0.1, bad], &[1.0, 0.0]).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.starts_with("the score of sample 2 is "),
+                "{message}"
+            );
+            assert_eq!(scores.len(), 1);
+        }
+    }
+
+    #[test]
+    fn clamped_scores_are_ties() {
+        let clamped = BinaryLoss {
+            threshold: 0.3,
+            ..BinaryLoss::bce()
+        };
+        let scores = scores(&[(3.0, 0), (2.0, 1), (-2.0, 0)]);
+        assert_eq!(scores.auc(), Some(0.5));
+        assert_eq!(scores.seen_by(&clamped).auc(), Some(0.75));
     }
 
     #[test]

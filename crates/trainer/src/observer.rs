@@ -1,10 +1,11 @@
 //! Who watches a run: a file, the terminal, or the caller's own code.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use recsys_data::output_file::stream;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -60,6 +61,14 @@ pub enum Event<'a> {
         bytes: u64,
         /// Seconds that it took.
         seconds: f64,
+    },
+    /// A checkpoint could not be written. The run goes on, and tries again when the next is due.
+    #[non_exhaustive]
+    NotSaved {
+        /// Steps taken until then.
+        step: u64,
+        /// What is wrong.
+        problem: &'a str,
     },
     /// A step was taken.
     #[non_exhaustive]
@@ -168,7 +177,7 @@ impl Observer for Observers {
 }
 
 /// Writes events to a file, one JSON object a line: every evaluation, and one step of every few,
-/// with the mean loss since the last that was written.
+/// with the mean loss since the last that was written. A [`stream`] is written into as it is.
 pub struct JsonLines {
     path: PathBuf,
     out: BufWriter<File>,
@@ -182,7 +191,7 @@ impl JsonLines {
     /// # Errors
     /// A file that cannot be created.
     pub fn create(path: &Path, every: u64) -> Result<Self> {
-        Self::open(path, every, File::create(path))
+        Self::open(path, every, |path| File::create(path))
     }
 
     /// Writes behind what the file holds, for a run that goes on; makes it where there is none.
@@ -190,11 +199,16 @@ impl JsonLines {
     /// # Errors
     /// A file that cannot be written to.
     pub fn append(path: &Path, every: u64) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(path);
-        Self::open(path, every, file)
+        let append = |path: &Path| File::options().create(true).append(true).open(path);
+        Self::open(path, every, append)
     }
 
-    fn open(path: &Path, every: u64, file: std::io::Result<File>) -> Result<Self> {
+    fn open(path: &Path, every: u64, open: fn(&Path) -> io::Result<File>) -> Result<Self> {
+        let file = match stream(path) {
+            Ok(None) => open(path),
+            Ok(Some(stream)) => Ok(stream),
+            Err(error) => Err(error),
+        };
         let file = file.map_err(|source| Error::io("cannot create", path, source))?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -206,7 +220,7 @@ impl JsonLines {
 
     fn write(&mut self, event: &Event<'_>) -> Result<()> {
         serde_json::to_writer(&mut self.out, event)
-            .map_err(std::io::Error::from)
+            .map_err(io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| {
                 if matches!(event, Event::Step { .. }) {

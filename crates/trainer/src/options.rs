@@ -1,6 +1,7 @@
 //! The options of a training run.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use recsys_data::Order;
 use serde::{Serialize, Serializer};
@@ -66,6 +67,11 @@ pub struct TrainOptions {
     pub lookahead: Option<usize>,
     /// Samples of the evaluation set that the loss is taken on at a change of the schedule's side.
     pub swap_samples: u64,
+    /// Set to true, by a handler of signals or another thread, it ends the run after the current
+    /// step: with a checkpoint where the run has them, and without an evaluation.
+    /// [`RunReport::interrupted_at`](crate::RunReport::interrupted_at) tells.
+    #[serde(skip)]
+    pub stop: Arc<AtomicBool>,
 }
 
 fn policy<S: Serializer>(
@@ -104,6 +110,7 @@ impl Default for TrainOptions {
             prefetch: 3 * loader_threads + 1,
             lookahead: None,
             swap_samples: 1 << 14,
+            stop: Arc::default(),
         }
     }
 }

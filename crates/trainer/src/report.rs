@@ -106,6 +106,9 @@ pub struct RunReport {
     /// The step after which the run was told to stop, its last checkpoint's; `None` where it came
     /// to its end. The other fields tell what there was until then.
     pub interrupted_at: Option<u64>,
+    /// Why the last checkpoint was not written; `None` where it was, or the run has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsaved: Option<String>,
     /// What ran in which phase, how long, and how many bytes crossed.
     pub phases: Phases,
     /// Every change of the schedule's side; empty where inputs are not split.

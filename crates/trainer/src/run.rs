@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use embedding_store::{EmbeddingStore, Side, Tiered, Traffic};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoints, Keeper};
 use crate::error::{Error, Result};
+use crate::finite::with_largest;
 use crate::inputs::{Feed, Inputs, Lane};
 use crate::learning_rate::{LearningRates, checked};
 use crate::metrics::{Evaluation, Scores};
@@ -52,7 +54,8 @@ pub struct Evaluations {
 /// # Errors
 /// Options that make no sense, two parameters of one name, data that do not fit the model, damaged
 /// data, a schedule that does not run every batch once, errors of the caller's own code, and
-/// [`Error::Diverged`] as soon as a loss is not finite.
+/// [`Error::Diverged`] as soon as a loss is not finite, or [`Error::ScoreNotFinite`] where that is
+/// noticed by an evaluation.
 pub fn fit<'a, M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
     train: impl Into<Inputs<'a>>,
@@ -73,8 +76,9 @@ pub fn fit<'a, M: Model, S: EmbeddingStore>(
 /// [`Checkpoint::load_with_state`](crate::Checkpoint::load_with_state).
 ///
 /// # Errors
-/// As [`fit`]; a folder that another run writes to, or that holds checkpoints of a run that this is
-/// not to go on from; settings that differ from the checkpoint's; files that cannot be written.
+/// As [`fit`]; a folder that cannot be written to, that another run writes to, or that holds
+/// checkpoints of a run that this is not to go on from; settings that differ from the checkpoint's.
+/// A checkpoint that cannot be written later ends no run: [`RunReport::unsaved`] tells.
 pub fn fit_with_checkpoints<'a, M: Model, S: EmbeddingStore>(
     trainer: &mut Trainer<M, S>,
     train: impl Into<Inputs<'a>>,
@@ -84,9 +88,11 @@ pub fn fit_with_checkpoints<'a, M: Model, S: EmbeddingStore>(
     observer: &mut dyn Observer,
 ) -> Result<RunReport> {
     let train = train.into();
-    rayon::scope(|_| {
+    let datasets = train.datasets();
+    let report = rayon::scope(|_| {
         Run::start(trainer, &train, evaluations, options, observer)?.go(train, checkpoints)
-    })
+    });
+    report.map_err(|error| with_largest(error, &datasets))
 }
 
 struct Run<'a, M, S> {
@@ -96,6 +102,8 @@ struct Run<'a, M, S> {
     watch: Watch<'a>,
     keeper: Option<Keeper<'a>>,
     progress: Progress,
+    /// Why the last checkpoint was not written.
+    unsaved: Option<String>,
     /// Steps whose losses are on their way from a device, oldest first.
     begun: VecDeque<Begun>,
 }
@@ -116,7 +124,7 @@ struct Begun {
 enum End {
     /// It ran its course.
     Reached,
-    /// A checkpoint was written, because the run is told to stop.
+    /// The run is told to stop; where it has checkpoints, one was written.
     Interrupted,
 }
 
@@ -150,6 +158,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                 epoch: EpochProgress::of(options.earlier_epochs),
                 ..Progress::default()
             },
+            unsaved: None,
             begun: VecDeque::new(),
         })
     }
@@ -323,6 +332,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
             stopped_early,
             stopped_by_observer: self.watch.has_stopped(),
             interrupted_at: interrupted.then_some(step),
+            unsaved: self.unsaved.take(),
             phases,
             swaps,
         }
@@ -506,6 +516,7 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
                     step,
                     loss,
                     learning_rate: rates.rows,
+                    largest: String::new(),
                 });
             }
             let progress = &mut self.progress;
@@ -525,29 +536,43 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         Ok(())
     }
 
+    /// Whether the run is told to stop.
     fn is_stopping(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::is_stopping)
+        self.options.stop.load(Ordering::Relaxed)
     }
 
-    /// Whether this step's state is to be saved for another reason than an evaluation.
+    /// Whether training pauses here for another reason than an evaluation: this step's state is to
+    /// be saved, or the run is told to stop.
     fn checkpoint_is_due(&self, feed: &Feed<'_>) -> bool {
         let over = self.progress.epoch.batches() == feed.batches();
-        self.keeper.as_ref().is_some_and(|keeper| {
-            keeper.is_stopping() || (!over && (keeper.is_due(self.progress.step) || self.is_over()))
-        })
+        let due = |keeper: &Keeper<'_>| keeper.is_due(self.progress.step) || self.is_over();
+        self.is_stopping() || (!over && self.keeper.as_ref().is_some_and(due))
     }
 
-    /// Writes a checkpoint where there is a reason: it is due, the best evaluation so far is of
-    /// this step, the run ends, or it is told to stop.
+    /// Writes a checkpoint where the run has them and there is a reason: it is due, the best
+    /// evaluation so far is of this step, the run ends, or it is told to stop.
+    ///
+    /// One that cannot be written ends no run, which may go on for hours: the next one may succeed.
     fn save_if_due(&mut self, feed: &Feed<'_>, ends: bool) -> Result<End> {
-        let Some(keeper) = &mut self.keeper else {
-            return Ok(End::Reached);
-        };
-        let (step, stopping) = (self.progress.step, keeper.is_stopping());
+        let (step, stopping) = (self.progress.step, self.is_stopping());
         let is_best = self.progress.best.is_some_and(|best| best.step == step);
-        if stopping || ends || is_best || keeper.is_due(step) {
+        if let Some(keeper) = &mut self.keeper
+            && (stopping || ends || is_best || keeper.is_due(step))
+        {
             let schedule = feed.schedule_state()?;
-            keeper.save(self.trainer, &self.progress, schedule, &mut self.watch)?;
+            let saved = keeper.save(self.trainer, &self.progress, schedule, &mut self.watch);
+            self.unsaved = match saved {
+                Ok(()) => None,
+                Err(error @ (Error::Io { .. } | Error::NotOurs { .. })) => {
+                    let problem = error.to_string();
+                    self.watch.tell(&Event::NotSaved {
+                        step,
+                        problem: &problem,
+                    })?;
+                    Some(problem)
+                }
+                Err(error) => return Err(error),
+            };
         }
         Ok(match stopping {
             true => End::Interrupted,
@@ -563,10 +588,13 @@ impl<'a, M: Model, S: EmbeddingStore> Run<'a, M, S> {
         }
     }
 
-    /// Logits and labels of an evaluation set, whose inputs may touch any rows.
+    /// Logits, as the loss sees them, and labels of an evaluation set, whose inputs may touch any
+    /// rows.
     fn score(&mut self, dataset: Arc<dyn Dataset>) -> Result<Scores> {
         self.enter(None)?;
-        self.trainer.score(dataset, self.options.test_batch_size)
+        let options = self.options;
+        let scores = self.trainer.score(dataset, options.test_batch_size)?;
+        Ok(scores.seen_by(&*options.loss))
     }
 
     fn evaluate(&mut self) -> Result<EpochReport> {

@@ -11,6 +11,7 @@ use recsys_model::{InputShape, Model};
 
 use crate::crossing::{Asked, Crossing, Recorded, Sent};
 use crate::error::{Error, Result};
+use crate::finite::with_largest;
 use crate::learning_rate::LearningRates;
 use crate::loss::{Loss, built_in};
 use crate::metrics::Scores;
@@ -394,8 +395,13 @@ impl<M: Model, S: EmbeddingStore> Trainer<M, S> {
     /// The logits and labels of a whole data set, in file order.
     ///
     /// # Errors
-    /// A data set that does not fit, or damaged data.
+    /// A data set that does not fit, damaged data, or [`Error::ScoreNotFinite`].
     pub fn score(&mut self, dataset: Arc<dyn Dataset>, batch_size: usize) -> Result<Scores> {
+        let scores = self.score_all(dataset.clone(), batch_size);
+        scores.map_err(|error| with_largest(error, &[dataset]))
+    }
+
+    fn score_all(&mut self, dataset: Arc<dyn Dataset>, batch_size: usize) -> Result<Scores> {
         self.check(dataset.schema())?;
         let options = LoaderOptions {
             batch_size,

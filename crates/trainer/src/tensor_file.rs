@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use recsys_data::input_file::open_regular;
 use safetensors::tensor::{Dtype as FileDtype, Metadata, SafeTensorError, TensorInfo};
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::Xxh3Default;
@@ -249,7 +250,7 @@ impl TensorSource for TensorReader {
 /// Size and hash of a file.
 pub(crate) fn measure(path: &Path) -> Result<Written> {
     let io = |source| Error::io("cannot read", path, source);
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = open_regular(path).map_err(io)?;
     let (mut hash, mut bytes) = (Xxh3Default::new(), 0);
     let mut buffer = vec![0; 4 * FLOATS_AT_ONCE];
     loop {

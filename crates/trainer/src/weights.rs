@@ -10,6 +10,7 @@ use embedding_store::EmbeddingStore;
 use recsys_data::output_file::OutputFile;
 use recsys_device::read_slice;
 
+use crate::finite::check_weights;
 use crate::parameters::distinct_parameters;
 use crate::table_rows::{TableRows, check_rows, pieces, read_rows, rows_name};
 use crate::tensor_file::{Entry, TensorReader, TensorWriter};
@@ -22,7 +23,8 @@ use crate::{Error, Model, Result, RowMap, Trainer};
 /// only when it is complete.
 ///
 /// # Errors
-/// Two parameters of one name, a file that cannot be written, or a failing tensor operation.
+/// Two parameters of one name, [`Error::WeightNotFinite`], a file that cannot be written, or a
+/// failing tensor operation.
 pub fn save_weights<M: Model, S: EmbeddingStore>(
     path: &Path,
     trainer: &Trainer<M, S>,
@@ -54,7 +56,9 @@ pub fn save_weights_about<M: Model, S: EmbeddingStore>(
     write_dense(&mut out, &dense)?;
     for (index, part) in trainer.store().parts().iter().enumerate() {
         for rows in pieces(part) {
-            out.write(&trainer.store().export(index, rows)?.weights)?;
+            let rows = trainer.store().export(index, rows)?.weights;
+            check_weights(&rows_name(trainer, part), &rows)?;
+            out.write(&rows)?;
         }
     }
     let (file, _) = out.finish();
@@ -72,9 +76,11 @@ pub(crate) fn write_dense(
     out: &mut TensorWriter<impl Write>,
     dense: &[(String, Tensor)],
 ) -> Result<()> {
-    for (_, tensor) in dense {
+    for (name, tensor) in dense {
         let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
-        read_slice(&tensor, |values| out.write(values))??;
+        read_slice(&tensor, |values| {
+            check_weights(name, values).and_then(|()| out.write(values))
+        })??;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ mod skewed;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dlrm::SliceSize;
 use embedding_store::{EmbeddingStore, Optimizer, RowFormat, Side, StoreOptions};
@@ -69,12 +69,25 @@ impl Setup {
         checkpoints: Option<&Checkpoints>,
         observer: &mut dyn Observer,
     ) -> Result<RunReport> {
+        self.run_until(Arc::default(), trainer, checkpoints, observer)
+    }
+
+    fn run_until(
+        &self,
+        stop: Arc<AtomicBool>,
+        trainer: &mut AnyTrainer,
+        checkpoints: Option<&Checkpoints>,
+        observer: &mut dyn Observer,
+    ) -> Result<RunReport> {
         let data = Arc::new(Skewed::new(60, 2));
         let evaluations = Evaluations {
             validation: Some(part(&data, |sample| sample.is_multiple_of(5))),
             test: None,
         };
-        let options = self.options();
+        let options = TrainOptions {
+            stop,
+            ..self.options()
+        };
         let mut schedule: Box<dyn Schedule> = match self.split {
             Split::Unsplit => {
                 let all = data as Arc<dyn Dataset>;
@@ -109,14 +122,14 @@ impl Setup {
 }
 
 /// Sets the stop flag at a step.
-struct StopAfter(u64, Checkpoints);
+struct StopAfter(u64, Arc<AtomicBool>);
 
 impl Observer for StopAfter {
     fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
         if let Event::Step { step, .. } = event
             && *step == self.0
         {
-            self.1.stop.store(true, Ordering::Relaxed);
+            self.1.store(true, Ordering::Relaxed);
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -158,10 +171,12 @@ fn resuming(folder: &Path) -> Checkpoints {
 
 /// Runs until a step.
 fn stop_after(step: u64, setup: Setup, checkpoints: Checkpoints) -> RunReport {
-    let report = setup.run(
+    let stop = Arc::<AtomicBool>::default();
+    let report = setup.run_until(
+        stop.clone(),
         &mut setup.trainer(),
         Some(&checkpoints),
-        &mut StopAfter(step, checkpoints.clone()),
+        &mut StopAfter(step, stop),
     );
     report.unwrap()
 }
@@ -674,5 +689,78 @@ fn a_checkpoint_of_version_1_is_read_and_its_run_goes_on() {
         }
         let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
         assert!(found.iter().zip(&expected).all(close));
+    }
+}
+
+/// What other people keep in the folder stays there, whatever it is called.
+#[test]
+fn only_what_is_provably_a_checkpoint_is_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = place.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let foreign = [
+        "step-0000000001/weights.bin",
+        "step-0000000002/checkpoint.json",
+        "step-0000000003/model.safetensors",
+        ".step-0000000007.partial-1/notes.txt",
+        ".step-of-mine.partial-solution/checkpoint.json",
+    ];
+    for name in foreign {
+        write(name, "somebody else's");
+    }
+    // One of ours to which somebody added a file.
+    let earlier = tempfile::tempdir().unwrap();
+    stop_after(3, BASE, never(earlier.path()));
+    for name in ["checkpoint.json", "model.safetensors", "tables.safetensors"] {
+        let from = earlier.path().join("step-0000000003").join(name);
+        let to = place.path().join("step-0000000004").join(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(from, to).unwrap();
+    }
+    write("step-0000000004/notes.txt", "the good one");
+    write(
+        ".step-0000000009.partial-1/model.safetensors",
+        "remains of a killed run",
+    );
+
+    let every = Checkpoints {
+        every: CheckpointEvery::Steps(1),
+        keep: 1,
+        ..resuming(place.path())
+    };
+    let report = BASE
+        .run(&mut BASE.trainer(), Some(&every), &mut ())
+        .unwrap();
+    assert_eq!(report.unsaved, None);
+    for name in foreign.into_iter().chain(["step-0000000004/notes.txt"]) {
+        assert!(place.path().join(name).exists(), "{name}");
+    }
+    assert!(!place.path().join(".step-0000000009.partial-1").exists());
+
+    // In the way of a checkpoint, it stays, and that is said.
+    let place = tempfile::tempdir().unwrap();
+    let blocked = &mut Blocked(place.path());
+    let report = BASE.run(&mut BASE.trainer(), Some(&never(place.path())), blocked);
+    let unsaved = report.unwrap().unsaved.unwrap();
+    assert!(
+        unsaved.contains("holds something else; move it away"),
+        "{unsaved}"
+    );
+}
+
+/// Puts something where the last checkpoint belongs.
+struct Blocked<'a>(&'a Path);
+
+impl Observer for Blocked<'_> {
+    fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
+        if let Event::Started { steps, .. } = event {
+            let path = self.0.join(format!("step-{steps:010}"));
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("thesis.txt"), "all of it").unwrap();
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }

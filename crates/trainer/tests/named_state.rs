@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor, Var, safetensors};
 use candle_nn::{Init, Module, VarBuilder, VarMap, linear};
@@ -93,21 +93,23 @@ fn trainer(rotations: &[usize]) -> Plain {
     Trainer::new(replicas, store, Device::Cpu)
 }
 
-struct StopAfter(u64, Checkpoints);
+struct StopAfter(u64, Arc<AtomicBool>);
 
 impl Observer for StopAfter {
     fn observe(&mut self, event: &Event<'_>) -> Result<ControlFlow<()>> {
         if let Event::Step { step, .. } = event
             && *step == self.0
         {
-            self.1.stop.store(true, Ordering::Relaxed);
+            self.1.store(true, Ordering::Relaxed);
         }
         Ok(ControlFlow::Continue(()))
     }
 }
 
-fn run(trainer: &mut Plain, checkpoints: Option<&Checkpoints>, observer: &mut dyn Observer) {
+fn run(trainer: &mut Plain, checkpoints: Option<&Checkpoints>, last: u64) {
+    let stop = Arc::<AtomicBool>::default();
     let options = TrainOptions {
+        stop: stop.clone(),
         batch_size: 7,
         order: Order::Shuffled,
         learning_rate: 0.05,
@@ -115,6 +117,7 @@ fn run(trainer: &mut Plain, checkpoints: Option<&Checkpoints>, observer: &mut dy
     };
     let data = Arc::new(Skewed::new(60, 2)) as Arc<dyn Dataset>;
     let none = Evaluations::default();
+    let observer = &mut StopAfter(last, stop);
     fit_with_checkpoints(trainer, data, &none, &options, checkpoints, observer).unwrap();
 }
 
@@ -149,17 +152,13 @@ fn by_name(trainer: &Plain) -> BTreeMap<(String, usize), Vec<u32>> {
 fn parameters_listed_in_another_order_resume_bit_for_bit() {
     for replicas in [1, 2] {
         let mut whole = trainer(&vec![0; replicas]);
-        run(&mut whole, None, &mut ());
+        run(&mut whole, None, u64::MAX);
         for rotation in 0..6 {
             let folder = tempfile::tempdir().unwrap();
             let first = checkpoints(folder.path(), false);
-            run(
-                &mut trainer(&vec![0; replicas]),
-                Some(&first),
-                &mut StopAfter(4, first.clone()),
-            );
+            run(&mut trainer(&vec![0; replicas]), Some(&first), 4);
             let mut rest = trainer(&vec![rotation; replicas]);
-            run(&mut rest, Some(&checkpoints(folder.path(), true)), &mut ());
+            run(&mut rest, Some(&checkpoints(folder.path(), true)), u64::MAX);
             assert!(by_name(&whole) == by_name(&rest), "{replicas} {rotation}");
         }
     }
@@ -168,8 +167,8 @@ fn parameters_listed_in_another_order_resume_bit_for_bit() {
 #[test]
 fn replicas_that_list_their_parameters_differently_stay_equal() {
     let (mut same, mut mixed) = (trainer(&[0, 0, 0]), trainer(&[0, 2, 5]));
-    run(&mut same, None, &mut ());
-    run(&mut mixed, None, &mut ());
+    run(&mut same, None, u64::MAX);
+    run(&mut mixed, None, u64::MAX);
     assert!(by_name(&same) == by_name(&mixed));
 }
 

@@ -1,18 +1,17 @@
-//! The options of checkpoints, and how a signal ends a run.
+//! The options of checkpoints.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use trainer::{CheckpointEvery, Checkpoints};
 
 /// Where and when checkpoints are written.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CheckpointArguments {
-    /// Write checkpoints into this folder, also at the best evaluations, at the end, and at Ctrl-C
-    /// or SIGTERM.
+    /// Write checkpoints into this folder, also at the best evaluations, at the end, and where
+    /// Ctrl-C, SIGTERM or a closed terminal ends the run.
     #[arg(long, value_name = "DIR", help_heading = "Checkpoints")]
     pub checkpoint: Option<PathBuf>,
     /// How often: after a number of steps (1000) or minutes (10min) [default: 10min].
@@ -53,25 +52,6 @@ impl CheckpointArguments {
             resume: self.resume,
             ..defaults
         })
-    }
-}
-
-/// Lets Ctrl-C and SIGTERM end the run with a checkpoint; a second one ends the program
-/// immediately.
-///
-/// # Errors
-/// A system that does not let signals be handled.
-pub(crate) fn stop_on_signals(checkpoints: &Checkpoints) -> Result<()> {
-    let stop = checkpoints.stop.clone();
-    let handler = move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step, with a checkpoint; once more ends immediately");
-    };
-    match ctrlc::set_handler(handler) {
-        Err(error) => bail!("cannot handle Ctrl-C: {error}"),
-        Ok(()) => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ mod placement;
 mod rows;
 mod training;
 
-pub(crate) use checkpoints::{CheckpointArguments, stop_on_signals};
+pub(crate) use checkpoints::CheckpointArguments;
 pub(crate) use model::ModelArguments;
 pub(crate) use placement::{PlacementArguments, PlacementName};
 pub(crate) use rows::RowArguments;

@@ -143,22 +143,22 @@ fn criteo(arguments: &CriteoArguments) -> Result<()> {
 
 fn print(report: &EncodeReport) {
     print_files(&report.sources);
-    println!(
+    say!(
         "{:<14} {:>14}   all in {}",
         "rows",
         grouped(report.rows),
         report.split
     );
     match report.labels {
-        true => println!(
+        true => say!(
             "{:<14} {:>14}   {:.2}%",
             "positive",
             grouped(report.clicks),
             100.0 * report.clicks as f64 / report.rows as f64
         ),
-        false => println!("{:<14} {:>14}", "labels", "none"),
+        false => say!("{:<14} {:>14}", "labels", "none"),
     }
-    println!(
+    say!(
         "{:<14} {:>13.2}%   of all lookups",
         "unseen",
         100.0 * report.unseen_share()
@@ -167,14 +167,14 @@ fn print(report: &EncodeReport) {
         let shares = tables
             .iter()
             .map(|table| format!("{:>4} {:>6.2}%", table.table, 100.0 * table.share));
-        println!("  {}", shares.collect::<Vec<_>>().join(" "));
+        say!("  {}", shares.collect::<Vec<_>>().join(" "));
     }
-    println!(
+    say!(
         "{:<14} {:>12.1} s   {} rows/s",
         "in all",
         report.seconds,
         grouped(report.rows_per_second() as u64)
     );
-    println!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
+    say!("{:<14} {:>14}", "packed", bytes(report.packed_bytes));
     print_skipped(&report.skipped);
 }

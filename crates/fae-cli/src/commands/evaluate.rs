@@ -16,11 +16,11 @@ use recsys_data::output_file::OutputFile;
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::json;
-use trainer::Scores;
+use trainer::{BinaryLoss, Loss, Scores};
 
 use super::train::{load_weights, say_rows};
 use crate::arguments::{ModelArguments, TrainArguments};
-use crate::process::write_json;
+use crate::process::{check_outputs, probe, write_json};
 use crate::text::{evaluation_header, evaluation_row};
 
 /// Score a data set: AUC, log loss, accuracy, normalised entropy; or write predictions.
@@ -69,6 +69,11 @@ pub(crate) struct Arguments {
     /// The model's shape, with --weights.
     #[command(flatten)]
     model: ModelArguments,
+    /// Clamp predictions to [T, 1 - T] before anything is computed of them, as training with that
+    /// --loss-threshold did; predictions that are clamped are ties for the AUC [default: the
+    /// checkpoint's, or the preset's].
+    #[arg(long, value_name = "T")]
+    loss_threshold: Option<f32>,
     /// Samples in a mini-batch; changes no result.
     #[arg(long, value_name = "SAMPLES", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
@@ -107,6 +112,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn evaluate(arguments: &Arguments) -> Result<()> {
     let data = PackedDataset::open(&arguments.data)?;
+    let outputs = [
+        ("--json", arguments.json.as_ref()),
+        ("--predictions", arguments.predictions.as_ref()),
+    ];
+    check_outputs(&outputs, &[&data])?;
+    arguments.json.as_deref().map_or(Ok(()), probe)?;
     let split: Split = arguments.split.into();
     let samples = data.split(split);
     ensure!(
@@ -129,10 +140,10 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
         )),
         None => None,
     };
-    let (mut trainer, source) = match (&arguments.checkpoint, &arguments.weights) {
+    let (mut trainer, source, trained) = match (&arguments.checkpoint, &arguments.weights) {
         (Some(folder), _) => {
             let checkpoint = newest_checkpoint(folder, &mut |path, error| {
-                eprintln!(
+                note!(
                     "checkpoint {} cannot be used, the one before it is tried: {error}",
                     path.display()
                 );
@@ -141,7 +152,8 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
             let there = ids_of.map(PackedDataset::open).transpose()?;
             let (trainer, rows) = scorer_of(&checkpoint, there.as_ref(), &data)?;
             say_rows(rows, checkpoint.path(), there.is_some(), &data);
-            (trainer, checkpoint.path().to_path_buf())
+            let loss = checkpoint.loss().unwrap_or_default();
+            (trainer, checkpoint.path().to_path_buf(), loss.threshold)
         }
         (None, Some(file)) => {
             let shape = TrainArguments {
@@ -154,32 +166,47 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
             let config = ModelConfig::new(&card, data.schema())?;
             let mut trainer = scorer(&config, card.table_specs(data.schema())?, &data)?;
             load_weights(file, arguments.ids_of.as_deref(), &data, &mut trainer)?;
-            (trainer, file.clone())
+            let threshold = card.training.loss_threshold.unwrap_or_default();
+            (trainer, file.clone(), threshold)
         }
         (None, None) => bail!("give --checkpoint or --weights"),
     };
+    let loss = BinaryLoss {
+        threshold: arguments.loss_threshold.unwrap_or(trained),
+        ..BinaryLoss::bce()
+    };
+    loss.validate()?;
+    if loss.threshold > 0.0 {
+        let (least, most) = (loss.threshold, 1.0 - loss.threshold);
+        note!("predictions are clamped to {least} to {most}, as in training (--loss-threshold)");
+    }
     let scores = trainer.score(Arc::new(samples), arguments.batch_size as usize)?;
+    let scores = scores.seen_by(&loss);
     if let Some((path, file)) = predictions {
         write_predictions(file, &scores).with_context(|| cannot_write(path))?;
     }
-    let mut value = json!({ "samples": scores.len() });
-    if data.has_labels() {
-        let evaluation = scores.evaluate().context("nothing was scored")?;
-        println!("{}", evaluation_header());
-        println!("{}", evaluation_row(split.name(), &evaluation));
-        value = json!(evaluation);
-    } else {
-        println!(
-            "{} samples predicted, without labels to score them by",
-            scores.len()
-        );
-    }
+    let evaluation = match data.has_labels() {
+        true => Some(scores.evaluate().context("nothing was scored")?),
+        false => None,
+    };
     if let Some(path) = &arguments.json {
+        let mut value = match &evaluation {
+            Some(evaluation) => json!(evaluation),
+            None => json!({ "samples": scores.len() }),
+        };
         value["split"] = json!(split.name());
         value["weights"] = json!(source);
         value["dataset"] = json!(data.manifest().provenance.dataset);
+        value["loss_threshold"] = json!(loss.threshold);
         value["version"] = json!(env!("CARGO_PKG_VERSION"));
         write_json(path, &value)?;
+    }
+    match &evaluation {
+        Some(evaluation) => {
+            say!("{}", evaluation_header());
+            say!("{}", evaluation_row(split.name(), evaluation));
+        }
+        None => say!("{} samples predicted, without labels to score them by", scores.len()),
     }
     Ok(())
 }

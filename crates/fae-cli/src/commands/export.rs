@@ -180,35 +180,36 @@ impl Weights {
         };
         let written = export_weights(&self.weights, &self.out, form)?;
         for (name, shape) in &written {
-            println!("{name:<72} {shape:?}");
+            say!("{name:<72} {shape:?}");
         }
         let values: u64 = written
             .iter()
             .map(|(_, shape)| shape.iter().product::<u64>())
             .sum();
-        println!("{} weights, {}", written.len(), bytes(4 * values));
+        say!("{} weights, {}", written.len(), bytes(4 * values));
         Ok(())
     }
 }
 
 fn print(report: &ExportReport) {
     for file in &report.files {
-        println!("{:<34} {:>14}", file.name, bytes(file.bytes));
+        say!("{:<34} {:>14}", file.name, bytes(file.bytes));
     }
-    println!("{:<34} {:>14}", "samples", report.rows);
+    say!("{:<34} {:>14}", "samples", report.rows);
     if report.inexact > 0 {
-        println!(
+        say!(
             "{:<34} {:>14}   several integers have their logarithm: one of them was written",
             "dense values not certain", report.inexact
         );
     }
     for note in &report.notes {
-        println!("note: {note}");
+        say!("note: {note}");
     }
     let rate = report.rows as f64 / report.seconds;
-    println!(
+    say!(
         "{:<34} {:>12.1} s   {rate:.0} samples/s",
-        "in all", report.seconds
+        "in all",
+        report.seconds
     );
     print_peak_memory(34);
 }

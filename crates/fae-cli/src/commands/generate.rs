@@ -230,7 +230,7 @@ fn last_rows(rows: u64) -> std::ops::Range<u64> {
 fn print_best(best: recsys_data::Result<f64>) {
     // Too few rows have none.
     if let Ok(best) = best {
-        println!("best reachable AUC on the last fourteenth of the rows: {best:.4}");
+        say!("best reachable AUC on the last fourteenth of the rows: {best:.4}");
     }
 }
 
@@ -287,7 +287,7 @@ fn text(
     bar.finish_and_clear();
     let finished = written.and_then(|()| file.finish());
     finished.with_context(cannot_write)?;
-    println!(
+    say!(
         "{what}, {} in {}",
         bytes(out.metadata()?.len()),
         out.display()
@@ -300,6 +300,6 @@ fn packed(planted: &impl Dataset, options: &impl Serialize, output: &Output) -> 
     let splits = SplitRows::time_ordered(rows);
     let bars = Bars::new();
     write_packed(planted, options, splits, &output.out, output.force, &bars)?;
-    println!("{rows} rows in {}", output.out.display());
+    say!("{rows} rows in {}", output.out.display());
     Ok(())
 }

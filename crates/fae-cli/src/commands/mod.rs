@@ -15,8 +15,10 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::say;
 
 /// Train recommendation models whose embedding tables outgrow the fast device.
 ///
@@ -36,7 +38,8 @@ use clap::{CommandFactory, Parser, Subcommand};
   fae train --data kaggle --preset criteo-kaggle --placement fae --budget 256MiB
 
 `fae COMMAND --help` explains a command.
-Exit codes: 0 done; 1 a comparison or a check failed; 2 bad usage or bad input."
+Exit codes: 0 done; 1 a comparison or a check failed; 2 bad usage, bad input or a failed output; 130
+(Ctrl-C), 143 (SIGTERM) or 129 (a terminal that closed) where a signal ended the program."
 )]
 pub(crate) struct Program {
     #[command(subcommand)]
@@ -64,21 +67,47 @@ enum Command {
 
 impl Program {
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        match &self.command {
-            Command::Prepare(arguments) => prepare::run(arguments)?,
-            Command::Encode(arguments) => encode::run(arguments)?,
-            Command::Import(arguments) => prepare::run_import(arguments)?,
-            Command::Export(arguments) => export::run(arguments)?,
-            Command::Generate(arguments) => generate::run(arguments)?,
-            Command::Inspect(arguments) => inspect::run(arguments)?,
-            Command::Verify(arguments) => return verify::run(arguments),
-            Command::Profile(arguments) => profile::run(arguments)?,
-            Command::Train(arguments) => train::run(arguments)?,
-            Command::Evaluate(arguments) => evaluate::run(arguments)?,
-            Command::Replay(arguments) => return replay::run(arguments),
-            Command::Report(arguments) => return report::run(arguments),
-            Command::Completions(arguments) => shell::completions(arguments, Self::command()),
-            Command::Man(arguments) => shell::man(arguments, Self::command())?,
+        let code = self.command.run()?;
+        match say::failure() {
+            None => {}
+            Some(failure) if self.command.only_prints() => {
+                bail!("cannot write to standard output: {failure}")
+            }
+            Some(failure) => note!("warning: standard output is not complete: {failure}"),
+        }
+        Ok(code)
+    }
+}
+
+impl Command {
+    /// Whether what it prints is all that comes of it.
+    fn only_prints(&self) -> bool {
+        matches!(
+            self,
+            Self::Inspect(_)
+                | Self::Verify(_)
+                | Self::Evaluate(_)
+                | Self::Replay(_)
+                | Self::Completions(_)
+        )
+    }
+
+    fn run(&self) -> Result<ExitCode> {
+        match self {
+            Self::Prepare(arguments) => prepare::run(arguments)?,
+            Self::Encode(arguments) => encode::run(arguments)?,
+            Self::Import(arguments) => prepare::run_import(arguments)?,
+            Self::Export(arguments) => export::run(arguments)?,
+            Self::Generate(arguments) => generate::run(arguments)?,
+            Self::Inspect(arguments) => inspect::run(arguments)?,
+            Self::Verify(arguments) => return verify::run(arguments),
+            Self::Profile(arguments) => profile::run(arguments)?,
+            Self::Train(arguments) => return train::run(arguments),
+            Self::Evaluate(arguments) => evaluate::run(arguments)?,
+            Self::Replay(arguments) => return replay::run(arguments),
+            Self::Report(arguments) => return report::run(arguments),
+            Self::Completions(arguments) => shell::completions(arguments, Program::command()),
+            Self::Man(arguments) => shell::man(arguments, Program::command())?,
         }
         Ok(ExitCode::SUCCESS)
     }

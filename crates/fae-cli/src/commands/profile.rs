@@ -21,7 +21,7 @@ use recsys_data::{Dataset, Split};
 
 use crate::arguments::RowArguments;
 use crate::charts::save_charts;
-use crate::process::peak_memory_bytes;
+use crate::process::{check_outputs, peak_memory_bytes, probe};
 use crate::text::bytes;
 
 /// Choose which embedding rows are hot.
@@ -85,8 +85,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     force: bool,
     /// Worker threads; changes no number [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,7 +100,7 @@ enum Rule {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    on_threads(arguments.threads.map(usize::from), || profile(arguments))
+    on_threads(arguments.threads, || profile(arguments))
 }
 
 fn profile(arguments: &Arguments) -> Result<()> {
@@ -112,6 +112,11 @@ fn profile(arguments: &Arguments) -> Result<()> {
         (_, Some(_)) => bail!("--share belongs to --strategy share; add that or leave it out"),
     };
     let data = PackedDataset::open(&arguments.data)?;
+    check_outputs(&[("--out", Some(&arguments.out))], &[&data])?;
+    probe(&arguments.out)?;
+    if let Some(folder) = &arguments.report {
+        probe(&folder.join("report.json"))?;
+    }
     let train = data.split(Split::Train);
     let count = CountOptions {
         sample: arguments
@@ -123,14 +128,14 @@ fn profile(arguments: &Arguments) -> Result<()> {
     options.inputs = arguments.select_on;
     options.strategy = strategy;
 
-    eprintln!(
+    note!(
         "counting {} inputs",
         (train.len() as f64 * count.sample).round()
     );
     let mut selector = Selector::new(&train, &options)?;
     options.budget = arguments.budget.bytes(selector.all_bytes());
     warn_of_ids(&data, &selector);
-    eprintln!("selecting by {}", strategy.name());
+    note!("selecting by {}", strategy.name());
     let selection = selector.select(strategy, options.budget)?;
     let counted = selector.counts().samples();
     let set = HotSet::from_selection(&data, &options, selection, counted)?;
@@ -138,7 +143,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
     print(&set, selector.all_bytes());
 
     if let Some(folder) = &arguments.report {
-        let mut progress = |what: &str| eprintln!("report: {what}");
+        let mut progress = |what: &str| note!("report: {what}");
         let skew = AccessSkew::new(data.schema(), selector.counts());
         let budgets = BudgetSweep::new(&mut selector, &BudgetSweep::SHARES, &mut progress)?;
         let rates = EstimateSweep::RATES;
@@ -154,7 +159,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
         };
         report.save(folder)?;
         save_charts(&report, folder)?;
-        println!("\n{report}\nreport in {}", folder.display());
+        say!("\n{report}\nreport in {}", folder.display());
     }
     if let Some(folder) = &arguments.materialise {
         let bar = ProgressBar::new(train.len());
@@ -163,7 +168,7 @@ fn profile(arguments: &Arguments) -> Result<()> {
         })?;
         bar.finish_and_clear();
         let [hot, cold] = written.map(|manifest| manifest.rows(Split::Train));
-        println!("{hot} hot and {cold} cold inputs in {}", folder.display());
+        say!("{hot} hot and {cold} cold inputs in {}", folder.display());
     }
     Ok(())
 }
@@ -177,7 +182,7 @@ fn warn_of_ids(data: &PackedDataset, selector: &Selector) {
     }
     let unranked = counts.unranked();
     if let Some(&first) = unranked.first() {
-        eprintln!(
+        note!(
             "note: ids are not ranks of the training inputs in {} of {} tables ({} first), so that \
              hot sets, the first rows of every table, miss more frequent ones; `fae prepare packed \
              --data {} --out DIR` renumbers them",
@@ -208,10 +213,10 @@ fn length_sweep(
 fn print(set: &HotSet, all_bytes: u64) {
     let results = set.results();
     let percent = |share: f64| format!("{:.2}%", 100.0 * share);
-    println!("{:<12} {:>12} {:>12} {:>9}", "table", "rows", "hot", "");
+    say!("{:<12} {:>12} {:>12} {:>9}", "table", "rows", "hot", "");
     for table in set.tables() {
         let share = table.hot_rows as f64 / table.rows.max(1) as f64;
-        println!(
+        say!(
             "{:<12} {:>12} {:>12} {:>9}",
             table.name,
             table.rows,
@@ -219,15 +224,15 @@ fn print(set: &HotSet, all_bytes: u64) {
             percent(share)
         );
     }
-    println!();
-    println!(
+    say!();
+    say!(
         "{:<14} {:>14}   of {} for all rows; the budget is {}",
         "hot bytes",
         bytes(set.hot_bytes()),
         bytes(all_bytes),
         bytes(set.budget())
     );
-    println!(
+    say!(
         "{:<14} {:>14}   {} of {}",
         "hot inputs",
         percent(results.input_share()),
@@ -240,14 +245,14 @@ fn print(set: &HotSet, all_bytes: u64) {
             true => "",
             false => " (estimated from a sample)",
         };
-        println!(
+        say!(
             "{:<14} {:>14}   no set of rows within the budget has more{}",
             "bound",
             of_inputs(bound.hot_inputs),
             estimated
         );
         if let Some(by_rank) = bound.by_rank {
-            println!(
+            say!(
                 "{:<14} {:>14}   no hot set, which is the first rows of every table, has more{}",
                 "  by rank",
                 of_inputs(by_rank),
@@ -255,14 +260,14 @@ fn print(set: &HotSet, all_bytes: u64) {
             );
         }
     }
-    println!(
+    say!(
         "{:<14} {:>14}",
         "hot lookups",
         percent(results.lookup_share())
     );
     if let Some(estimate) = set.estimate() {
         for (name, share) in [("inputs", estimate.inputs), ("lookups", estimate.lookups)] {
-            println!(
+            say!(
                 "{:<14} {:>14}   {} to {} with {} confidence, from {} + {} sampled inputs",
                 format!("  est. {name}"),
                 percent(share.share),
@@ -275,5 +280,5 @@ fn print(set: &HotSet, all_bytes: u64) {
         }
     }
     let memory = peak_memory_bytes().map_or_else(|| "unknown".to_owned(), bytes);
-    println!("{:<14} {:>14}", "peak memory", memory);
+    say!("{:<14} {:>14}", "peak memory", memory);
 }

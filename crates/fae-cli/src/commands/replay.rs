@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for case in &arguments.cases {
         if case.is_file() {
             // A shell's `golden/*` names the files beside the cases too.
-            eprintln!("skipped {}: not a folder", case.display());
+            note!("skipped {}: not a folder", case.display());
             continue;
         }
         let name = case
@@ -70,11 +70,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             .unwrap_or(case.as_os_str())
             .to_string_lossy();
         match replay(case, &options)? {
-            Outcome::Pass(errors) if arguments.verbose => println!("PASS {name}: {errors}"),
-            Outcome::Pass(_) => println!("PASS {name}"),
+            Outcome::Pass(errors) if arguments.verbose => say!("PASS {name}: {errors}"),
+            Outcome::Pass(_) => say!("PASS {name}"),
             Outcome::Fail(errors) => {
                 failed = true;
-                println!("FAIL {name}: {errors}");
+                say!("FAIL {name}: {errors}");
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What a shell and `man` need to know about the program.
 
-use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -27,7 +26,9 @@ pub(crate) struct Man {
 }
 
 pub(crate) fn completions(arguments: &Completions, mut program: Command) {
-    clap_complete::generate(arguments.shell, &mut program, "fae", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut program, "fae", &mut script);
+    say!("{}", String::from_utf8_lossy(&script).trim_end());
 }
 
 pub(crate) fn man(arguments: &Man, program: Command) -> Result<()> {

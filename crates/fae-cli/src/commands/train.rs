@@ -1,12 +1,16 @@
 //! Training: from packed data to a model, on any placement.
 //!
 //! 1. Decide every setting; profile the data, or load a hot set, where rows are hot.
-//! 2. Train, with a progress bar, and write checkpoints.
-//! 3. Print the results, what ran where, how long, and what crossed; write them, and the weights.
+//! 2. Try every output, so that none fails after hours.
+//! 3. Train, with a progress bar, and write checkpoints. A signal ends that after the current step.
+//! 4. Write the weights and the results, each whatever becomes of the other; print what ran where,
+//!    how long, and what crossed.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use embedding_store::EmbeddingStore;
 use fae_run::{
@@ -15,11 +19,13 @@ use fae_run::{
 use recsys_data::packed::PackedDataset;
 use recsys_data::{Dataset, Split};
 use serde_json::json;
-use trainer::{JsonLines, Model, Observers, Trainer};
+use trainer::{Model, Observers, RunReport, Trainer};
 
-use crate::arguments::{CheckpointArguments, PlacementArguments, TrainArguments, stop_on_signals};
+use crate::arguments::{CheckpointArguments, PlacementArguments, TrainArguments};
 use crate::console::Console;
-use crate::process::{peak_memory_bytes, write_json};
+use crate::log::Log;
+use crate::process::{Outputs, check_outputs, peak_memory_bytes, probe, write_json};
+use crate::signals::Signals;
 use crate::text::{bytes, print_report, rows_at};
 
 /// Train DLRM or TBSM on a packed data set.
@@ -47,7 +53,11 @@ use crate::text::{bytes, print_report, rows_at};
     fae train --data kaggle --preset criteo-kaggle --placement mixed --hot-set hotset.json
 
   Sequences, with checkpoints; the same command goes on after an interruption:
-    fae train --data taobao --placement fae --checkpoint checkpoints --resume")]
+    fae train --data taobao --placement fae --checkpoint checkpoints --resume
+
+Ctrl-C, SIGTERM and a terminal that closes end the run after the current step: a checkpoint, weights
+and results of that moment are written, and the exit code is 130, 143 or 129. A second one ends it
+immediately. Under nohup, a terminal that closes changes nothing.")]
 pub(crate) struct Arguments {
     /// The packed data set.
     #[arg(long, value_name = "DIR")]
@@ -87,15 +97,29 @@ pub(crate) struct Arguments {
     log: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     on_threads(arguments.threads, || train(arguments))
 }
 
-fn train(arguments: &Arguments) -> Result<()> {
+fn train(arguments: &Arguments) -> Result<ExitCode> {
     let data = PackedDataset::open(&arguments.data)?;
+    let (weights, json, log) = (
+        arguments.save_weights.as_ref(),
+        arguments.json.as_ref(),
+        arguments.log.as_ref(),
+    );
+    let named = [
+        ("--save-weights", weights),
+        ("--json", json),
+        ("--log", log),
+    ];
+    check_outputs(&named, &[&data])?;
+    for path in [weights, json].into_iter().flatten() {
+        probe(path)?;
+    }
     let card = arguments.training.card(data.schema())?;
     if data.schema().dense.is_empty() && arguments.training.model.bottom_mlp.is_some() {
-        eprintln!(
+        note!(
             "the data have no dense features: the model has no bottom MLP, and --bottom-mlp \
              changes nothing"
         );
@@ -109,7 +133,6 @@ fn train(arguments: &Arguments) -> Result<()> {
     }
     let mut resumes = false;
     if let Some(checkpoints) = arguments.checkpoints.checkpoints() {
-        stop_on_signals(&checkpoints)?;
         resumes = checkpoints.resume;
         run = run.with_checkpoints(checkpoints)?;
     }
@@ -117,7 +140,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.load_weights {
         load_weights(path, arguments.ids_of.as_deref(), &data, &mut trainer)?;
     }
-    eprintln!(
+    note!(
         "training on {} samples; {} embedding tables, {} rows, {}; {} dense weights; placement {}, \
          {} threads",
         data.split(Split::Train).len(),
@@ -129,30 +152,55 @@ fn train(arguments: &Arguments) -> Result<()> {
         rayon::current_num_threads()
     );
     let mut observers = Observers(vec![Box::new(Console::new())]);
-    if let Some(path) = &arguments.log {
-        let lines = match resumes {
-            true => JsonLines::append(path, 100)?,
-            false => JsonLines::create(path, 100)?,
-        };
-        observers.0.push(Box::new(lines));
+    let mut log_failure = None;
+    if let Some(path) = log {
+        let log = Log::open(path, resumes)?;
+        log_failure = Some(log.failure());
+        observers.0.push(Box::new(log));
     }
+    let signals = Signals::noted()?;
+    run.settings.train.stop = signals.stop.clone();
     let report = run.fit(&mut trainer, &mut observers)?;
-    if let Some(step) = report.interrupted_at {
-        println!(
-            "interrupted after step {step}; the same command with --resume goes on from there"
-        );
-        return Ok(());
+
+    let mut outputs = Outputs::default();
+    if let Some(path) = weights {
+        outputs.tried(save_weights_file(path, &trainer, &data).map_err(Into::into));
     }
-    if let Some(path) = &arguments.save_weights {
-        save_weights_file(path, &trainer, &data)?;
+    if let Some(path) = json {
+        outputs.tried(write_results(path, &run, &report));
     }
-    print_report(&report);
-    if let Some(path) = &arguments.json {
-        let mut value = run.results(&report)?;
-        value["peak_memory_bytes"] = json!(peak_memory_bytes());
-        write_json(path, &value)?;
+    let taken = |failure: Arc<Mutex<Option<_>>>| {
+        let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    };
+    outputs.tried(
+        log_failure
+            .and_then(taken)
+            .map_or(Ok(()), |error| Err(error.into())),
+    );
+    outputs.tried(report.unsaved.as_ref().map_or(Ok(()), |problem| {
+        Err(anyhow!("the last checkpoint was not written: {problem}"))
+    }));
+    match report.interrupted_at {
+        None => print_report(&report),
+        Some(step) if run.checkpoints.is_some() => {
+            say!("interrupted after step {step}; the same command with --resume goes on from there")
+        }
+        Some(step) => say!(
+            "interrupted after step {step}; with --checkpoint, a run can go on from where it ended"
+        ),
     }
-    Ok(())
+    outputs.result()?;
+    Ok(match report.interrupted_at {
+        Some(_) => signals.exit_code(),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+fn write_results(path: &Path, run: &Run<'_>, report: &RunReport) -> Result<()> {
+    let mut value = run.results(report)?;
+    value["peak_memory_bytes"] = json!(peak_memory_bytes());
+    write_json(path, &value)
 }
 
 /// Reads weights, and says what their rows are not.
@@ -172,13 +220,13 @@ pub(super) fn load_weights<M: Model, S: EmbeddingStore>(
 pub(super) fn say_rows(rows: LoadedRows, weights: &Path, translated: bool, data: &PackedDataset) {
     if translated {
         let all: u64 = data.schema().table_rows().iter().sum();
-        eprintln!(
+        note!(
             "{} of {all} rows are of categories that the weights do not know; they keep their \
              first weights",
             rows.absent
         );
     } else if !rows.ids_known {
-        eprintln!(
+        note!(
             "warning: {} does not say which categories its rows are of; where they are not those of \
              {}, the numbers mean nothing: give the data set that the weights were trained on as \
              --ids-of",
@@ -191,7 +239,7 @@ pub(super) fn say_rows(rows: LoadedRows, weights: &Path, translated: bool, data:
 /// Says what is hot.
 fn print_hot(hot: &Hot) {
     let inputs = hot.partition.len().max(1);
-    eprintln!(
+    note!(
         "hot: {} of rows serve {:.1}% of the lookups and {} of {inputs} inputs wholly ({:.1}%); \
          profiled in {:.1} s, classified in {:.2} s",
         bytes(hot.set.hot_bytes()),
@@ -212,7 +260,7 @@ fn warn_of_labels(hot: &Hot) {
         return;
     };
     if hot.label_gap() > GAP {
-        eprintln!(
+        note!(
             "warning: {:.0}% of the hot inputs are positive and {:.0}% of the cold ones, so that \
              batches of one side alone pull the model back and forth, which costs accuracy; \
              --placement mixed keeps the original order, a lower --rate changes sides more often",

@@ -15,7 +15,7 @@ use recsys_data::packed::{Defect, FileContent, FileReport, Verify, VerifyReport}
 use serde_json::{Value, json};
 
 use crate::numbers::grouped;
-use crate::process::write_json;
+use crate::process::{Outputs, probe, write_json};
 use crate::progress::Bars;
 use crate::text::bytes;
 
@@ -64,7 +64,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn check(arguments: &Arguments, sound: &mut bool) -> Result<()> {
     let mut values = Vec::new();
-    let mut failure = None;
+    arguments.json.as_deref().map_or(Ok(()), probe)?;
+    let mut outputs = Outputs::default();
     for folder in &arguments.data {
         let verify = Verify::new(folder).with_most_defects(arguments.defects.into());
         let checked = on_threads(arguments.threads, || anyhow::Ok(verify.run(&Bars::new())?));
@@ -75,20 +76,16 @@ fn check(arguments: &Arguments, sound: &mut bool) -> Result<()> {
                 values.push(value(folder, &report)?);
             }
             // The other folders are checked all the same.
-            Err(error) => {
-                if let Some(before) = failure.replace(error) {
-                    eprintln!("error: {before:#}");
-                }
-            }
+            Err(error) => outputs.tried(Err(error)),
         }
     }
     if let Some(path) = &arguments.json {
-        write_json(
+        outputs.tried(write_json(
             path,
             &json!({ "version": env!("CARGO_PKG_VERSION"), "data": values }),
-        )?;
+        ));
     }
-    failure.map_or(Ok(()), Err)
+    outputs.result()
 }
 
 fn value(folder: &Path, report: &VerifyReport) -> Result<Value> {
@@ -101,7 +98,7 @@ fn value(folder: &Path, report: &VerifyReport) -> Result<Value> {
 
 fn print(folder: &Path, report: &VerifyReport, all: bool) {
     let rows = report.rows.train + report.rows.validation + report.rows.test;
-    println!(
+    say!(
         "{}: {}, {} samples, {} files, {}",
         folder.display(),
         if report.dataset.is_empty() {
@@ -120,19 +117,19 @@ fn print(folder: &Path, report: &VerifyReport, all: bool) {
         print_files(files, all);
     }
     for name in &report.unlisted {
-        println!("  unknown  {name:<36} the manifest does not name it; nothing reads it");
+        say!("  unknown  {name:<36} the manifest does not name it; nothing reads it");
     }
     let rate = bytes(report.bytes_per_second() as u64);
     let seconds = report.seconds;
     if report.is_sound() {
-        println!("all sound: every checksum, bound and count ({seconds:.1} s, {rate}/s)\n");
+        say!("all sound: every checksum, bound and count ({seconds:.1} s, {rate}/s)\n");
         return;
     }
-    println!(
+    say!(
         "{} defects ({seconds:.1} s, {rate}/s)",
         grouped(report.defects())
     );
-    println!("{}\n", remedy(report));
+    say!("{}\n", remedy(report));
 }
 
 fn same_kind(a: &FileReport, b: &FileReport) -> bool {
@@ -160,7 +157,7 @@ fn print_files(files: &[FileReport], all: bool) {
         FileContent::Shard { .. } => "shards",
         _ => "vocabularies",
     };
-    println!("  ok       {names:<36} {size:>10}   {} {what}", files.len());
+    say!("  ok       {names:<36} {size:>10}   {} {what}", files.len());
 }
 
 fn stem(file: &str) -> &str {
@@ -184,16 +181,16 @@ fn print_file(file: &FileReport) {
         }
     };
     let state = if file.is_sound() { "ok" } else { "DAMAGED" };
-    println!(
+    say!(
         "  {state:<8} {:<36} {:>10}   {what}",
         file.file,
         bytes(file.bytes)
     );
     for defect in &file.defects {
-        println!("             {}", sentence(defect));
+        say!("             {}", sentence(defect));
     }
     if file.more > 0 {
-        println!("             and {} more", grouped(file.more));
+        say!("             and {} more", grouped(file.more));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the programs make of faults: a full disk, failing and interrupted system calls, kills,
-//! damaged files, two writers together.
+//! signals, closed and full streams, outputs that cannot be written, damaged files, two writers
+//! together.
 //!
 //! Every test prints lines of a table; `cargo test -p fae-cli --test faults -- --nocapture` shows
 //! it. Of long lines a sample is tried; `RECSYS_FAULTS=full` tries all points.
@@ -13,4 +14,6 @@ mod injected;
 mod paths;
 #[path = "../programs/mod.rs"]
 mod programs;
+mod signals;
+mod streams;
 mod table;

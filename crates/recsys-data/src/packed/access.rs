@@ -5,7 +5,7 @@
 //! the pages that will be read, many at a time. Asking costs a few system calls a sample. Where reading does not wait for the
 //! disk, nothing is asked for.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Lists of samples that are asked for after one had to wait.
 const AFTER_A_WAIT: u32 = 1024;
@@ -15,9 +15,15 @@ const AFTER_A_WAIT: u32 = 1024;
 pub(super) struct Access {
     scattered: AtomicBool,
     asks_left: AtomicU32,
+    readings: AtomicU64,
 }
 
 impl Access {
+    /// The number of a reading that begins, counted from 1.
+    pub(super) fn begin(&self) -> u64 {
+        self.readings.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Notes whether samples come in another order than an ascending one; `true` where that was otherwise before.
     pub(super) fn turns(&self, scattered: bool) -> bool {
         self.scattered.swap(scattered, Ordering::Relaxed) != scattered

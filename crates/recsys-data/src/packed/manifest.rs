@@ -1,6 +1,6 @@
 //! `dataset.json`: what is in a packed data set and where it came from.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::source_file::SourceFile;
 use super::{FORMAT, FORMAT_VERSION, MANIFEST_FILE, xxh3_hex};
 use crate::error::{Error, Result};
+use crate::input_file::read_regular;
 use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 use crate::split::Split;
@@ -164,7 +165,7 @@ impl Manifest {
     /// Reads `dataset.json` of a folder.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST_FILE);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_regular(&path) {
             Ok(bytes) => bytes,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
                 let exists = folder.is_dir();
@@ -226,13 +227,34 @@ impl Manifest {
                 part: "the number of rows",
             }));
         }
+        if let Some(name) = manifest.outside() {
+            let name = name.to_owned();
+            return Err(Error::Packed(PackedError::Outside { path, name }));
+        }
         Ok(manifest)
+    }
+
+    /// A file that would lie outside of the folder.
+    pub(super) fn outside(&self) -> Option<&str> {
+        let is_inside = |name: &&str| {
+            let mut parts = Path::new(name).components().peekable();
+            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        self.file_names().find(|name| !is_inside(name))
+    }
+
+    /// The other files of the data set, relative to its folder.
+    pub(super) fn file_names(&self) -> impl Iterator<Item = &str> {
+        let shards = Split::ALL.map(|split| &self.splits.of(split).shards);
+        let shards = shards.into_iter().flatten().map(|shard| &shard.file);
+        let files = shards.chain(self.vocabulary.iter().map(|entry| &entry.file));
+        files.map(String::as_str)
     }
 
     /// The checksum of a folder's manifest, which in turn covers everything else: the identity of the data set.
     pub(super) fn read_checksum(folder: &Path) -> Result<String> {
         let path = folder.join(MANIFEST_FILE);
-        let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+        let bytes = read_regular(&path).map_err(Error::io("cannot read", &path))?;
         let checked = bytes
             .strip_suffix(END.as_bytes())
             .and_then(|text| text.split_last_chunk::<16>());

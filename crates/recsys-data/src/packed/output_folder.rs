@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::output_lock::{OutputLock, sibling};
 use super::{FORMAT, MANIFEST_FILE, VOCABULARY_FOLDER};
 use crate::error::{Error, Result};
+use crate::input_file::read_regular;
 use crate::output_file::{self, folder_of};
 use crate::packed::error::Error as PackedError;
 use crate::split::Split;
@@ -111,7 +112,7 @@ pub(crate) fn check_target(target: &Path, force: bool) -> Result<()> {
             path: target.into(),
         }));
     }
-    let manifest = fs::read(target.join(MANIFEST_FILE)).unwrap_or_default();
+    let manifest = read_regular(&target.join(MANIFEST_FILE)).unwrap_or_default();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
     if manifest["format"] != FORMAT {
         return Err(Error::Packed(PackedError::NotReplaceable {

@@ -1,5 +1,6 @@
 //! Reading a packed data set.
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use rayon::prelude::*;
 use super::access::Access;
 use super::layout::ShardLayout;
 use super::manifest::{Manifest, VocabularyFile};
-use super::shard::Shard;
-use super::xxh3_hex;
+use super::shard::{Shard, check_length};
+use super::{MANIFEST_FILE, xxh3_hex};
 use crate::batch::Batch;
 use crate::dataset::{Dataset, IdBlock};
 use crate::error::{Error, Result};
+use crate::input_file::open_regular;
 use crate::packed::error::Error as PackedError;
 use crate::schema::{Schema, TableSchema};
 use crate::split::Split;
@@ -25,8 +27,8 @@ use crate::vocabulary::Vocabulary;
 /// block of 512 samples is checked once, by whoever reads it first: its checksums, the range of its ids, and that labels and
 /// dense values are numbers.
 ///
-/// The files must not be changed while they are open; the system may end a process that reads a mapped file which was
-/// truncated. Writing a new data set over an open one with [`PackedWriter`](crate::packed::PackedWriter) is safe, because it
+/// The files must not be changed while they are open. A file that was truncated is noticed at the next read, by its length; where
+/// that happens while samples are being copied, the system ends the process by SIGBUS. Writing a new data set over an open one with [`PackedWriter`](crate::packed::PackedWriter) is safe, because it
 /// replaces the folder and never the contents of a file.
 #[derive(Debug, Clone)]
 pub struct PackedDataset {
@@ -98,6 +100,16 @@ impl PackedDataset {
         self.contents.manifest.has_labels()
     }
 
+    /// Whether a path is that of a file of this data set, which nothing must be written over.
+    pub fn has_file(&self, path: &Path) -> bool {
+        let Ok(path) = path.canonicalize() else {
+            return false;
+        };
+        let names = self.manifest().file_names().chain([MANIFEST_FILE]);
+        let mut files = names.map(|name| self.folder().join(name).canonicalize());
+        files.any(|file| file.is_ok_and(|file| file == path))
+    }
+
     /// The columns.
     pub fn schema(&self) -> &Schema {
         &self.contents.manifest.schema
@@ -167,15 +179,12 @@ pub(super) fn read_vocabulary(
     column: &TableSchema,
 ) -> Result<Vocabulary> {
     let path = folder.join(&entry.file);
-    let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
-    let found = bytes.len() as u64;
-    if found != entry.bytes {
-        return Err(Error::Packed(PackedError::FileSize {
-            path,
-            expected: entry.bytes,
-            found,
-        }));
-    }
+    let file = open_regular(&path).map_err(Error::io("cannot read", &path))?;
+    // Before it is read: a file of another length may have any.
+    check_length(&file, &path, entry.bytes)?;
+    let mut bytes = Vec::new();
+    let read = (&file).read_to_end(&mut bytes);
+    read.map_err(Error::io("cannot read", &path))?;
     if xxh3_hex(&bytes) != entry.xxh3 {
         return Err(Error::Packed(PackedError::Altered {
             path,
@@ -218,18 +227,21 @@ impl PackedSplit {
         })
     }
 
-    /// Calls `work` with every run of consecutive samples that lie in one shard, as rows of that shard.
+    /// Calls `work` with every run of consecutive samples that lie in one shard, as rows of that shard. The first run of every
+    /// shard finds out whether its file was truncated meanwhile.
     fn for_each_run(
         &self,
         samples: &[u64],
         mut work: impl FnMut(&Shard, Range<u64>) -> Result<()>,
     ) -> Result<()> {
         let mut rest = samples;
+        let reading = self.contents.access[self.split as usize].begin();
         while let Some(run) = leading_run(rest) {
             let shard = self.shard_of(run.start)?;
             let first = shard.first_sample();
             let rows = run.start - first..(run.end - first).min(shard.rows());
             rest = &rest[(rows.end - rows.start) as usize..];
+            shard.check_whole(reading)?;
             work(shard, rows)?;
         }
         Ok(())

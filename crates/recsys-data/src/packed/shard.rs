@@ -16,6 +16,7 @@ use super::{BLOCK_SAMPLES, FORMAT, FORMAT_VERSION, xxh3_hex};
 use crate::batch::{Batch, SparseIds};
 use crate::dataset::IdBlock;
 use crate::error::{Error, Result};
+use crate::input_file::open_regular;
 use crate::packed::error::Error as PackedError;
 use crate::schema::Schema;
 
@@ -27,6 +28,9 @@ pub(super) struct Shard {
     /// Number of the first sample in the split.
     first_sample: u64,
     map: Mmap,
+    file: File,
+    /// The last reading that found the file as long as its map.
+    checked: AtomicU64,
     checksums: Range<usize>,
     label: Range<usize>,
     dense: Range<usize>,
@@ -45,7 +49,7 @@ impl Shard {
         first_sample: u64,
     ) -> Result<Self> {
         let path = folder.join(&entry.file);
-        let file = File::open(&path).map_err(Error::io("cannot open", &path))?;
+        let file = open_regular(&path).map_err(Error::io("cannot open", &path))?;
         // SAFETY: the map is read-only and lives as long as `Self`. That nobody changes the file meanwhile is asked for in the
         // documentation of `PackedDataset`; this crate replaces data sets by renaming and never writes to a finished file.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io("cannot map", &path))?;
@@ -117,6 +121,8 @@ impl Shard {
             layout,
             first_sample,
             map,
+            file,
+            checked: AtomicU64::new(0),
             checksums,
             label,
             dense,
@@ -124,6 +130,21 @@ impl Shard {
             offsets,
             verified,
         })
+    }
+
+    /// Refuses to go on where the file has become shorter than its map, which must not be read there. Looks once for each
+    /// reading, as `Access::begin` numbers them.
+    pub(super) fn check_whole(&self, reading: u64) -> Result<()> {
+        if self.checked.load(Ordering::Relaxed) == reading {
+            return Ok(());
+        }
+        self.check_file()?;
+        self.checked.store(reading, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn check_file(&self) -> Result<()> {
+        check_length(&self.file, &self.path, self.map.len() as u64)
     }
 
     /// Number of samples.
@@ -192,6 +213,10 @@ impl Shard {
     /// Adds to `errors` what is wrong with a block: its first value out of range, and every tensor that does not have its
     /// checksum.
     pub(super) fn examine(&self, block: u64, schema: &Schema, errors: &mut Vec<Error>) {
+        if let Err(error) = self.check_file() {
+            errors.push(error);
+            return;
+        }
         let rows = self.rows_of(block..block + 1);
         let damaged = |tensor| {
             Error::Packed(PackedError::DamagedBlock {
@@ -230,8 +255,11 @@ impl Shard {
         }
     }
 
-    /// Samples of a block whose label is 1.
+    /// Samples of a block whose label is 1; none where the file was truncated.
     pub(super) fn positives(&self, block: u64) -> u64 {
+        if self.check_file().is_err() {
+            return 0;
+        }
         let labels = self.part(&self.label, 4, &self.rows_of(block..block + 1));
         floats(labels).filter(|&label| label == 1.0).count() as u64
     }
@@ -372,6 +400,20 @@ impl Shard {
         });
         Ok(())
     }
+}
+
+/// Refuses a file of another length.
+pub(super) fn check_length(file: &File, path: &Path, expected: u64) -> Result<()> {
+    let metadata = file.metadata().map_err(Error::io("cannot read", path))?;
+    let found = metadata.len();
+    if found != expected {
+        return Err(Error::Packed(PackedError::FileSize {
+            path: path.into(),
+            expected,
+            found,
+        }));
+    }
+    Ok(())
 }
 
 /// The blocks that hold samples `rows`.

@@ -14,6 +14,7 @@ use super::shard::Shard;
 use super::verify_report::{Defect, FileContent, FileReport, VerifyReport};
 use super::{MANIFEST_FILE, VOCABULARY_FOLDER};
 use crate::error::{Error, Result};
+use crate::input_file::read_regular;
 use crate::packed::error::Error as PackedError;
 use crate::progress::{Progress, Stage, staged};
 use crate::schema::Schema;
@@ -273,9 +274,11 @@ fn read_manifest(folder: &Path) -> Result<(Option<Manifest>, Option<Error>)> {
             | Error::Packed(PackedError::Manifest { .. })),
         ) => {
             let path = folder.join(MANIFEST_FILE);
-            let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
+            let bytes = read_regular(&path).map_err(Error::io("cannot read", &path))?;
             let manifest: Option<Manifest> = serde_json::from_slice(&bytes).ok();
-            Ok((manifest.filter(Manifest::adds_up), Some(error)))
+            let manifest =
+                manifest.filter(|manifest| manifest.adds_up() && manifest.outside().is_none());
+            Ok((manifest, Some(error)))
         }
         Err(error) => Err(error),
     }

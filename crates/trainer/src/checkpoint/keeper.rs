@@ -14,6 +14,7 @@ use super::manifest::{
 };
 use super::saved::{Checkpoint, dense_state_name};
 use super::{CheckpointEvery, Checkpoints};
+use crate::finite::check_weights;
 use crate::inputs::Feed;
 use crate::observer::Watch;
 use crate::parameters::distinct_parameters;
@@ -70,11 +71,6 @@ impl<'a> Keeper<'a> {
             damaged: BTreeSet::new(),
             last: Instant::now(),
         })
-    }
-
-    /// Whether the run is told to stop.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.options.is_stopping()
     }
 
     /// Whether one is due after that many steps.
@@ -147,24 +143,13 @@ impl<'a> Keeper<'a> {
             lanes,
         } = &manifest.order;
         let mut progress = manifest.progress.clone();
+        let damaged = || Error::CheckpointDamaged {
+            path: checkpoint.path().into(),
+            problem: "its position is not one of the epoch".into(),
+        };
         if manifest.order == self.order {
-            let fits = progress.epoch.done.len() == feed.lanes().len()
-                && progress
-                    .epoch
-                    .done
-                    .iter()
-                    .zip(feed.lanes())
-                    .all(|(&done, all)| done <= all)
-                && progress.epoch.turn.is_none_or(|turn| {
-                    let (all, done) = (feed.lanes(), &progress.epoch.done);
-                    let lane = all.get(turn.lane).zip(done.get(turn.lane));
-                    lane.is_some_and(|(all, done)| turn.batches <= all.saturating_sub(*done))
-                });
-            if !fits {
-                return Err(Error::CheckpointDamaged {
-                    path: checkpoint.path().into(),
-                    problem: "its position is not one of the epoch".into(),
-                });
+            if !feed.has(&progress.epoch) {
+                return Err(damaged());
             }
             return Ok(Moment {
                 progress,
@@ -176,6 +161,11 @@ impl<'a> Keeper<'a> {
             others(lanes, &self.order.lanes)?;
         }
         // The epoch is over, and the next one may go another way.
+        let left = progress.epoch.turn.map_or(0, |turn| turn.batches);
+        if left > 0 || progress.epoch.batches() != lane_batches(lanes) {
+            return Err(damaged());
+        }
+        progress.epoch.turn = None;
         progress.epoch.done = feed.lanes();
         Ok(Moment {
             progress,
@@ -185,6 +175,20 @@ impl<'a> Keeper<'a> {
 
     /// Writes a checkpoint, unless this moment has one, and removes those that need not stay.
     pub(crate) fn save<M: Model, S: EmbeddingStore>(
+        &mut self,
+        trainer: &Trainer<M, S>,
+        progress: &Progress,
+        schedule: Value,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let saved = self.write(trainer, progress, schedule, watch);
+        let removed = saved.and_then(|()| self.remove_old(progress));
+        // After a failure, too: the next try comes when the next checkpoint is due.
+        self.last = Instant::now();
+        removed
+    }
+
+    fn write<M: Model, S: EmbeddingStore>(
         &mut self,
         trainer: &Trainer<M, S>,
         progress: &Progress,
@@ -221,8 +225,6 @@ impl<'a> Keeper<'a> {
                 seconds: clock.elapsed().as_secs_f64(),
             })?;
         }
-        self.remove_old(progress)?;
-        self.last = Instant::now();
         Ok(())
     }
 
@@ -233,7 +235,11 @@ impl<'a> Keeper<'a> {
             if !damaged && kept < self.options.keep.max(1) {
                 kept += 1;
             } else if damaged || progress.best.is_none_or(|best| best.step != step) {
-                remove(&path)?;
+                match remove(&path) {
+                    // Whoever put it there may want it.
+                    Ok(()) | Err(Error::NotOurs { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -289,7 +295,9 @@ fn write_tables<M: Model, S: EmbeddingStore>(
     let mut out = TensorWriter::create(path, &entries)?;
     for (index, part) in parts.iter().enumerate() {
         for rows in pieces(part) {
-            out.write(&trainer.store().export(index, rows)?.weights)?;
+            let rows = trainer.store().export(index, rows)?.weights;
+            check_weights(&rows_name(trainer, part), &rows)?;
+            out.write(&rows)?;
         }
         if part.state_width > 0 {
             for rows in pieces(part) {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use recsys_data::input_file::open_regular;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -19,7 +20,7 @@ pub(super) const MODEL_FILE: &str = "model.safetensors";
 /// Name of the file of embedding rows and their optimizer state.
 pub(super) const TABLES_FILE: &str = "tables.safetensors";
 
-const FORMAT: &str = "recsys-checkpoint";
+pub(super) const FORMAT: &str = "recsys-checkpoint";
 /// Since version 2, state of the dense optimizer is saved under the parameters' names; version 1
 /// had their numbers.
 pub(super) const VERSION: u64 = 2;
@@ -130,7 +131,7 @@ impl Manifest {
             path: path.into(),
             problem,
         };
-        let file = File::open(path).map_err(io)?;
+        let file = open_regular(path).map_err(io)?;
         let mut text = Vec::new();
         file.take(MOST_BYTES).read_to_end(&mut text).map_err(io)?;
         let mut content: Value =

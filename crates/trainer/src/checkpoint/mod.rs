@@ -1,8 +1,6 @@
 //! Checkpoints: a run that was ended goes on as if nothing had been.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,7 +17,7 @@ pub use saved::Checkpoint;
 /// Where and when a run writes checkpoints, and whether it goes on from one.
 ///
 /// Besides the moments asked for, a checkpoint is written at every evaluation that is the best so
-/// far, at the end, and when the run is told to stop. Each is a folder `step-0000001234` that
+/// far, at the end, and when the run is told to [stop](crate::TrainOptions::stop). Each is a folder `step-0000001234` that
 /// appears only when it is complete and durable; the last [`keep`](Self::keep) and the one of the
 /// best evaluation stay, the others are removed.
 #[derive(Debug, Clone)]
@@ -44,8 +42,6 @@ pub struct Checkpoints {
     /// What readers of a checkpoint find in [`Checkpoint::about`], such as what the rows of the
     /// tables stand for. A run goes on whatever it says.
     pub about: Value,
-    /// Set to true, it ends the run after the current step with a checkpoint.
-    pub stop: Arc<AtomicBool>,
 }
 
 /// How often checkpoints are written.
@@ -68,11 +64,6 @@ impl Checkpoints {
             settings: Value::Null,
             order: Value::Null,
             about: Value::Null,
-            stop: Arc::default(),
         }
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Var;
 use embedding_store::EmbeddingStore;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::differences::differences;
@@ -15,7 +16,7 @@ use crate::table_rows::{TableRows, check_rows, read_rows};
 use crate::tensor_file::{TensorReader, measure};
 use crate::tensor_source::TensorSource;
 use crate::weights::{check_dense, check_maps, read_dense, read_mapped};
-use crate::{Error, Model, Result, RowMap, Trainer};
+use crate::{BinaryLoss, Error, Model, Result, RowMap, Trainer};
 
 /// A checkpoint whose files are complete and unaltered.
 #[derive(Debug)]
@@ -41,11 +42,14 @@ impl Checkpoint {
             let Some(expected) = manifest.files.iter().find(|file| file.name == name) else {
                 return Err(damaged(format!("{MANIFEST_FILE} does not list it")));
             };
-            let found = SavedFile::new(name, measure(&file)?);
-            if found.bytes != expected.bytes {
-                let (found, expected) = (found.bytes, expected.bytes);
-                return Err(damaged(format!("{found} bytes instead of {expected}")));
+            let io = |source| Error::io("cannot read", &file, source);
+            // Before it is read: a file of another length may have any.
+            let length = std::fs::metadata(&file).map_err(io)?.len();
+            if length != expected.bytes {
+                let expected = expected.bytes;
+                return Err(damaged(format!("{length} bytes instead of {expected}")));
             }
+            let found = SavedFile::new(name, measure(&file)?);
             if found.xxh3 != expected.xxh3 {
                 return Err(damaged(
                     "its hash is another than when it was written".into(),
@@ -98,6 +102,11 @@ impl Checkpoint {
     /// Steps taken until then.
     pub fn step(&self) -> u64 {
         self.manifest.progress.step
+    }
+
+    /// The loss that the run was trained with, where that is one of this crate's.
+    pub fn loss(&self) -> Option<BinaryLoss> {
+        BinaryLoss::deserialize(&self.manifest.settings.run["loss"]).ok()
     }
 
     /// What the program that wrote it gave as

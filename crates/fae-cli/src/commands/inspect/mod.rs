@@ -81,11 +81,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         });
     }
     let inspection = inspect.run()?;
-    print::print(&arguments.data, &inspection);
     if let Some(path) = &arguments.json {
         let mut value = serde_json::to_value(&inspection)?;
         value["version"] = json!(env!("CARGO_PKG_VERSION"));
         write_json(path, &value)?;
     }
+    print::print(&arguments.data, &inspection);
     Ok(())
 }

@@ -26,7 +26,7 @@ fn print_origin(folder: &Path, inspection: &Inspection) {
         None if inspection.schema.multi_hot => "several ids a table".to_owned(),
         None => "one id a table".to_owned(),
     };
-    println!(
+    say!(
         "{}: {}, {} samples of {} dense and {tables} categorical features, {shape}; {}",
         folder.display(),
         inspection.dataset,
@@ -36,7 +36,7 @@ fn print_origin(folder: &Path, inspection: &Inspection) {
     );
     for (place, source) in inspection.sources.iter().enumerate() {
         let what = if place == 0 { "made from" } else { "" };
-        println!(
+        say!(
             "{what:<10} {} ({}, xxh3 {})",
             source.name,
             bytes(source.bytes),
@@ -54,7 +54,7 @@ fn print_origin(folder: &Path, inspection: &Inspection) {
         .filter(|(_, value)| !value.is_null());
     let words = options.map(|(key, value)| format!("{key} {}", shown(value)));
     print_wrapped("made by", std::iter::once(release).chain(words), ", ");
-    println!();
+    say!();
 }
 
 /// A value of the options.
@@ -76,9 +76,12 @@ fn shown(value: &Value) -> String {
 }
 
 fn print_splits(inspection: &Inspection) {
-    println!(
+    say!(
         "{:<12} {:>15} {:>10} {:>11}",
-        "split", "samples", "positive", "on disk"
+        "split",
+        "samples",
+        "positive",
+        "on disk"
     );
     let mut estimated = None;
     for split in &inspection.splits {
@@ -93,7 +96,7 @@ fn print_splits(inspection: &Inspection) {
         if split.labels_read < split.rows {
             estimated = Some(split.labels_read);
         }
-        println!(
+        say!(
             "{:<12} {:>15} {rate:>10} {:>11}",
             split.split.name(),
             grouped(split.rows),
@@ -101,7 +104,7 @@ fn print_splits(inspection: &Inspection) {
         );
     }
     if inspection.vocabulary_bytes > 0 {
-        println!(
+        say!(
             "{:<12} {:>15} {:>10} {:>11}",
             "vocabularies",
             "",
@@ -110,9 +113,9 @@ fn print_splits(inspection: &Inspection) {
         );
     }
     if let Some(samples) = estimated {
-        println!("(~ mean of the labels of {} samples)", grouped(samples));
+        say!("(~ mean of the labels of {} samples)", grouped(samples));
     }
-    println!();
+    say!();
 }
 
 fn print_columns(inspection: &Inspection) {
@@ -124,14 +127,18 @@ fn print_columns(inspection: &Inspection) {
     } else {
         ""
     };
-    println!("dense features{meaning} over {}", sampled(inspection));
+    say!("dense features{meaning} over {}", sampled(inspection));
     let wide = name_width(inspection.columns.iter().map(|column| column.name.as_str()));
-    println!(
+    say!(
         "{:<wide$} {:>10} {:>10} {:>10} {:>8}",
-        "name", "least", "mean", "most", "zeros"
+        "name",
+        "least",
+        "mean",
+        "most",
+        "zeros"
     );
     for column in &inspection.columns {
-        println!(
+        say!(
             "{:<wide$} {:>10.3} {:>10.3} {:>10.3} {:>7.1}%",
             column.name,
             column.least,
@@ -140,7 +147,7 @@ fn print_columns(inspection: &Inspection) {
             100.0 * column.zeros
         );
     }
-    println!();
+    say!();
 }
 
 /// What statistics were taken over.
@@ -173,24 +180,37 @@ fn name_width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
 fn print_tables(inspection: &Inspection) {
     let tables = &inspection.tables;
     let rows = tables.iter().map(|table| table.rows).sum();
-    println!(
+    say!(
         "tables, {} rows in all; lookups counted over {}",
         grouped(rows),
         counted(inspection)
     );
     let wide = name_width(tables.iter().map(|table| table.name.as_str()));
-    println!(
+    say!(
         "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>39}",
-        "", "", "", "", "", "share of lookups of the most frequent"
+        "",
+        "",
+        "",
+        "",
+        "",
+        "share of lookups of the most frequent"
     );
-    println!(
+    say!(
         "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}  head→tail",
-        "table", "rows", "seen once", "missing", "other", "row", "10 rows", "1%", "10%"
+        "table",
+        "rows",
+        "seen once",
+        "missing",
+        "other",
+        "row",
+        "10 rows",
+        "1%",
+        "10%"
     );
     for table in tables {
         print_table(table, wide);
     }
-    println!();
+    say!();
 }
 
 /// What lookups were counted over.
@@ -209,7 +229,7 @@ fn counted(inspection: &Inspection) -> String {
 fn print_table(table: &TableSummary, wide: usize) {
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let special = |share: Option<f64>| share.map_or("-".to_owned(), percent);
-    print!(
+    let row = format!(
         "{:<wide$} {:>12} {:>12} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}  {}",
         table.name,
         grouped(table.rows),
@@ -223,15 +243,15 @@ fn print_table(table: &TableSummary, wide: usize) {
         bars(&table.sketch)
     );
     match table.pooling {
-        Some(pooling) => println!(
-            "{:pad$} {} to {} ids a bag, {:.1} on average",
+        Some(pooling) => say!(
+            "{row}{:pad$} {} to {} ids a bag, {:.1} on average",
             "",
             pooling.least,
             pooling.most,
             pooling.mean,
             pad = 10 - table.sketch.len().min(10)
         ),
-        None => println!(),
+        None => say!("{row}"),
     }
 }
 

@@ -21,11 +21,11 @@ pub(super) fn print(inspection: &Inspection) {
     if inspection.schema.sequence_length.is_some() {
         meaning += "; oldest position first, the candidate behind →";
     }
-    println!("first samples of {}, decoded ({meaning})", inspection.split);
+    say!("first samples of {}, decoded ({meaning})", inspection.split);
     for row in &inspection.rows {
         match inspection.options["labels"] == false {
-            true => println!("sample {}, no label", row.sample),
-            false => println!("sample {}, label {}", row.sample, row.label),
+            true => say!("sample {}, no label", row.sample),
+            false => say!("sample {}, label {}", row.sample, row.label),
         }
         if inspection.schema.sequence_length.is_some() {
             print_sequence(row, &inspection.schema);
@@ -58,7 +58,7 @@ fn print_grid(cells: Vec<String>) {
     let lines = cells.len().div_ceil(((WIDTH - 2) / wide).max(1));
     for line in cells.chunks(cells.len().div_ceil(lines.max(1)).max(1)) {
         let line: String = line.iter().map(|cell| format!("{cell:<wide$}")).collect();
-        println!("  {}", line.trim_end());
+        say!("  {}", line.trim_end());
     }
 }
 

@@ -14,10 +14,10 @@ pub(super) fn print_wrapped(name: &str, words: impl Iterator<Item = String>, sep
         }
         let width = line.chars().count();
         if width > indent && width + word.trim_end().chars().count() > WIDTH {
-            println!("{}", line.trim_end());
+            say!("{}", line.trim_end());
             line = " ".repeat(indent);
         }
         line.push_str(&word);
     }
-    println!("{}", line.trim_end());
+    say!("{}", line.trim_end());
 }

@@ -54,7 +54,7 @@ pub(crate) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
         let names = files.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(" ")
     };
-    eprintln!(
+    note!(
         "warning: numbered files are read in the order of their numbers: {}; given was: {}",
         names(&sorted),
         names(files)
@@ -66,7 +66,7 @@ pub(crate) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
 pub(crate) fn print_files(files: &[SourceFile]) {
     if files.len() > 1 {
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        println!(
+        say!(
             "{:<14} {:>14}   in the order {}",
             "files",
             files.len(),
@@ -104,21 +104,25 @@ impl From<RankArguments> for RankOn {
 /// Prints how many categories there are, in all and table by table.
 pub(crate) fn print_categories(categories: &[u64]) {
     let all: u64 = categories.iter().sum();
-    println!("{:<14} {all:>14}", "categories");
+    say!("{:<14} {all:>14}", "categories");
     for (first, tables) in (1..).step_by(6).zip(categories.chunks(6)) {
         let counts: Vec<String> = tables.iter().map(|count| format!("{count:>10}")).collect();
-        println!("  C{first:<2}… {}", counts.join(" "));
+        say!("  C{first:<2}… {}", counts.join(" "));
     }
 }
 
 /// Prints how many lines were left out, and the first one of every kind.
 pub(crate) fn print_skipped(skipped: &[SkippedRows]) {
     let lines: u64 = skipped.iter().map(|kind| kind.rows).sum();
-    println!("{:<14} {lines:>14}", "skipped lines");
+    say!("{:<14} {lines:>14}", "skipped lines");
     for kind in skipped {
-        println!(
+        say!(
             "  {} × {}, first in {}, line {}: {}",
-            kind.rows, kind.kind, kind.file, kind.line, kind.example
+            kind.rows,
+            kind.kind,
+            kind.file,
+            kind.line,
+            kind.example
         );
     }
 }
@@ -126,7 +130,7 @@ pub(crate) fn print_skipped(skipped: &[SkippedRows]) {
 /// Prints the rows of every split.
 pub(crate) fn print_splits(splits: &[SplitReport]) {
     for split in splits {
-        println!(
+        say!(
             "{:<14} {:>14}   {} positive",
             split.split.name(),
             split.rows,
@@ -143,7 +147,7 @@ pub(crate) fn print_passes(passes: &[PassReport], first: &str, last: &str) {
         } else {
             first
         };
-        println!(
+        say!(
             "{:<14} {:>12.1} s   {:.0} {what}/s",
             pass.stage.name(),
             pass.seconds,

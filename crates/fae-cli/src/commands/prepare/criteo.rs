@@ -138,8 +138,8 @@ fn options(arguments: &CriteoArguments) -> Result<PrepareOptions> {
 
 fn print(report: &PrepareReport) {
     print_files(&report.sources);
-    println!("{:<14} {:>14}", "rows", report.rows);
-    println!("{:<14} {:>14.4}", "click rate", report.click_rate());
+    say!("{:<14} {:>14}", "rows", report.rows);
+    say!("{:<14} {:>14.4}", "click rate", report.click_rate());
     print_splits(&report.splits);
     print_categories(&report.categories);
     print_passes(&report.passes, "rows", "rows");

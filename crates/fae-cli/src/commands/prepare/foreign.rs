@@ -349,7 +349,7 @@ fn import(mut options: ImportOptions, output: &OutputArguments) -> Result<()> {
     let work = |progress: &dyn Progress| import.run(progress);
     let print = |report: &ImportReport| {
         print(report);
-        println!(
+        say!(
             "{:<14} {:>14}",
             "split",
             cut["split"].as_str().unwrap_or_default()
@@ -377,9 +377,9 @@ pub(crate) fn packed(arguments: &PackedArguments) -> Result<()> {
 
 fn print(report: &ImportReport) {
     print_files(&report.sources);
-    println!("{:<14} {:>14}", "samples", report.rows);
+    say!("{:<14} {:>14}", "samples", report.rows);
     let categories: u64 = report.categories.iter().sum();
-    println!(
+    say!(
         "{:<14} {:>14}   in {} tables",
         "table rows",
         categories,

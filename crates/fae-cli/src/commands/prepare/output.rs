@@ -10,8 +10,7 @@ use recsys_data::progress::Progress;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::process::peak_memory_bytes;
-use crate::process::write_json;
+use crate::process::{peak_memory_bytes, probe, write_json};
 use crate::progress::Bars;
 use crate::text::{bytes, print_peak_memory};
 
@@ -55,39 +54,44 @@ impl RunArguments {
         print: impl FnOnce(&T),
         more: impl FnOnce(&T) -> Value,
     ) -> Result<()> {
+        self.json.as_deref().map_or(Ok(()), probe)?;
         let (report, threads) = on_threads(self.threads, || {
             anyhow::Ok((work(&Bars::new())?, rayon::current_num_threads()))
         })?;
+        let written = self.json.as_deref().map_or(Ok(()), |path| {
+            write_json(path, &Self::value(&report, threads, more(&report))?)
+        });
         print(&report);
-        let Some(path) = &self.json else {
-            return Ok(());
-        };
-        let mut value = serde_json::to_value(&report).context("the report has no JSON form")?;
+        written
+    }
+
+    fn value<T: Serialize>(report: &T, threads: usize, more: Value) -> Result<Value> {
+        let mut value = serde_json::to_value(report).context("the report has no JSON form")?;
         let machine = json!({
             "peak_memory_bytes": peak_memory_bytes(),
             "threads": threads,
             "version": env!("CARGO_PKG_VERSION"),
         });
-        for fields in [more(&report), machine] {
+        for fields in [more, machine] {
             if let Value::Object(fields) = fields {
                 fields
                     .into_iter()
                     .for_each(|(name, field)| value[name] = field);
             }
         }
-        write_json(path, &value)
+        Ok(value)
     }
 }
 
 /// Prints how large the files were that were read, how large the data set is, and the memory that
 /// it took.
 pub(crate) fn print_sizes(read: &str, read_bytes: u64, packed_bytes: u64) {
-    println!("{read:<14} {:>14}", bytes(read_bytes));
-    println!("{:<14} {:>14}", "packed", bytes(packed_bytes));
+    say!("{read:<14} {:>14}", bytes(read_bytes));
+    say!("{:<14} {:>14}", "packed", bytes(packed_bytes));
     print_peak_memory(14);
 }
 
 /// Prints how long it took, and at which rate.
 pub(crate) fn print_rate(seconds: f64, rate: f64, what: &str) {
-    println!("{:<14} {seconds:>12.1} s   {rate:.0} {what}/s", "in all");
+    say!("{:<14} {seconds:>12.1} s   {rate:.0} {what}/s", "in all");
 }

@@ -244,20 +244,20 @@ fn options(arguments: &TaobaoArguments) -> Result<PrepareOptions> {
 
 /// What the events are.
 fn print_events(report: &PrepareReport) {
-    let count = |name: &str, count: u64| println!("{name:<14} {count:>14}");
+    let count = |name: &str, count: u64| say!("{name:<14} {count:>14}");
     count("events", report.events);
     for (name, events) in &report.behaviours {
-        println!("  {name:<12} {events:>14}");
+        say!("  {name:<12} {events:>14}");
     }
     count("users", report.users);
     count("items", report.items);
     count("categories", report.categories);
-    println!("{:<14} {:>14}", "first time", report.first_time);
-    println!("{:<14} {:>14}", "last time", report.last_time);
+    say!("{:<14} {:>14}", "first time", report.first_time);
+    say!("{:<14} {:>14}", "last time", report.last_time);
     count("out of range", report.out_of_range);
     count("duplicates", report.duplicates);
     let spread = &report.events_per_user;
-    println!(
+    say!(
         "events a user: {} least, {} / {} / {} quartiles, {:.1} (90%), {:.1} (99%), {} most; {} users have one",
         spread.least,
         spread.quarter,
@@ -268,9 +268,12 @@ fn print_events(report: &PrepareReport) {
         spread.most,
         report.single_event_users
     );
-    println!(
+    say!(
         "{:<14} {:>14}   {} taken, of {} users",
-        "windows", report.windows, report.points, report.sampled_users
+        "windows",
+        report.windows,
+        report.points,
+        report.sampled_users
     );
 }
 
@@ -281,7 +284,7 @@ fn print(report: &PrepareReport) {
     print_passes(&report.passes, "events", "samples");
     print_rate(report.seconds, report.events_per_second(), "events");
     let raw = report.sources.iter().map(|source| source.bytes).sum();
-    println!("{:<14} {:>14}", "temporary", bytes(report.spilled_bytes));
+    say!("{:<14} {:>14}", "temporary", bytes(report.spilled_bytes));
     print_sizes("raw files", raw, report.packed_bytes);
     print_skipped(&report.skipped);
 }

@@ -124,7 +124,7 @@ fn print(report: &ImportReport) {
         .into_iter()
         .zip(report.categories)
     {
-        println!("{name:<14} {count:>14}");
+        say!("{name:<14} {count:>14}");
     }
     print_splits(&report.splits);
     print_passes(&report.passes, "samples", "samples");

@@ -143,13 +143,13 @@ fn options(arguments: &TerabyteArguments) -> TerabyteOptions {
 }
 
 fn print(report: &TerabyteReport) {
-    let count = |name: &str, count: u64| println!("{name:<14} {count:>14}");
+    let count = |name: &str, count: u64| say!("{name:<14} {count:>14}");
     let names = |days: &[DayReport]| {
         let names = days.iter().map(|day| day.source.name.as_str());
         names.collect::<Vec<_>>().join(" ")
     };
     if let [train @ .., last] = &report.days[..] {
-        println!(
+        say!(
             "{:<14} {:>14}   {} train, {} validates and tests",
             "days",
             report.days.len(),
@@ -159,20 +159,23 @@ fn print(report: &TerabyteReport) {
     }
     count("rows", report.rows);
     count("left out", report.dropped);
-    println!("{:<14} {:>14.4}", "click rate", report.click_rate());
+    say!("{:<14} {:>14.4}", "click rate", report.click_rate());
     print_splits(&report.splits);
     print_categories(&report.categories);
     print_passes(&report.passes, "rows", "rows");
     print_rate(report.seconds, report.rows_per_second(), "rows");
-    println!(
+    say!(
         "{} runs of counts, {} passes over the columns to encode them",
-        report.count_runs, report.encode_passes
+        report.count_runs,
+        report.encode_passes
     );
     let resumed = &report.resumed;
     if *resumed != Default::default() {
-        println!(
+        say!(
             "continued after {} days parsed, {} tables counted, {} shards written",
-            resumed.days, resumed.tables, resumed.shards
+            resumed.days,
+            resumed.tables,
+            resumed.shards
         );
     }
     let raw = report.days.iter().map(|day| day.source.bytes).sum();

@@ -21,7 +21,7 @@ use super::rooflines::Rooflines;
 use super::rows::{self, RowRates};
 use super::shapes::{Extent, Shape, ShapeReport};
 use crate::charts::below;
-use crate::process::{write_json, write_text};
+use crate::process::{probe, write_json, write_text};
 use crate::speedup;
 
 /// Check and measure a device. Needs no files.
@@ -97,23 +97,27 @@ fn measure(arguments: &Arguments) -> Result<bool> {
         bail!("device `{name}`: give one; several devices share a batch in `fae train`");
     }
     let device = one_device(&name)?;
-    eprintln!("comparing rows on {name} with the CPU's");
+    probe(&arguments.out.join("report.json"))?;
+    note!("comparing rows on {name} with the CPU's");
     let mut checks = checks::stores(&device)?;
     if let Some(golden) = &arguments.golden {
-        eprintln!("replaying {}", golden.display());
+        note!("replaying {}", golden.display());
         checks.extend(checks::parity(golden, &device)?);
     }
     let wrong: Vec<&Check> = checks.iter().filter(|check| !check.passed).collect();
-    println!("{} comparisons, {} wrong", checks.len(), wrong.len());
+    say!("{} comparisons, {} wrong", checks.len(), wrong.len());
     for check in &wrong {
-        println!("  {}: {}", check.name, check.result);
+        say!("  {}: {}", check.name, check.result);
     }
 
-    eprintln!("measuring the hardware");
+    note!("measuring the hardware");
     let rooflines = Rooflines::measure(&device)?;
-    println!(
+    say!(
         "memory {:.0} GB/s, to the device {:.1} GB/s, to the host {:.1} GB/s, products {:.0} GFLOP/s",
-        rooflines.memory, rooflines.to_device, rooflines.to_host, rooflines.products
+        rooflines.memory,
+        rooflines.to_device,
+        rooflines.to_host,
+        rooflines.products
     );
     let extent = Extent {
         steps: arguments.steps,
@@ -123,11 +127,11 @@ fn measure(arguments: &Arguments) -> Result<bool> {
     };
     let (mut row_rates, mut reports) = (Vec::new(), Vec::new());
     for shape in &arguments.shapes {
-        eprintln!("{shape}: making data");
+        note!("{shape}: making data");
         let shape = Shape::make(shape, extent)?;
         if shape.name != "taobao" {
             let dim = if shape.name == "kaggle" { 16 } else { 64 };
-            eprintln!("{}: gathering and moving rows", shape.name);
+            note!("{}: gathering and moving rows", shape.name);
             let measured = rows::measure(shape.data(), &device, dim)?;
             print_rows(&measured, &rooflines);
             row_rates.extend(measured);
@@ -155,7 +159,7 @@ fn measure(arguments: &Arguments) -> Result<bool> {
     });
     write_json(&arguments.out.join("report.json"), &report)?;
     write_text(&arguments.out.join("report.svg"), &picture(&reports)?)?;
-    println!(
+    say!(
         "report in {} after {:.0} s",
         arguments.out.display(),
         start.elapsed().as_secs_f64()
@@ -164,9 +168,16 @@ fn measure(arguments: &Arguments) -> Result<bool> {
 }
 
 fn print_rows(rates: &[RowRates], rooflines: &Rooflines) {
-    println!(
+    say!(
         "{:<8} {:<5} {:<16} {:>4} {:>18} {:>10} {:>18} {:>10}",
-        "rows on", "as", "optimizer", "dim", "gathered M/s", "memory", "moved M/s", "memory"
+        "rows on",
+        "as",
+        "optimizer",
+        "dim",
+        "gathered M/s",
+        "memory",
+        "moved M/s",
+        "memory"
     );
     for rate in rates {
         // The roofline is the device's; the CPU has one of its own where the two differ.
@@ -174,7 +185,7 @@ fn print_rows(rates: &[RowRates], rooflines: &Rooflines) {
             "device" => format!("{:.0}%", 100.0 * bytes / rooflines.memory),
             _ => String::new(),
         };
-        println!(
+        say!(
             "{:<8} {:<5} {:<16} {:>4} {:>18.1} {:>10} {:>18.1} {:>10}",
             rate.place,
             rate.format.name(),
@@ -189,7 +200,7 @@ fn print_rows(rates: &[RowRates], rooflines: &Rooflines) {
 }
 
 fn print_shape(report: &ShapeReport) {
-    println!(
+    say!(
         "{}{}: {:.0}% of the inputs touch hot rows only",
         report.name,
         if report.tf32 { " in TF32" } else { "" },
@@ -200,10 +211,10 @@ fn print_shape(report: &ShapeReport) {
         (Some(rate), Some(other)) => format!("{:.2} × the throughput of", rate / other),
         _ => "no run to compare with".into(),
     };
-    println!("fae: {} cpu-device", ratio("fae", "cpu-device"));
-    println!("mixed: {} fae", ratio("mixed", "fae"));
-    println!("mixed: {} all-device", ratio("mixed", "all-device"));
-    println!("mixed-bf16: {} mixed", ratio("mixed-bf16", "mixed"));
+    say!("fae: {} cpu-device", ratio("fae", "cpu-device"));
+    say!("mixed: {} fae", ratio("mixed", "fae"));
+    say!("mixed: {} all-device", ratio("mixed", "all-device"));
+    say!("mixed-bf16: {} mixed", ratio("mixed-bf16", "mixed"));
 }
 
 /// The shapes' charts below each other.

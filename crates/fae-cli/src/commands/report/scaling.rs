@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::lines::{Full, Measured, Stage};
 use crate::charts::{Axis, LineChart, Series};
-use crate::process::{wait, write_json, write_text};
+use crate::process::{probe, wait, write_json, write_text};
 use crate::text::bytes;
 
 /// Measure what preprocessing, profiling and training cost at several sizes, and extrapolate to the
@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         sizes.len() >= 2,
         "a line needs two sizes or more: --sizes 500000,1000000"
     );
+    probe(&arguments.out.join("scaling.json"))?;
     let mut stages = [
         Stage::new("prepare criteo-kaggle, text", "rows", KAGGLE),
         Stage::new("prepare criteo-terabyte, 8 days .gz", "rows", TERABYTE),
@@ -80,15 +81,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
         let measured = measure(folder.path(), size, &arguments.memory)?;
         for (stage, measured) in stages.iter_mut().zip(measured) {
-            eprintln!(
+            note!(
                 "{size} {}: {}, {:.2} s",
-                stage.unit, stage.name, measured.seconds
+                stage.unit,
+                stage.name,
+                measured.seconds
             );
             stage.measured.push(measured);
         }
     }
     let text = table(&stages);
-    println!("{text}");
     write_text(&arguments.out.join("scaling.md"), &text)?;
     write_text(
         &arguments.out.join("scaling.svg"),
@@ -98,7 +100,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         &arguments.out.join("scaling.json"),
         &json!({ "stages": stages, "sizes": sizes }),
     )?;
-    println!("results in {}", arguments.out.display());
+    say!("{text}");
+    say!("results in {}", arguments.out.display());
     Ok(())
 }
 

@@ -107,16 +107,16 @@ impl Shape {
         let hot = tenth.hot.clone().context("nothing is hot")?;
         let mut runs = Vec::new();
         for placement in Placement::ALL {
-            eprintln!("{}: {placement}", self.name);
+            note!("{}: {placement}", self.name);
             let report = timed(tenth.placed(&card.on(placement))?)?;
             runs.push((placement.to_string(), report));
         }
-        eprintln!("{}: bf16 rows in the same bytes", self.name);
+        note!("{}: bf16 rows in the same bytes", self.name);
         let mut halved = card.on(Placement::Mixed);
         halved.hot.budget = Some(Budget::Bytes(hot.set.budget()));
         halved.hot.device_rows = Some(RowFormat::Bf16);
         runs.push(("mixed-bf16".into(), timed(Run::new(&self.data, &halved)?)?));
-        eprintln!("{}: all rows on the device", self.name);
+        note!("{}: all rows on the device", self.name);
         let mut all = card.on(Placement::Mixed);
         all.hot.budget = Some(Budget::Share(1.0));
         runs.push(("all-device".into(), timed(Run::new(&self.data, &all)?)?));
