@@ -206,7 +206,10 @@ fn evaluate(arguments: &Arguments) -> Result<()> {
             say!("{}", evaluation_header());
             say!("{}", evaluation_row(split.name(), evaluation));
         }
-        None => say!("{} samples predicted, without labels to score them by", scores.len()),
+        None => say!(
+            "{} samples predicted, without labels to score them by",
+            scores.len()
+        ),
     }
     Ok(())
 }

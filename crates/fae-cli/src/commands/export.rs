@@ -199,7 +199,8 @@ fn print(report: &ExportReport) {
     if report.inexact > 0 {
         say!(
             "{:<34} {:>14}   several integers have their logarithm: one of them was written",
-            "dense values not certain", report.inexact
+            "dense values not certain",
+            report.inexact
         );
     }
     for note in &report.notes {
