@@ -72,15 +72,20 @@ pub(crate) trait TensorSource {
         let Some(found) = self.find(name) else {
             return Err(self.missing(name));
         };
-        if !matches!(found.dtype, Dtype::Float(_)) || found.shape != shape {
-            return Err(Error::WeightShape {
-                path: self.path().into(),
-                name: name.into(),
-                found: format!("{} {:?}", found.dtype, found.shape),
-                expected: format!("floats (F16, BF16, F32 or F64) {shape:?}"),
-            });
+        let is_float = matches!(found.dtype, Dtype::Float(_));
+        if is_float && found.shape == shape {
+            return Ok(());
         }
-        Ok(())
+        let floats = match is_float {
+            true => "",
+            false => "floats (F16, BF16, F32 or F64) ",
+        };
+        Err(Error::WeightShape {
+            path: self.path().into(),
+            name: name.into(),
+            found: format!("{} {:?}", found.dtype, found.shape),
+            expected: format!("{floats}{shape:?}"),
+        })
     }
 
     /// Reads `count` values of a tensor that was [checked](Self::check), from its value number

@@ -35,7 +35,8 @@ fn case_10_weights_real_data() {
     let Some(case) = Case::real_data("10-weights") else {
         return;
     };
-    case.done("prepare criteo-kaggle --raw good.txt --out OUT/x");
+    // The files are of ids that were ranked over all rows.
+    case.done("prepare criteo-kaggle --raw good.txt --rank-on all --out OUT/x");
     let evaluate =
         |file: &str| format!("evaluate --data OUT/x --weights {file} {SMALL} --split train");
     let same = [

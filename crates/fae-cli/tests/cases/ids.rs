@@ -18,8 +18,9 @@ fn case_06_encode_other_dense_real_data() {
     let mapping = case.out("text.toml");
     std::fs::write(&mapping, text.replace("\"hex\"", "\"text\"")).unwrap();
     case.done("prepare table --mapping OUT/text.toml --raw kaggle_id.csv --out OUT/x --force");
+    let encode = encode.replace("OUT/y", "OUT/z");
     case.refused(
-        encode,
+        &encode,
         &["its categories are not Criteo's hexadecimal ones"],
     );
 }

@@ -62,7 +62,7 @@ fn loss_threshold_in_evaluation_real_data() {
     };
     case.done("prepare criteo-kaggle --raw good.txt --out OUT/x");
     case.done(&format!(
-        "train --data OUT/x {SMALL} --learning-rate 1 --epochs 9 --loss-threshold 0.3 --json OUT/r.json \
+        "train --data OUT/x {SMALL} --learning-rate 1 --epochs 9 --batch-size 8 --loss-threshold 0.3 --json OUT/r.json \
          --save-weights OUT/w.safetensors --checkpoint OUT/c"
     ));
     let evaluate = |words: &str| {
