@@ -48,7 +48,8 @@ impl AnyRows {
             })?;
             Ok(inputs)
         })?;
-        Ok(Self::new(chunks.concat(), row_bytes, unit))
+        let inputs = chunks.into_iter().flatten().collect();
+        Ok(Self::new(inputs, row_bytes, unit))
     }
 
     /// Inputs as lists of (table, id), without one twice.
@@ -95,10 +96,17 @@ impl AnyRows {
         };
         let mut high = self.with(&low, &open, &bought);
         while high.units > budget {
+            let slope = (high.inputs - low.inputs) as f64 / (high.units - low.units) as f64;
+            // The line of this slope through a point, at the budget.
+            let line =
+                |point: &Corner| point.inputs as f64 + slope * (budget as f64 - point.units as f64);
             let Some((inside, corner)) = self.best_between(&open, &bought, &low, &high) else {
-                let share = (budget - low.units) as f64 / (high.units - low.units) as f64;
-                return low.inputs as f64 + share * (high.inputs - low.inputs) as f64;
+                return line(&low);
             };
+            // No set lies above the line through the farthest corner; another cut would lower it by less than an input.
+            if line(&corner) < line(&low) + 1.0 {
+                return line(&corner);
+            }
             if corner.units > budget {
                 (high, open) = (corner, inside);
                 continue;
@@ -139,14 +147,14 @@ impl AnyRows {
     ) -> Option<(Vec<u32>, Corner)> {
         const NONE: u32 = u32::MAX;
         let (units, inputs) = (high.units - low.units, high.inputs - low.inputs);
+        let (open, profits, uses) = self.profitable(open, bought, units, inputs);
         let mut node_of = vec![NONE; self.cost.len()];
-        let mut source: Vec<i64> = Vec::with_capacity(open.len());
+        let mut source = profits;
         let mut arcs = Vec::new();
         let mut costs = Vec::new();
-        for (node, &input) in (0u32..).zip(open) {
-            source.push((self.weights[input as usize] * units) as i64);
-            let unpaid = |row: &&u32| !bought[**row as usize];
-            for &row in self.rows_of(input).iter().filter(unpaid) {
+        for (node, &input) in (0u32..).zip(&open) {
+            let shared = |row: &&u32| !bought[**row as usize] && uses[**row as usize] > 1;
+            for &row in self.rows_of(input).iter().filter(shared) {
                 let number = &mut node_of[row as usize];
                 if *number == NONE {
                     *number = (open.len() + costs.len()) as u32;
@@ -165,6 +173,37 @@ impl AnyRows {
         let gained = u128::from(corner.inputs - low.inputs) * u128::from(units);
         let paid = u128::from(corner.units - low.units) * u128::from(inputs);
         (gained > paid).then_some((inside, corner))
+    }
+
+    /// The open inputs that are worth more than the rows that they alone need, with what is left of that, and in how many
+    /// of them each row is. Most rows of real data are in one input, and need no node of the network.
+    fn profitable(
+        &self,
+        open: &[u32],
+        bought: &[bool],
+        units: u64,
+        inputs: u64,
+    ) -> (Vec<u32>, Vec<i64>, Vec<u32>) {
+        let mut open = open.to_vec();
+        loop {
+            let mut uses = vec![0u32; self.cost.len()];
+            let rows = open.iter().flat_map(|&input| self.rows_of(input));
+            rows.for_each(|&row| uses[row as usize] += 1);
+            let profit = |&input: &u32| {
+                let own = |row: &&u32| !bought[**row as usize] && uses[**row as usize] == 1;
+                let own = self.rows_of(input).iter().filter(own);
+                let paid: u64 = own.map(|&row| self.cost[row as usize] * inputs).sum();
+                (self.weights[input as usize] * units) as i64 - paid as i64
+            };
+            let profits: Vec<i64> = open.iter().map(profit).collect();
+            let before = open.len();
+            let mut each = profits.iter();
+            open.retain(|_| each.next().is_some_and(|&profit| profit > 0));
+            // Without the others, more rows are needed by one input alone.
+            if open.len() == before {
+                return (open, profits, uses);
+            }
+        }
     }
 }
 

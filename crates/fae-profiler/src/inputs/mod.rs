@@ -19,7 +19,7 @@ use crate::sample::Sample;
 use crate::{Error, Result};
 use any_rows::AnyRows;
 use hull::Hull;
-use matrix::InputMatrix;
+use matrix::{InputMatrix, Point};
 
 /// The best set that was found for a budget.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,31 +73,48 @@ impl InputSelection {
     /// The best set within a budget that is found from the neighbouring corners of the hull and from `starts`, sets of other
     /// strategies.
     pub(crate) fn select(&mut self, budget: u64, starts: &[Vec<u64>]) -> Found {
-        let (low, high) = self.hull.edge(&self.matrix, budget);
-        let (low, high) = match high {
-            Some(high) => search::affordable_edge(&self.matrix, budget, low, high),
-            None => (low, None),
-        };
-        let by_rank = match &high {
-            Some(high) => {
-                let share = (budget - low.bytes) as f64 / (high.bytes - low.bytes) as f64;
-                low.inputs as f64 + share * (high.inputs - low.inputs) as f64
-            }
-            None => low.inputs as f64,
-        };
-        let found = match high {
-            Some(high) if low.bytes < budget => {
-                search::search(&self.matrix, budget, &low, &high, starts)
-            }
-            _ => low,
-        };
+        let Self {
+            matrix,
+            hull,
+            any_rows,
+        } = self;
+        let ((found, by_rank), any_rows) = rayon::join(
+            || by_rank(matrix, hull, budget, starts),
+            || any_rows.bound(budget),
+        );
         Found {
             hot_rows: found.rows.iter().map(|&rows| u64::from(rows)).collect(),
             hot_inputs: found.inputs,
             by_rank,
-            any_rows: self.any_rows.bound(budget).max(by_rank),
+            any_rows: any_rows.max(by_rank),
         }
     }
+}
+
+/// The best hot set that is found for a budget, and what none exceeds.
+fn by_rank(
+    matrix: &InputMatrix,
+    hull: &mut Hull,
+    budget: u64,
+    starts: &[Vec<u64>],
+) -> (Point, f64) {
+    let (low, high) = hull.edge(matrix, budget);
+    let (low, high) = match high {
+        Some(high) => search::affordable_edge(matrix, budget, low, high),
+        None => (low, None),
+    };
+    let bound = match &high {
+        Some(high) => {
+            let share = (budget - low.bytes) as f64 / (high.bytes - low.bytes) as f64;
+            low.inputs as f64 + share * (high.inputs - low.inputs) as f64
+        }
+        None => low.inputs as f64,
+    };
+    let found = match high {
+        Some(high) if low.bytes < budget => search::search(matrix, budget, &low, &high, starts),
+        _ => low,
+    };
+    (found, bound)
 }
 
 #[cfg(test)]
