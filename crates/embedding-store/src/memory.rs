@@ -4,7 +4,7 @@
 /// group allows. `None` where the system does not tell.
 ///
 /// Systems grant more than they have, and end programs that use it; so what is larger than this is
-/// refused before it is asked for.
+/// refused before any of it is taken.
 pub fn memory_limit() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| of_machine(&text));

@@ -1,4 +1,5 @@
-//! Inputs of real users, each with the right answer: the folders of `cases` that `RECSYS_SHARED` holds, run as users run them.
+//! Inputs of real users, each with the right answer: the folders of `cases` that `RECSYS_SHARED`
+//! holds, run as users run them.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 #![allow(dead_code, reason = "every case uses some of these")]

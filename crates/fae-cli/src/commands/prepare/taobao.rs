@@ -28,7 +28,8 @@ use fae_run::Budget;
 /// with --ts-length events before it is a window: its history and the event itself are a positive
 /// sample, and the same history with an item that the user never touched is a negative one. Every
 /// position of a sample holds the ids of user, item and category; ids are ranks, 0 the most
-/// frequent over the positions of training samples (--rank-on all: over all events). The only dense value is the position over the number of positions.
+/// frequent over the positions of training samples (--rank-on all: over all events). The only dense
+/// value is the position over the number of positions.
 ///
 /// By default every window becomes two samples where there are at most 1,048,576 windows in all; in
 /// larger data at most 10 windows of every user, drawn with the seed, which is what the original
