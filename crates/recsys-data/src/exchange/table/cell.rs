@@ -7,6 +7,10 @@ use crate::text::shorten;
 
 /// A value as it stands in a file.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    not(feature = "parquet"),
+    allow(dead_code, reason = "CSV holds texts alone")
+)]
 pub(super) enum Cell<'a> {
     Missing,
     Unsigned(u64),
@@ -62,11 +66,13 @@ impl MissingTexts {
 }
 
 impl Cell<'_> {
+    #[cfg(feature = "parquet")]
     pub(super) fn signed(value: i64) -> Self {
         u64::try_from(value).map_or(Self::Negative(value), Self::Unsigned)
     }
 
     /// The same value, borrowed.
+    #[cfg(feature = "parquet")]
     pub(super) fn borrowed(&self) -> Cell<'_> {
         match self {
             Self::Text(text) => Cell::Text(Cow::Borrowed(text)),
