@@ -30,22 +30,25 @@ pub struct Target<'a> {
 }
 
 /// Shows damaged inputs to every target, and prints how many were tried, accepted and refused, and
-/// the most memory that one took.
+/// the most memory and the most time that one took.
 ///
-/// `RECSYS_FUZZ_SECONDS=600` divides so many seconds among the targets; `RECSYS_FUZZ_SEED=7`
-/// chooses other inputs.
+/// `RECSYS_FUZZ_SECONDS=600` divides so many seconds among the targets, `RECSYS_FUZZ_TARGET=npz`
+/// leaves out those whose names do not hold that, `RECSYS_FUZZ_SEED=7` chooses other inputs.
 ///
 /// # Panics
 /// Where a target panics, takes more than 64 MiB and 16 bytes for each byte of its input, or refuses a seed. The number of the input
 /// and the file that it was saved to are printed.
 pub fn run(targets: &mut [Target<'_>]) {
+    let only = std::env::var("RECSYS_FUZZ_TARGET").unwrap_or_default();
+    let mut targets: Vec<_> = targets.iter_mut().collect();
+    targets.retain(|target| target.name.contains(&only));
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let seed = number("RECSYS_FUZZ_SEED").unwrap_or(0);
     let share = number("RECSYS_FUZZ_SECONDS")
         .map(|seconds| Duration::from_secs(seconds) / targets.len().max(1) as u32);
     println!(
-        "{:<28} {:>12} {:>12} {:>12} {:>12}",
-        "target", "inputs", "accepted", "refused", "peak bytes"
+        "{:<28} {:>12} {:>12} {:>12} {:>12} {:>12}",
+        "target", "inputs", "accepted", "refused", "peak bytes", "slowest ms"
     );
     for target in targets {
         for input in target.seeds.clone() {
@@ -53,20 +56,23 @@ pub fn run(targets: &mut [Target<'_>]) {
             assert!(accepted, "{}: a valid input was refused", target.name);
         }
         let start = Instant::now();
-        let (mut inputs, mut accepted, mut peak) = (0, 0, 0);
+        let (mut inputs, mut accepted, mut peak, mut slowest) = (0, 0, 0, Duration::ZERO);
         while share.map_or(inputs < target.executions, |share| start.elapsed() < share) {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             random.set_stream(inputs);
             let input = mutate(&mut random, &target.seeds);
+            let clock = Instant::now();
             let (taken, memory) = try_input(target, &input, &inputs.to_string());
+            slowest = clock.elapsed().max(slowest);
             inputs += 1;
             accepted += u64::from(taken);
             peak = memory.max(peak);
         }
         let refused = inputs - accepted;
         println!(
-            "{:<28} {inputs:>12} {accepted:>12} {refused:>12} {peak:>12}",
-            target.name
+            "{:<28} {inputs:>12} {accepted:>12} {refused:>12} {peak:>12} {:>12}",
+            target.name,
+            slowest.as_millis()
         );
     }
 }
