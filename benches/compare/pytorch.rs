@@ -30,7 +30,7 @@ pub(crate) struct PyTorch {
 
 impl Interpreter {
     /// The given one, or that of a virtual environment of this program's own; it is tried. PyTorch
-    /// gets so many threads.
+    /// gets that number of threads.
     pub(crate) fn find(python: Option<&Path>, threads: usize) -> Result<Self> {
         let python = match python {
             Some(python) => python.to_owned(),

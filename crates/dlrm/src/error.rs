@@ -41,7 +41,8 @@ pub enum Error {
     },
     /// One table, no bottom MLP, and no product of a feature with itself.
     #[error(
-        "one table and no dense features leave no two vectors to multiply: set `interact_self`, or the `interaction` cat"
+        "one table and no dense features leave no two vectors to multiply: set `interact_self`, \
+        or the `interaction` cat"
     )]
     NothingInteracts,
     /// The configuration describes a model that cannot be addressed.

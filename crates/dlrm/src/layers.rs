@@ -19,8 +19,8 @@ impl Network {
     /// kernels: NVIDIA's, and the CPU, where it is slow. Gradients reach the parameters,
     /// `dense` and `rows`, whichever of them are tracked.
     ///
-    /// A model without a bottom MLP, and one whose features do not fit a block's shared memory (more
-    /// than a hundred tables), run as the plain graph.
+    /// A model without a bottom MLP, and one whose features do not fit a block's shared memory
+    /// (more than a hundred tables), run as the plain graph.
     ///
     /// # Shapes
     /// `parameters` flat, `dense [batch, dense features]`, `rows [batch, tables, dim]`; the result

@@ -92,8 +92,8 @@ fn remedy(message: &str) -> Option<&'static str> {
     Some(remedy)
 }
 
-/// Lets a file beyond `ulimit -f` be an error of the call that writes it; else a signal would end the
-/// program.
+/// Lets a file beyond `ulimit -f` be an error of the call that writes it; else a signal would end
+/// the program.
 pub(crate) fn refuse_no_file_size() {
     #[cfg(unix)]
     // SAFETY: no handler is set, and no other thread runs yet.

@@ -53,7 +53,8 @@ impl Signals {
 fn say_so(signal: i32) -> std::io::Result<()> {
     const MESSAGE: &[u8] = b"stopping after this step; once more ends immediately\n";
     let say = || {
-        // SAFETY: a handler may call `write`, and the bytes are constant. That it may fail changes nothing.
+        // SAFETY: a handler may call `write`, and the bytes are constant. That it may fail changes
+        // nothing.
         unsafe { libc::write(2, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
     };
     // SAFETY: the action does nothing but that call.
@@ -68,7 +69,8 @@ fn say_so(_signal: i32) -> std::io::Result<()> {
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the call only reads the old one into the structure, for which all zeros are a valid value.
+    // SAFETY: without a new action the call only reads the old one into the structure, for which
+    // all zeros are a valid value.
     unsafe {
         libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN

@@ -92,7 +92,7 @@ fn real_data_inputs_beat_the_other_rules_and_come_close_to_the_bound() {
     }
 }
 
-/// The original's profiler takes all rows of at least so many training accesses, by their raw ids.
+/// The original's profiler takes all rows whose training accesses reach a threshold, by their raw ids.
 #[test]
 fn real_data_frequency_finds_the_hot_inputs_of_the_original_profiler() {
     let Some((_folder, packed)) = prepared(RankOn::Train) else {

@@ -173,17 +173,17 @@ section! {
         interaction: InteractionName,
         /// Whether a vector's product with itself is part of the dot interaction.
         interact_self: bool,
-        /// Large tables store a row for every so many ids and one for each remainder
+        /// Large tables store one row for each group of this many ids, and one for each remainder
         /// (`--qr-flag` with `--qr-collisions`); absent: a row for every id.
         qr_collisions: u64,
-        /// Tables of at most so many rows stay whole then (`--qr-threshold`); absent: 200.
+        /// Tables with at most this many rows stay whole then (`--qr-threshold`); absent: 200.
         qr_threshold: u64,
         /// How the two rows become one (`--qr-operation`): `mult`, `add` or `concat`.
         qr_operation: CombineName,
         /// Large tables store narrower rows, the narrower the larger they are (`--md-flag` with
         /// `--md-temperature`): 0 to 1; absent: all rows are whole.
         md_temperature: f64,
-        /// Tables of at most so many rows stay whole then (`--md-threshold`); absent: 200.
+        /// Tables with at most this many rows stay whole then (`--md-threshold`); absent: 200.
         md_threshold: u64,
         /// Whether narrower rows have powers of two as widths (`--md-round-dims`).
         md_round_dims: bool,

@@ -75,8 +75,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The same data, settings and hot set, placed as another card says: for comparisons. Checkpoints
-    /// are those of one placing, so the new run has none.
+    /// The same data, settings and hot set, placed as another card says: for comparisons.
+    /// Checkpoints are those of one placing, so the new run has none.
     ///
     /// # Errors
     /// As [`Placing::new`], and a placement that needs hot rows where none were chosen, or rows of

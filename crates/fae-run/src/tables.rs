@@ -26,30 +26,34 @@ impl Card {
             (None, Some(temperature)) => model.mixed_dimension(temperature, &rows)?,
             (None, None) => vec![Encoding::Full; rows.len()],
         };
+        let (qr, md) = (
+            model.qr_collisions.is_some(),
+            model.md_temperature.is_some(),
+        );
         let settings = [
             (
                 "qr_threshold",
                 model.qr_threshold.is_some(),
                 "qr_collisions",
-                model.qr_collisions.is_some(),
+                qr,
             ),
             (
                 "qr_operation",
                 model.qr_operation.is_some(),
                 "qr_collisions",
-                model.qr_collisions.is_some(),
+                qr,
             ),
             (
                 "md_threshold",
                 model.md_threshold.is_some(),
                 "md_temperature",
-                model.md_temperature.is_some(),
+                md,
             ),
             (
                 "md_round_dims",
                 model.md_round_dims.is_some(),
                 "md_temperature",
-                model.md_temperature.is_some(),
+                md,
             ),
         ];
         for (name, given, of, chosen) in settings {

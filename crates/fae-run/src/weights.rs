@@ -79,8 +79,8 @@ pub struct LoadedRows {
     pub ids_known: bool,
 }
 
-/// The model and the rows of a checkpoint, for scoring a data set; under the ids of another data set
-/// where one is given.
+/// The model and the rows of a checkpoint, for scoring a data set; under the ids of another data
+/// set where one is given.
 ///
 /// # Errors
 /// A checkpoint of no model that a card can name, one that does not fit the data or whose rows are

@@ -230,7 +230,8 @@ fn large_tables_are_made_smaller_as_the_original_does() {
     let card = format!("{card}\nqr_threshold = 201");
     assert_eq!(encodings(&card, &rows).unwrap(), [full, full, full, parts]);
 
-    // md_solver(torch.tensor([3, 200, 201, 100000]), 0.3, d0=16) gives [16, 5, 5, 1]; rounded [16, 4, 4, 1].
+    // md_solver(torch.tensor([3, 200, 201, 100000]), 0.3, d0=16) gives [16, 5, 5, 1]; rounded [16,
+    // 4, 4, 1].
     let dim = |dim| Encoding::MixedDimension { dim };
     let card = "md_temperature = 0.3";
     assert_eq!(

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Opens a file to read it. A FIFO or a device, such as `/dev/zero`, would be waited for or read without end, so it is refused.
+/// Opens a file to read it. A FIFO or a device, such as `/dev/zero`, would be waited for or read
+/// without end, so it is refused.
 ///
 /// # Errors
 /// Those of the system, and [`io::ErrorKind::InvalidInput`] for what is no regular file.

@@ -29,8 +29,8 @@ impl OutputFile {
     /// Begins a file; its folder is made if it does not exist.
     ///
     /// # Errors
-    /// Those of the system, those of [`stream`], and [`io::ErrorKind::ResourceBusy`] where another process writes a file of this
-    /// name.
+    /// Those of the system, those of [`stream`], and [`io::ErrorKind::ResourceBusy`] where another
+    /// process writes a file of this name.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         if let Some(file) = stream(path)? {
@@ -62,8 +62,9 @@ impl OutputFile {
         Ok(file)
     }
 
-    /// Tries whether a file of this name can be begun, and changes nothing: for programs that write at the end of long work.
-    /// A FIFO is not opened, because its reader would take that for the whole file.
+    /// Tries whether a file of this name can be begun, and changes nothing: for programs that write
+    /// at the end of long work. A FIFO is not opened, because its reader would take that for the
+    /// whole file.
     ///
     /// # Errors
     /// As [`OutputFile::create`].
@@ -130,9 +131,9 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens what is there under a name and is no regular file, to be written into: a device such as `/dev/null`, a FIFO, or the file that
-/// is this process's standard output or error, under whatever name. Such a file must not be replaced. `None` for a name that has no
-/// file, or a regular one.
+/// Opens what is there under a name and is no regular file, to be written into: a device such as
+/// `/dev/null`, a FIFO, or the file that is this process's standard output or error, under whatever
+/// name. Such a file must not be replaced. `None` for a name that has no file, or a regular one.
 ///
 /// # Errors
 /// A folder or a disk, which nothing is written into, and those of the system.
@@ -145,7 +146,8 @@ pub fn stream(path: &Path) -> io::Result<Option<File>> {
     };
     let (output, error) = (io::stdout(), io::stderr());
     for standard in [output.as_fd(), error.as_fd()] {
-        // The duplicate has the position of the original, so that neither overwrites what the other wrote.
+        // The duplicate has the position of the original, so that neither overwrites what the other
+        // wrote.
         let standard = File::from(standard.try_clone_to_owned()?);
         if identity(&standard.metadata()?) == identity(&metadata) {
             return Ok(Some(standard));
@@ -175,8 +177,8 @@ pub fn stream(_path: &Path) -> io::Result<Option<File>> {
 /// lock of a killed process. A file system without locks is no reason to stop.
 ///
 /// # Errors
-/// Those of the system, and something under that name which no process like this one has made there: a link, a FIFO, a file with
-/// another name.
+/// Those of the system, and something under that name which no process like this one has made
+/// there: a link, a FIFO, a file with another name.
 pub(crate) fn lock_by_name(path: &Path) -> io::Result<Option<File>> {
     loop {
         let mut options = File::options();

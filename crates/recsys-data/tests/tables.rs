@@ -1,4 +1,5 @@
-//! Tables as users have them: labels, separators, spaces, bad rows, dense values that are transformed.
+//! Tables as users have them: labels, separators, spaces, bad rows, dense values that are
+//! transformed.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 

@@ -9,7 +9,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The tower has no bottom MLP.
     #[error(
-        "a TBSM needs at least one dense feature at every position, such as the position itself: prepare the sequences with one"
+        "a TBSM needs at least one dense feature at every position, such as the position itself: \
+        prepare the sequences with one"
     )]
     NoDense,
     /// An argument does not fit the model.

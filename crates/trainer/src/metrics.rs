@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::loss::{Loss, cross_entropy, sigmoid};
 
-/// Logits and labels of samples, gathered batch by batch; all logits are finite. [`Scores::evaluate`] has the metrics that
-/// runs report; others can be computed from [`Scores::logits`] and [`Scores::labels`].
+/// Logits and labels of samples, gathered batch by batch; all logits are finite.
+/// [`Scores::evaluate`] has the metrics that runs report; others can be computed from
+/// [`Scores::logits`] and [`Scores::labels`].
 #[derive(Debug, Clone, Default)]
 pub struct Scores {
     logits: Vec<f32>,

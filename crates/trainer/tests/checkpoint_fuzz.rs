@@ -1,6 +1,8 @@
-//! No file of a checkpoint makes reading it panic, loop or take much memory, whether its hashes were made to fit or not.
+//! No file of a checkpoint makes reading it panic, loop or take much memory, whether its hashes
+//! were made to fit or not.
 //!
-//! `RECSYS_FUZZ_SECONDS=600 cargo test --release -p trainer --test checkpoint_fuzz -- --nocapture` tries new ones for ten minutes.
+//! `RECSYS_FUZZ_SECONDS=600 cargo test --release -p trainer --test checkpoint_fuzz -- --nocapture`
+//! tries new ones for ten minutes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
@@ -184,7 +186,8 @@ fn damaged_and_forged_checkpoints_are_refused_or_read() {
 /// Makes a description one that no run has written.
 type Forge = fn(&mut Value);
 
-/// Positions that no run has written: an error, and never a loop, a panic or a run that skips its batches.
+/// Positions that no run has written: an error, and never a loop, a panic or a run that skips its
+/// batches.
 #[test]
 fn forged_positions_end_in_an_error() {
     let saved = Saved::new();

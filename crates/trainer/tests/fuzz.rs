@@ -1,6 +1,7 @@
 //! No file of weights makes its readers panic, take much memory or much time.
 //!
-//! `RECSYS_FUZZ_SECONDS=600 cargo test --release -p trainer --test fuzz -- --nocapture` tries new inputs for ten minutes.
+//! `RECSYS_FUZZ_SECONDS=600 cargo test --release -p trainer --test fuzz -- --nocapture` tries new
+//! inputs for ten minutes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 

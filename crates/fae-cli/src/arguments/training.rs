@@ -52,8 +52,8 @@ pub(crate) struct TrainArguments {
         help_heading = "Training"
     )]
     pub loss_weights: Option<Vec<f32>>,
-    /// Clamp predictions to [t, 1-t] before the loss and in evaluations, where clamped ones are ties
-    /// for the AUC; 0 for not.
+    /// Clamp predictions to [t, 1-t] before the loss and in evaluations, where clamped ones are
+    /// ties for the AUC; 0 for not.
     #[arg(long, value_name = "T", help_heading = "Training")]
     pub loss_threshold: Option<f32>,
     /// Samples in a mini-batch [default: 128].

@@ -55,8 +55,9 @@ enum Rows {
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 struct CriteoArguments {
-    /// Raw files: text, plain or compressed (gzip, Zstandard, bzip2, or a .zip that holds one file);
-    /// several are read as if they were one, numbered ones by their numbers, others in this order.
+    /// Raw files: text, plain or compressed (gzip, Zstandard, bzip2, or a .zip that holds one
+    /// file); several are read as if they were one, numbered ones by their numbers, others in this
+    /// order.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     raw: Vec<PathBuf>,
     /// Folder of the packed data set whose vocabulary is used.

@@ -26,13 +26,13 @@ use crate::text::bytes;
 
 /// Choose which embedding rows are hot.
 ///
-/// Takes a packed data set made by `fae prepare`, whose ids are ranks by frequency in training: a hot
-/// set is one number per table, and a row is hot if its id is below it. An input is hot if all its
-/// rows are. The set is judged on all training inputs, whatever --sample says.
+/// Takes a packed data set made by `fae prepare`, whose ids are ranks by frequency in training: a
+/// hot set is one number per table, and a row is hot if its id is below it. An input is hot if all
+/// its rows are. The set is judged on all training inputs, whatever --sample says.
 ///
 /// Strategies: `inputs` makes as many inputs as possible wholly hot, which is what FAE speeds up,
-/// and says what no set of rows within the budget could exceed. `frequency` takes rows by access count.
-/// `share` takes rows above --share of the accesses of their own table.
+/// and says what no set of rows within the budget could exceed. `frequency` takes rows by access
+/// count. `share` takes rows above --share of the accesses of their own table.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   fae prepare criteo-kaggle --raw train.txt --out kaggle

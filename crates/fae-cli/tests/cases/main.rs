@@ -79,7 +79,8 @@ impl Case {
         outcome.stdout
     }
 
-    /// Runs a command that must refuse its input with exit code 2 and a message that holds all of these.
+    /// Runs a command that must refuse its input with exit code 2 and a message that holds all of
+    /// these.
     fn refused(&self, words: &str, parts: &[&str]) -> String {
         let outcome = self.run(words);
         assert_eq!(outcome.code, Some(2), "{words}: {outcome:?}");

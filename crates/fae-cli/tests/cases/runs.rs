@@ -53,8 +53,9 @@ fn case_09_broken_pipe_real_data() {
     assert!(case.out("w.safetensors").exists());
 }
 
-/// The original clamps predictions where it computes them, so evaluations clamp too: at 0.3 its AUC is .5278 where the unclamped
-/// one is .5820 on its own test. Here: clamping makes ties, so the AUC is another one, the same in training and evaluation.
+/// The original clamps predictions where it computes them, so evaluations clamp too: at 0.3 its AUC
+/// is .5278 where the unclamped one is .5820 on its own test. Here: clamping makes ties, so the AUC
+/// is another one, the same in training and evaluation.
 #[test]
 fn loss_threshold_in_evaluation_real_data() {
     let Some(case) = Case::real_data("09-broken-pipe") else {
@@ -62,7 +63,8 @@ fn loss_threshold_in_evaluation_real_data() {
     };
     case.done("prepare criteo-kaggle --raw good.txt --out OUT/x");
     case.done(&format!(
-        "train --data OUT/x {SMALL} --learning-rate 1 --epochs 9 --batch-size 8 --loss-threshold 0.3 --json OUT/r.json \
+        "train --data OUT/x {SMALL} --learning-rate 1 --epochs 9 --batch-size 8 \
+         --loss-threshold 0.3 --json OUT/r.json \
          --save-weights OUT/w.safetensors --checkpoint OUT/c"
     ));
     let evaluate = |words: &str| {

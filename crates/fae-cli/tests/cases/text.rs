@@ -216,7 +216,8 @@ fn smaller_tables_train_everywhere_and_come_back_from_files() {
         let files = "--checkpoint OUT/c --save-weights OUT/w.safetensors";
         let log_loss = train(files);
         case.done(&format!(
-            "profile --data OUT/x --dim 4 --optimizer adagrad {way} --budget 30% --strategy frequency --out OUT/h.json"
+            "profile --data OUT/x --dim 4 --optimizer adagrad {way} --budget 30% \
+             --strategy frequency --out OUT/h.json"
         ));
         for placement in [
             "cpu-device",

@@ -34,7 +34,8 @@ fn start(
     if checkpoints {
         command.arg("--checkpoint").arg(out.join("checkpoints"));
     }
-    // SAFETY: between fork and exec the child calls nothing but `signal`, which may be called there.
+    // SAFETY: between fork and exec the child calls nothing but `signal`, which may be called
+    // there.
     unsafe {
         command.pre_exec(move || {
             // Whoever started this test may ignore them.

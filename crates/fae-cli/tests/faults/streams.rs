@@ -1,4 +1,5 @@
-//! Standard output and error that nobody reads or that are full, and outputs that cannot be written or are no regular files.
+//! Standard output and error that nobody reads or that are full, and outputs that cannot be written
+//! or are no regular files.
 
 use std::fs::{self, File};
 use std::io::Read;

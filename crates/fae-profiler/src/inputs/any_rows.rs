@@ -1,7 +1,8 @@
 //! What no set of rows exceeds, of whatever ranks they are.
 //!
-//! The same closure as for hot sets, with every row on its own: an input leads to its rows, a row costs its bytes. There
-//! is no set to build from it, only the corners on both sides of a budget, and their chord.
+//! The same closure as for hot sets, with every row on its own: an input leads to its rows, a row
+//! costs its bytes. There is no set to build from it, only the corners on both sides of a budget,
+//! and their chord.
 
 use recsys_data::{Dataset, IdBlock};
 
@@ -103,7 +104,8 @@ impl AnyRows {
             let Some((inside, corner)) = self.best_between(&open, &bought, &low, &high) else {
                 return line(&low);
             };
-            // No set lies above the line through the farthest corner; another cut would lower it by less than an input.
+            // No set lies above the line through the farthest corner; another cut would lower it by
+            // less than an input.
             if line(&corner) < line(&low) + 1.0 {
                 return line(&corner);
             }
@@ -136,8 +138,8 @@ impl AnyRows {
         sum
     }
 
-    /// The open inputs that make a corner above the chord between two others, farthest from it, and that corner; `None`
-    /// where there is none.
+    /// The open inputs that make a corner above the chord between two others, farthest from it, and
+    /// that corner; `None` where there is none.
     fn best_between(
         &self,
         open: &[u32],
@@ -175,8 +177,9 @@ impl AnyRows {
         (gained > paid).then_some((inside, corner))
     }
 
-    /// The open inputs that are worth more than the rows that they alone need, with what is left of that, and in how many
-    /// of them each row is. Most rows of real data are in one input, and need no node of the network.
+    /// The open inputs that are worth more than the rows that they alone need, with what is left of
+    /// that, and in how many of them each row is. Most rows of real data are in one input, and need
+    /// no node of the network.
     fn profitable(
         &self,
         open: &[u32],

@@ -1,10 +1,11 @@
 //! The strategy `inputs`: as many wholly hot inputs as a byte budget allows.
 //!
-//! An input pays only if its rows in *all* tables are hot, and a row only comes with all rows before it: a maximum-weight
-//! closure under a budget. For a fixed price per byte the best closure is a minimum cut ([`network`], [`min_cut`]). The
-//! closures that are best at some price are the corners of a concave curve of hot inputs over bytes ([`hull`]); between two
-//! corners the curve's chord is an upper bound, and good sets are found from both corners ([`search`]). Sets of rows that
-//! are no first rows of their tables may hold more; [`any_rows`] bounds these too.
+//! An input pays only if its rows in *all* tables are hot, and a row only comes with all rows
+//! before it: a maximum-weight closure under a budget. For a fixed price per byte the best closure
+//! is a minimum cut ([`network`], [`min_cut`]). The closures that are best at some price are the
+//! corners of a concave curve of hot inputs over bytes ([`hull`]); between two corners the curve's
+//! chord is an upper bound, and good sets are found from both corners ([`search`]). Sets of rows
+//! that are no first rows of their tables may hold more; [`any_rows`] bounds these too.
 
 mod any_rows;
 mod hull;

@@ -117,7 +117,8 @@ proptest! {
         for budget in 0..=4 * row_bytes.iter().sum::<u64>() {
             let best = sets.iter().filter(|(bytes, _)| *bytes <= budget).map(|(_, hot)| *hot).max();
             let bound = any_rows.bound(budget);
-            prop_assert!(best.unwrap_or(0) as f64 <= bound + 1e-9, "{} of {}: {}", budget, best.unwrap_or(0), bound);
+            let best = best.unwrap_or(0);
+            prop_assert!(best as f64 <= bound + 1e-9, "{budget}: {best}, {bound}");
             prop_assert!(bound <= inputs.len() as f64 + 1.0);
         }
         prop_assert_eq!(any_rows.bound(u64::MAX), inputs.len() as f64);

@@ -127,7 +127,8 @@ fn columns(options: &PrepareOptions, categories: Categories, chunk: &Chunk) -> R
 }
 
 impl CountedRows {
-    /// Takes back what rows from `first` on counted; their categories stay, as if they had never occurred.
+    /// Takes back what rows from `first` on counted; their categories stay, as if they had never
+    /// occurred.
     ///
     /// # Errors
     /// A file that cannot be read, or is not what it was.

@@ -24,9 +24,9 @@ use crate::text::{
 /// What to encode, by which vocabulary, and where to write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Raw text, plain or compressed; several files are read in this order as if they were one. Lines
-    /// may have commas between their fields, the number of the sample in front and no label, and a
-    /// header may name the columns; the first line tells.
+    /// Raw text, plain or compressed; several files are read in this order as if they were one.
+    /// Lines may have commas between their fields, the number of the sample in front and no label,
+    /// and a header may name the columns; the first line tells.
     pub raw: Vec<PathBuf>,
     /// Folder of the packed data set whose vocabulary and options are used.
     pub vocabulary: PathBuf,

@@ -20,7 +20,8 @@ pub enum Error {
     },
     /// A line of a raw file that is not in the usual form is no row.
     #[error(
-        "{path}, line {line}, read as a row with a label in front, without an id, separated by TAB: {defect}; mend the file, \
+        "{path}, line {line}, read as a row with a label in front, without an id, separated by \
+        TAB: {defect}; mend the file, \
          or leave such lines out with `BadRows::Skip`", path = path.display()
     )]
     BadRowOfOtherForm {
@@ -33,7 +34,8 @@ pub enum Error {
     },
     /// Some files have labels, and others have none.
     #[error(
-        "{labelled} has labels and {unlabelled} has none: encode them one by one", labelled = labelled.display(),
+        "{labelled} has labels and {unlabelled} has none: encode them one by one",
+        labelled = labelled.display(),
         unlabelled = unlabelled.display()
     )]
     MixedLabels {

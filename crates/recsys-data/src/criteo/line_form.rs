@@ -71,8 +71,8 @@ impl LineForm {
         self == Self::USUAL
     }
 
-    /// A chunk's rows as parsers take them, and the number of their first line. Rows without a label
-    /// get 0.
+    /// A chunk's rows as parsers take them, and the number of their first line. Rows without a
+    /// label get 0.
     pub(super) fn rows(self, chunk: &Chunk) -> (Cow<'_, [u8]>, u64) {
         if self.is_usual() {
             return (Cow::Borrowed(&chunk.text), chunk.first_line);
@@ -102,7 +102,7 @@ impl LineForm {
 mod tests {
     use super::*;
 
-    /// A line of so many fields behind the first ones.
+    /// A line with this number of fields behind the first ones.
     fn line(first: &[&str], separator: &str, fields: usize) -> String {
         let rest = std::iter::repeat_n("7", fields - first.len());
         let fields: Vec<&str> = first.iter().copied().chain(rest).collect();

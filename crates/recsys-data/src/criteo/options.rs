@@ -13,8 +13,8 @@ use crate::text::BadRows;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Numbering {
-    /// By frequency, see [`RankOn`]: 0 is the most frequent category of its table, ties in order of first appearance. A
-    /// missing value is a category of its own.
+    /// By frequency, see [`RankOn`]: 0 is the most frequent category of its table, ties in order of
+    /// first appearance. A missing value is a category of its own.
     #[default]
     Rank,
     /// As the original programs do: in order of first appearance, the rows of every split counted. A missing value is

@@ -75,8 +75,8 @@ impl RowEncoder {
     /// Reads the vocabularies of a data set that was prepared from Criteo's rows.
     ///
     /// # Errors
-    /// A data set of another kind or without vocabularies, or one whose dense values or categories are not what raw rows
-    /// give; a vocabulary that is damaged or has a category twice.
+    /// A data set of another kind or without vocabularies, or one whose dense values or categories
+    /// are not what raw rows give; a vocabulary that is damaged or has a category twice.
     pub fn new(data: &PackedDataset, unseen: Unseen) -> Result<Self> {
         let refuse = |reason: String| {
             Error::Criteo(CriteoError::NotEncodable {
@@ -234,7 +234,8 @@ fn foreign_values(options: &Value) -> Option<String> {
     };
     if !logarithms {
         return Some(
-            "its dense values are not ln(max(x, 0) + 1) of Criteo's integers, which encoded rows would have; prepare \
+            "its dense values are not ln(max(x, 0) + 1) of Criteo's integers, which encoded rows \
+            would have; prepare \
              the new rows as it was prepared"
                 .into(),
         );
@@ -244,7 +245,8 @@ fn foreign_values(options: &Value) -> Option<String> {
         format => format == "torchrec",
     };
     (!hashes).then(|| {
-        "its categories are not Criteo's hexadecimal ones, so that all of a raw row would be unseen; prepare the new \
+        "its categories are not Criteo's hexadecimal ones, so that all of a raw row would be \
+        unseen; prepare the new \
          rows as it was prepared"
             .into()
     })

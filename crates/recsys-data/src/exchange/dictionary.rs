@@ -29,8 +29,8 @@ impl TableIds {
         Self::Ranked(RankedCategories::new(column.text))
     }
 
-    /// Takes in all values; `counts`: whether they count for ranks; `place` says where the value of a
-    /// sample stands.
+    /// Takes in all values; `counts`: whether they count for ranks; `place` says where the value of
+    /// a sample stands.
     ///
     /// # Errors
     /// More categories than there are ids; texts that may be one number.

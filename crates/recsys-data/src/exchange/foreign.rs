@@ -79,7 +79,7 @@ pub(super) struct Foreign {
 }
 
 impl Foreign {
-    /// Only the first samples, of so many dense values, and of what the next one began to add.
+    /// Only the first samples, with that number of dense values, and of what the next one began to add.
     pub(super) fn truncate(&mut self, samples: usize, dense: usize, unscaled: usize) {
         self.label.truncate(samples);
         self.dense.truncate(samples * dense);

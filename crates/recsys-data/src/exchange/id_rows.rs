@@ -11,8 +11,8 @@ use crate::numpy::Array;
 /// Samples read at a time.
 pub(super) const SAMPLES: usize = 1 << 13;
 
-/// Samples of `width` numbers that are read at a time: at most [`SAMPLES`], and fewer where they are
-/// wide.
+/// Samples of `width` numbers that are read at a time: at most [`SAMPLES`], and fewer where they
+/// are wide.
 pub(super) fn block(width: usize) -> usize {
     const NUMBERS: usize = 1 << 21;
     (NUMBERS / width.max(1)).clamp(1, SAMPLES)

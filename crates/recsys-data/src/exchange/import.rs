@@ -204,7 +204,7 @@ struct CountedFiles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CountRule {
     All,
-    /// Those of so many files.
+    /// Those of the first files, as many as this says.
     Files(usize),
     /// Those before the cut, which is known when all are counted.
     BeforeCut,

@@ -1,5 +1,5 @@
-//! `.npz` archives of the original: `X_int` `[n, dense]`, `X_cat` `[n, tables]`, or `X_cat_t` `[tables, n]` in the days before
-//! they were processed, `y` `[n]` and perhaps `counts` `[tables]`.
+//! `.npz` archives of the original: `X_int` `[n, dense]`, `X_cat` `[n, tables]`, or `X_cat_t`
+//! `[tables, n]` in the days before they were processed, `y` `[n]` and perhaps `counts` `[tables]`.
 //!
 //! `<base>_processed.npz` and `terabyte_processed.npz` hold integers, `day_<i>_reordered.npz` the same integers as float64; which
 //! it is does not matter here.
@@ -107,7 +107,8 @@ fn ids_in(path: &Path, places: &[ZipPlace]) -> Result<Member> {
 fn places(path: &Path) -> Result<Vec<ZipPlace>> {
     let places = entries_of_zip(path)?;
     if has(&places, "0") && !has(&places, "X_cat") {
-        let problem = "looks like a multi-hot archive of TorchRec (0.npy, 1.npy …): read it beside its dense values and labels, \
+        let problem = "looks like a multi-hot archive of TorchRec (0.npy, 1.npy …): read it \
+        beside its dense values and labels, \
                        with `ImportFormat::TorchRec`";
         return Err(Error::Exchange(ExchangeError::BadForeignFile {
             path: path.to_path_buf(),

@@ -24,7 +24,8 @@ pub enum ImportFormat {
     MlPerf,
     /// TorchRec's triples `NAME_dense.npy`, `NAME_sparse.npy`, `NAME_labels.npy`; a name or any of its three files is given.
     TorchRec,
-    /// Any columns, as a mapping says: CSV, or with the feature `parquet` Parquet and Arrow IPC, files and streams.
+    /// Any columns, as a mapping says: CSV, or with the feature `parquet` Parquet and Arrow IPC,
+    /// files and streams.
     Table(TableMapping),
 }
 
@@ -101,8 +102,8 @@ impl ForeignParts {
         }
     }
 
-    /// Files of which all samples train, by their number in reading order, and whether those of the others are known
-    /// not to train before they are counted.
+    /// Files of which all samples train, by their number in reading order, and whether those of the
+    /// others are known not to train before they are counted.
     pub(super) fn training_files(&self) -> (usize, bool) {
         match self {
             Self::Named { train, .. } => (train.len(), true),

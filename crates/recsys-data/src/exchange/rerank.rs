@@ -36,8 +36,9 @@ pub struct RerankOptions {
     pub shard_rows: u64,
 }
 
-/// Writes a packed data set again with the ids of every table renumbered by frequency over the training samples or all of
-/// them (all positions and values of theirs), ties by the old id. Tables keep their rows; vocabularies follow, or say what the old ids were.
+/// Writes a packed data set again with the ids of every table renumbered by frequency over the
+/// training samples or all of them (all positions and values of theirs), ties by the old id. Tables
+/// keep their rows; vocabularies follow, or say what the old ids were.
 ///
 /// Memory is 16 bytes for each row of the tables.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
-//! TorchRec's triples: `NAME_dense.npy` `[n, dense]`, `NAME_labels.npy` `[n, 1]`, and the ids: `NAME_sparse.npy` `[n, tables]`,
-//! or `NAME_sparse_multi_hot.npz` with an array `[n, ids]` for each table, `0.npy`, `1.npy` and so on.
+//! TorchRec's triples: `NAME_dense.npy` `[n, dense]`, `NAME_labels.npy` `[n, 1]`, and the ids:
+//! `NAME_sparse.npy` `[n, tables]`, or `NAME_sparse_multi_hot.npz` with an array `[n, ids]` for
+//! each table, `0.npy`, `1.npy` and so on.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -200,7 +200,8 @@ pub struct SplitSummary {
     pub rows: u64,
     /// Size of its shards.
     pub bytes: u64,
-    /// Mean of its labels: the share of positive samples. `None` where there is no sample or no label.
+    /// Mean of its labels: the share of positive samples. `None` where there is no sample or no
+    /// label.
     pub label_mean: Option<f64>,
     /// Samples that the mean was taken over: all where the preparation counted, else those of a sample.
     pub labels_read: u64,

@@ -24,8 +24,13 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// A manifest names a file that lies outside of the data set, which a program must not read for a stranger.
-    #[error("{path} names the file `{name}`, which does not lie in the data set: restore it or prepare the data again", path = path.display())]
+    /// A manifest names a file that lies outside of the data set, which a program must not read for
+    /// a stranger.
+    #[error(
+        "{path} names the file `{name}`, which does not lie in the data set: restore it or \
+         prepare the data again",
+        path = path.display()
+    )]
     Outside {
         /// The manifest.
         path: PathBuf,

@@ -27,8 +27,8 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// The options of the preparation that read the raw files: those of the data set that this one was
-    /// made of, where it was.
+    /// The options of the preparation that read the raw files: those of the data set that this one
+    /// was made of, where it was.
     pub fn first_options(&self) -> &Value {
         let mut options = &self.options;
         while options["of"].is_object() {

@@ -27,9 +27,11 @@ use crate::vocabulary::Vocabulary;
 /// block of 512 samples is checked once, by whoever reads it first: its checksums, the range of its ids, and that labels and
 /// dense values are numbers.
 ///
-/// The files must not be changed while they are open. A file that was truncated is noticed at the next read, by its length; where
-/// that happens while samples are being copied, the system ends the process by SIGBUS. Writing a new data set over an open one with [`PackedWriter`](crate::packed::PackedWriter) is safe, because it
-/// replaces the folder and never the contents of a file.
+/// The files must not be changed while they are open. A file that was truncated is noticed at the
+/// next read, by its length; where that happens while samples are being copied, the system ends the
+/// process by SIGBUS. Writing a new data set over an open one with
+/// [`PackedWriter`](crate::packed::PackedWriter) is safe, because it replaces the folder and never
+/// the contents of a file.
 #[derive(Debug, Clone)]
 pub struct PackedDataset {
     contents: Arc<Contents>,
@@ -157,8 +159,8 @@ impl PackedDataset {
         read_vocabulary(&self.contents.folder, entry, column).map(Some)
     }
 
-    /// What the ids of every table stand for, as a hash: that of the table's vocabulary, `None` where
-    /// there is none and ids are what they were in the files.
+    /// What the ids of every table stand for, as a hash: that of the table's vocabulary, `None`
+    /// where there is none and ids are what they were in the files.
     ///
     /// Weights fit data sets of equal hashes: the same row is of the same category.
     pub fn ids_xxh3(&self) -> Vec<Option<String>> {
@@ -227,8 +229,8 @@ impl PackedSplit {
         })
     }
 
-    /// Calls `work` with every run of consecutive samples that lie in one shard, as rows of that shard. The first run of every
-    /// shard finds out whether its file was truncated meanwhile.
+    /// Calls `work` with every run of consecutive samples that lie in one shard, as rows of that
+    /// shard. The first run of every shard finds out whether its file was truncated meanwhile.
     fn for_each_run(
         &self,
         samples: &[u64],

@@ -132,8 +132,8 @@ impl Shard {
         })
     }
 
-    /// Refuses to go on where the file has become shorter than its map, which must not be read there. Looks once for each
-    /// reading, as `Access::begin` numbers them.
+    /// Refuses to go on where the file has become shorter than its map, which must not be read
+    /// there. Looks once for each reading, as `Access::begin` numbers them.
     pub(super) fn check_whole(&self, reading: u64) -> Result<()> {
         if self.checked.load(Ordering::Relaxed) == reading {
             return Ok(());

@@ -12,8 +12,15 @@ pub type EventDefect = LineDefect<EventFieldDefect>;
 #[non_exhaustive]
 pub enum EventFieldDefect {
     /// A user, item or category that is no number.
-    #[error("{name} (field {number}) is \"{text}\", which is no decimal number without sign{hint}", name = FIELDS[*field], number = field + 1,
-        hint = if *field == 0 { header_hint(text, "; if the line names the columns, remove it") } else { "" })]
+    #[error(
+        "{name} (field {number}) is \"{text}\", which is no decimal number without sign{hint}",
+        name = FIELDS[*field],
+        number = field + 1,
+        hint = match field {
+            0 => header_hint(text, "; if the line names the columns, remove it"),
+            _ => "",
+        }
+    )]
     Id {
         /// The field's number.
         field: usize,

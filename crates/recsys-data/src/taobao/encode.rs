@@ -96,7 +96,8 @@ pub(super) struct SampleRanks {
 }
 
 impl SampleRanks {
-    /// Ranks the ids of every table by `counts`, ties in order of first appearance; padding stays 0.
+    /// Ranks the ids of every table by `counts`, ties in order of first appearance; padding stays
+    /// 0.
     pub(super) fn new(ids: &Ids, counts: &[Vec<u64>; 3]) -> Self {
         let items: Vec<u32> = ids.items.iter().map(|&[item, _]| item).collect();
         let [of_users, of_items, of_categories] = &ids.vocabularies;

@@ -108,8 +108,9 @@ pub struct ImportReport {
     pub packed_bytes: u64,
 }
 
-/// Imports sequences: pass one counts their ids, pass two writes ranks, 0 the most frequent over all positions of the training
-/// samples or of all, ties in order of first appearance. The vocabulary says which id of the other program a rank is.
+/// Imports sequences: pass one counts their ids, pass two writes ranks, 0 the most frequent over
+/// all positions of the training samples or of all, ties in order of first appearance. The
+/// vocabulary says which id of the other program a rank is.
 ///
 /// Memory is that of some thousand samples, and 20 to 35 bytes for each distinct id.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! Passes over the events of all users, in the order of the users: one that looks, and one that makes samples.
+//! Passes over the events of all users, in the order of the users: one that looks, and one that
+//! makes samples.
 
 use std::ops::Range;
 

@@ -22,7 +22,8 @@ pub enum Error {
     },
     /// A raw file is no text.
     #[error(
-        "{path} {}{found}: {remedy}", inside.map_or("is ".into(), |inside| format!("is {inside}, and holds ")),
+        "{path} {}{found}: {remedy}",
+        inside.map_or("is ".into(), |inside| format!("is {inside}, and holds ")),
         path = path.display()
     )]
     NotText {
@@ -37,7 +38,8 @@ pub enum Error {
     },
     /// The name of a raw file says that it is compressed, and it is not.
     #[error(
-        "{path} is {found} by its content and {expected} by its name: if it is whole, give it another ending; else restore it",
+        "{path} is {found} by its content and {expected} by its name: if it is whole, give it \
+        another ending; else restore it",
         path = path.display()
     )]
     WrongCompression {

@@ -27,8 +27,8 @@ impl Compression {
         }
     }
 
-    /// By the magic number: RFC 1952 section 2.3.1, RFC 8878 sections 3.1.1 and 3.1.2, bzip2's first
-    /// block or end, APPNOTE.TXT sections 4.3.7 and 4.3.16.
+    /// By the magic number: RFC 1952 section 2.3.1, RFC 8878 sections 3.1.1 and 3.1.2, bzip2's
+    /// first block or end, APPNOTE.TXT sections 4.3.7 and 4.3.16.
     pub(super) fn of_content(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -56,7 +56,8 @@ const DECOMPRESS: &str = "decompress it first";
 const TABLE: &str = "read it with `ImportFormat::Table`, under a name with its usual ending";
 const UTF_8: &str = "save it as UTF-8";
 
-/// Formats that are no text and not read, by what stands at their front; what messages call them, and what to do.
+/// Formats that are no text and not read, by what stands at their front; what messages call them,
+/// and what to do.
 const FOREIGN: [(&[u8], &str, &str); 25] = [
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", UNPACK),

@@ -1,4 +1,5 @@
-//! Raw files, opened for reading from the front: plain, compressed, or the one file in a zip archive.
+//! Raw files, opened for reading from the front: plain, compressed, or the one file in a zip
+//! archive.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -275,11 +276,14 @@ impl Read for Source {
     }
 }
 
-/// Refuses early what the writer would refuse at the end, an output that would take the raw files with it, and a file that is
-/// named twice. The lock is for the writer: whoever holds it is alone with the output folder from the first pass on.
+/// Refuses early what the writer would refuse at the end, an output that would take the raw files
+/// with it, and a file that is named twice. The lock is for the writer: whoever holds it is alone
+/// with the output folder from the first pass on.
 ///
 /// # Errors
-/// [`Error::OutputBusy`](crate::packed::Error::OutputBusy), [`Error::OutputExists`](crate::packed::Error::OutputExists), [`Error::OutputHoldsSource`](crate::text::Error::OutputHoldsSource),
+/// [`Error::OutputBusy`](crate::packed::Error::OutputBusy),
+/// [`Error::OutputExists`](crate::packed::Error::OutputExists),
+/// [`Error::OutputHoldsSource`](crate::text::Error::OutputHoldsSource),
 /// [`Error::SameFile`](crate::text::Error::SameFile).
 pub(crate) fn check_output(out: &Path, raw: &[PathBuf], force: bool) -> Result<OutputLock> {
     let lock = OutputLock::take(out)?;

@@ -20,7 +20,7 @@ pub trait FieldDefect: fmt::Display + Sized {
     /// What messages say about lines with other separators.
     const OTHER_SEPARATORS: &'static str = "";
 
-    /// What messages say about a line of so many fields.
+    /// What messages say about a line with this number of fields.
     fn count_hint(_found: usize) -> &'static str {
         ""
     }

@@ -1,4 +1,5 @@
-//! Compressed streams one behind the other in one file, as joined files and block-wise compressors leave them.
+//! Compressed streams one behind the other in one file, as joined files and block-wise compressors
+//! leave them.
 
 use std::io::{self, BufRead, Read};
 
@@ -49,7 +50,8 @@ impl<R: BufRead> Member for BzDecoder<R> {
     }
 }
 
-/// The content of all streams of a file. Zeros behind a stream are no damage: tapes and block devices pad with them.
+/// The content of all streams of a file. Zeros behind a stream are no damage: tapes and block
+/// devices pad with them.
 pub(super) enum Members<M: Member> {
     Between(M::Input),
     Within(Box<M>),

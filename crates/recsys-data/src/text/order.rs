@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// Files in the order of the numbers in their names; `None` where they stand in it already, or where their names differ in more
-/// than numbers and in how they are compressed.
+/// Files in the order of the numbers in their names; `None` where they stand in it already, or
+/// where their names differ in more than numbers and in how they are compressed.
 ///
-/// The shell's `day_*` puts `day_10` before `day_9`. Numbers in the names of folders count where those in the files' own names do
-/// not tell the files apart.
+/// The shell's `day_*` puts `day_10` before `day_9`. Numbers in the names of folders count where
+/// those in the files' own names do not tell the files apart.
 ///
 /// ```
 /// # use recsys_data::text::by_number;

@@ -79,7 +79,8 @@ pub(crate) fn targets() -> Vec<Target<'static>> {
     targets
 }
 
-/// Streams one behind the other, with any number of zeros behind each; `decode` takes one off the front.
+/// Streams one behind the other, with any number of zeros behind each; `decode` takes one off the
+/// front.
 fn streams(
     mut input: &[u8],
     decode: impl for<'a> Fn(&'a [u8], &mut Vec<u8>) -> Option<&'a [u8]>,

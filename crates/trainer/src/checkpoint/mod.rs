@@ -17,9 +17,9 @@ pub use saved::Checkpoint;
 /// Where and when a run writes checkpoints, and whether it goes on from one.
 ///
 /// Besides the moments asked for, a checkpoint is written at every evaluation that is the best so
-/// far, at the end, and when the run is told to [stop](crate::TrainOptions::stop). Each is a folder `step-0000001234` that
-/// appears only when it is complete and durable; the last [`keep`](Self::keep) and the one of the
-/// best evaluation stay, the others are removed.
+/// far, at the end, and when the run is told to [stop](crate::TrainOptions::stop). Each is a folder
+/// `step-0000001234` that appears only when it is complete and durable; the last
+/// [`keep`](Self::keep) and the one of the best evaluation stay, the others are removed.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     /// The folder; it is made if it does not exist.

@@ -32,7 +32,7 @@ pub struct Target<'a> {
 /// Shows damaged inputs to every target, and prints how many were tried, accepted and refused, and
 /// the most memory and the most time that one took.
 ///
-/// `RECSYS_FUZZ_SECONDS=600` divides so many seconds among the targets, `RECSYS_FUZZ_TARGET=npz`
+/// `RECSYS_FUZZ_SECONDS=600` divides that time among the targets, `RECSYS_FUZZ_TARGET=npz`
 /// leaves out those whose names do not hold that, `RECSYS_FUZZ_SEED=7` chooses other inputs.
 ///
 /// # Panics

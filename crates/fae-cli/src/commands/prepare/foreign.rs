@@ -20,10 +20,10 @@ use super::output::{OutputArguments, print_sizes};
 /// The original's .npz files: X_int, X_cat, y and perhaps counts.
 ///
 /// kaggleAdDisplayChallenge_processed.npz and terabyte_processed.npz, train_day_0_processed.npz,
-/// train_day_0.npz (X_cat_t, raw hashes) and day_0_reordered.npz are all read, stored or compressed,
-/// in C or Fortran order, with numbers of any type and any number of dense and categorical columns.
-/// A matrix in Fortran order goes through a temporary file beside --out. Every id must be below its
-/// count, where there are counts in the files or in --counts.
+/// train_day_0.npz (X_cat_t, raw hashes) and day_0_reordered.npz are all read, stored or
+/// compressed, in C or Fortran order, with numbers of any type and any number of dense and
+/// categorical columns. A matrix in Fortran order goes through a temporary file beside --out. Every
+/// id must be below its count, where there are counts in the files or in --counts.
 #[derive(Debug, Args)]
 #[command(after_long_help = NPZ_EXAMPLES)]
 pub(crate) struct NpzArguments {

@@ -23,10 +23,10 @@ use super::output::{OutputArguments, print_sizes};
 /// as the original does, with --seed; the text of --test gives the end of every sequence, with its
 /// label.
 ///
-/// Ids become ranks, 0 the most frequent over all positions of training samples; the vocabulary says
-/// which id of the file each rank is. With --ids keep they stay, and weights of the original TBSM
-/// can be scored (`fae evaluate --weights`). Item 0 is padding as well as an item in such files,
-/// which cannot be mended here; `fae prepare taobao` on the raw events keeps them apart.
+/// Ids become ranks, 0 the most frequent over all positions of training samples; the vocabulary
+/// says which id of the file each rank is. With --ids keep they stay, and weights of the original
+/// TBSM can be scored (`fae evaluate --weights`). Item 0 is padding as well as an item in such
+/// files, which cannot be mended here; `fae prepare taobao` on the raw events keeps them apart.
 ///
 /// The files are read twice. The result appears under its name when it is complete, and has the
 /// same bytes whatever --threads says.

@@ -26,7 +26,7 @@ pub(super) fn divide(days: &Days, rule: DaySplit) -> Vec<(Split, Range<u64>)> {
     ]
 }
 
-/// What a day is for, of so many.
+/// What a day is for, by its place among all days.
 pub(super) fn of_day(day: usize, days: usize) -> Vec<Split> {
     match day + 1 < days {
         true => vec![Split::Train],

@@ -128,8 +128,8 @@ impl TallyTable {
         super::prefetch(&self.slots, self.home(key));
     }
 
-    /// Counts `count` occurrences, 0 or 1, in row `row`; rows come in order, and row 0 counts. There must be room, see
-    /// [`TallyTable::reserve`].
+    /// Counts `count` occurrences, 0 or 1, in row `row`; rows come in order, and row 0 counts.
+    /// There must be room, see [`TallyTable::reserve`].
     #[inline]
     pub(super) fn add(&mut self, key: u64, row: u64, count: u64) {
         let place = self.place(key);

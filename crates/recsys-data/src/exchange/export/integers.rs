@@ -15,7 +15,8 @@ pub(super) fn shares(integer: i32) -> bool {
 
 /// An integer from 0 on of which `PrepareCriteo` makes exactly this value, if there is one.
 ///
-/// From [`EXACT`] on several integers share a logarithm in single precision; it is the one next to the exact inverse.
+/// From [`EXACT`] on several integers share a logarithm in single precision; it is the one next to
+/// the exact inverse.
 pub(super) fn integer_of(value: f32) -> Option<i32> {
     let guess = (f64::from(value).exp() - 1.0).round();
     // A cast saturates, and makes 0 of what is no number.

@@ -66,7 +66,7 @@ fn whole(split: PackedSplit) -> (PackedSplit, Range<u64>) {
     (split, samples)
 }
 
-/// The data as so many days: training samples in equal parts, and the splits `last` one after the
+/// The data as this number of days: training samples in equal parts, and the splits `last` one after the
 /// other in the last day.
 pub(super) fn days(data: &PackedDataset, days: u64, last: [Split; 2]) -> Vec<Part> {
     let train = data.split(Split::Train);

@@ -10,7 +10,7 @@ use arrow_array::types::{
     Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, OffsetSizeTrait, RecordBatch};
 use arrow_schema::DataType;
 use arrow_select::take::take;
 
@@ -127,28 +127,19 @@ fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
     }
 }
 
+/// All values of a column of lists, and which of them every row has.
+fn bounds_of<O: OffsetSizeTrait>(array: &ArrayRef) -> (&ArrayRef, Vec<Range<usize>>) {
+    let list = array.as_list::<O>();
+    let between = |pair: &[O]| pair[0].as_usize()..pair[1].as_usize();
+    let bounds = list.value_offsets().windows(2).map(between);
+    (list.values(), bounds.collect())
+}
+
 /// The values of a column of lists, and which of them every row has.
 fn lists(array: &ArrayRef) -> std::result::Result<Values, String> {
-    let between = |pair: &[usize]| pair[0]..pair[1];
     let (values, bounds): (&ArrayRef, Vec<Range<usize>>) = match array.data_type() {
-        DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            let ends: Vec<usize> = list
-                .value_offsets()
-                .iter()
-                .map(|&end| end as usize)
-                .collect();
-            (list.values(), ends.windows(2).map(between).collect())
-        }
-        DataType::LargeList(_) => {
-            let list = array.as_list::<i64>();
-            let ends: Vec<usize> = list
-                .value_offsets()
-                .iter()
-                .map(|&end| end as usize)
-                .collect();
-            (list.values(), ends.windows(2).map(between).collect())
-        }
+        DataType::List(_) => bounds_of::<i32>(array),
+        DataType::LargeList(_) => bounds_of::<i64>(array),
         DataType::FixedSizeList(_, size) => {
             let size = (*size).max(0) as usize;
             let bounds = (0..array.len()).map(|row| row * size..(row + 1) * size);
@@ -259,8 +250,8 @@ fn cells(array: &ArrayRef) -> std::result::Result<Vec<Cell<'_>>, String> {
     })
 }
 
-/// Bytes as a text, different ones as different texts: UTF-8 as it is, others escaped as in Rust and
-/// Python. A backslash is escaped too, so that no text looks like escaped bytes.
+/// Bytes as a text, different ones as different texts: UTF-8 as it is, others escaped as in Rust
+/// and Python. A backslash is escaped too, so that no text looks like escaped bytes.
 fn bytes(bytes: &[u8]) -> Cell<'_> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\\') => Cell::Text(Cow::Borrowed(text)),

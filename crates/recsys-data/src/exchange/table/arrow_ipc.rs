@@ -1,7 +1,7 @@
 //! Arrow IPC: files (Feather too) and streams, as one sequence of messages.
 //!
-//! A file is a stream between a magic word and a footer. Every length that a message names is compared
-//! with what there is before the library decodes it: it would allocate first.
+//! A file is a stream between a magic word and a footer. Every length that a message names is
+//! compared with what there is before the library decodes it: it would allocate first.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -279,7 +279,7 @@ fn check(batch: BatchMessage<'_>, body: &[u8]) -> Problem<()> {
     Ok(())
 }
 
-/// Whether packed bytes may stand for so many.
+/// Whether packed bytes may stand for that number of unpacked ones.
 fn may_unpack(codec: CompressionType, packed: &[u8], length: u64) -> bool {
     if codec == CompressionType::LZ4_FRAME {
         // A byte stands for 255 at most.

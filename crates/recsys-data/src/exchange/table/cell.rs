@@ -39,7 +39,8 @@ pub(super) const EXACT: f64 = (1_u64 << 53) as f64;
 const FRACTION: &str =
     "is no whole number that its type holds exactly: write the column as integers or texts";
 const NEGATIVE: &str = "is below 0: map the column with type = \"text\"";
-const NO_INTEGER: &str = "is no integer from 0 to 2^64 - 1: map the column with type = \"text\", or \"hex\"; name it in \
+const NO_INTEGER: &str = "is no integer from 0 to 2^64 - 1: map the column with type = \"text\", \
+    or \"hex\"; name it in \
      csv.missing where it stands for a missing value";
 const NO_HEX: &str = "is no hexadecimal number of at most 16 digits: map the column with type = \
                       \"text\"; name it in csv.missing where it stands for a missing value";

@@ -60,7 +60,8 @@ impl TableFiles {
                 (Some(_), Some(_)) => Err(Error::Exchange(ExchangeError::BadForeignFile {
                     path: path.to_path_buf(),
                     problem: format!(
-                        "has two columns named {column:?}: rename one (in CSV without a header: in csv.columns)"
+                        "has two columns named {column:?}: rename one (in CSV without a header: \
+                        in csv.columns)"
                     ),
                 })),
                 (None, _) => Err(Error::Exchange(ExchangeError::UnknownColumn {

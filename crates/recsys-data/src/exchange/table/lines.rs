@@ -226,8 +226,10 @@ impl Records {
             let Some(length) = memchr(quote, &self.text[read..]) else {
                 if !self.multiline {
                     let problem = format!(
-                        "field {field} opens a quote that is not closed on the line: mend it, or set csv.quote \
-                         = \"\" where quotes are text, or csv.multiline = true where fields have several lines"
+                        "field {field} opens a quote that is not closed on the line: mend it, or \
+                        set csv.quote \
+                         = \"\" where quotes are text, or csv.multiline = true where fields have \
+                         several lines"
                     );
                     return Ok(Err(BadRow::line("open quote", problem)));
                 }
@@ -262,7 +264,8 @@ impl Records {
         Ok(Err(BadRow::line(
             "text after a quote",
             format!(
-                "field {field} has text after its closing quote: double quotes within quotes, or set csv.quote \
+                "field {field} has text after its closing quote: double quotes within quotes, or \
+                set csv.quote \
                  = \"\" where quotes are text"
             ),
         )))

@@ -41,8 +41,8 @@ pub struct TableMapping {
     pub csv: CsvForm,
 }
 
-/// Where the label stands, and which values mean 1. By default a label is 0, 1 or between, or a truth
-/// value (`true`, `t`, `yes`, `y` and their opposites, in any case).
+/// Where the label stands, and which values mean 1. By default a label is 0, 1 or between, or a
+/// truth value (`true`, `t`, `yes`, `y` and their opposites, in any case).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "LabelEntry", into = "LabelEntry")]
 pub struct LabelColumn {
@@ -160,7 +160,8 @@ impl Default for CsvForm {
 #[derive(Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column's name, or { column, at_least = 4 }, or { column, positive = [\"yes\"], negative = [\"no\"] }"
+    expecting = "expected a column's name, or { column, at_least = 4 }, or { column, positive = \
+    [\"yes\"], negative = [\"no\"] }"
 )]
 enum LabelEntry {
     Name(String),
@@ -245,7 +246,8 @@ impl From<LabelColumn> for LabelEntry {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column's name, or { column, name, transform = \"none\", \"log1p\", \"hour\", \"standardise\", { clip = [0, 9] }, { modulo = 24 } or a list of those }"
+    expecting = "expected a column's name, or { column, name, transform = \"none\", \"log1p\", \
+    \"hour\", \"standardise\", { clip = [0, 9] }, { modulo = 24 } or a list of those }"
 )]
 enum DenseEntry {
     Name(String),
@@ -305,7 +307,8 @@ fn one_or_list<S: Serializer>(list: &[Transform], to: S) -> std::result::Result<
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column's name, or { column, name, type = \"integer\", \"hex\" or \"text\", list, separator, merge_numbers }"
+    expecting = "expected a column's name, or { column, name, type = \"integer\", \"hex\" or \
+    \"text\", list, separator, merge_numbers }"
 )]
 enum CategoricalEntry {
     Name(String),

@@ -1,4 +1,5 @@
-//! The pages of Parquet files, of which every length is checked before the library allocates for it.
+//! The pages of Parquet files, of which every length is checked before the library allocates for
+//! it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -264,7 +265,7 @@ fn no_levels() -> ParquetError {
     damaged("the levels of a page are cut off")
 }
 
-/// Passes over values in the encoding DELTA_BINARY_PACKED, of which there may be so many.
+/// Passes over values in the encoding DELTA_BINARY_PACKED, at most `most` of them.
 fn skip_deltas(values: &mut &[u8], most: u64) -> io::Result<()> {
     let damaged = || io::Error::from(io::ErrorKind::InvalidData);
     let mut header = Compact(&mut *values);

@@ -19,8 +19,8 @@ thread_local! {
 /// What the panic said.
 pub(super) fn without_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     static ONCE: Once = Once::new();
-    // Once for the process: exchanging it around every call would race with other threads. All panics
-    // but those that are caught here go on to the hook that was there.
+    // Once for the process: exchanging it around every call would race with other threads. All
+    // panics but those that are caught here go on to the hook that was there.
     ONCE.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {

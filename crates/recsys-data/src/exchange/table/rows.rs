@@ -123,7 +123,8 @@ impl TableFiles {
         mut value: f64,
         foreign: &mut Foreign,
     ) -> std::result::Result<f32, &'static str> {
-        const NOT_FINITE: &str = "is no finite number in single precision: replace it, leave the row out, or name it in \
+        const NOT_FINITE: &str = "is no finite number in single precision: replace it, leave the \
+            row out, or name it in \
              csv.missing where it stands for a missing value";
         let finite = |value: f64| (value as f32).is_finite();
         if !value.is_finite() {
@@ -192,7 +193,10 @@ impl LabelColumn {
             return Err(bad("is neither in label.positive nor in label.negative"));
         }
         let number = cell.number(missing).map_err(|_| {
-            bad("is no label: say in the mapping which values mean 1, as in label = { column, positive = [\"yes\"] }")
+            bad(
+                "is no label: say in the mapping which values mean 1, as in label = { column, \
+            positive = [\"yes\"] }",
+            )
         })?;
         match (number, self.at_least) {
             (None, _) => Err(bad("is no label: leave the row out")),
